@@ -1,0 +1,1 @@
+"""Raster in, map out: reading, tiling, sessions, stitching, writing."""

@@ -1,0 +1,406 @@
+"""Spectral bands: what they are called, where they lie, and which raster band feeds which model band.
+
+A band is matched by explicit assignment first, then by name, by common name (STAC ``eo``), by
+centre wavelength, and last by position.  Sensor presets name the bands of unnamed products.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Mapping, Sequence
+
+from ..errors import InputError, MisfitError
+
+
+@dataclass(frozen=True)
+class Band:
+    """One spectral band of a model or of a raster.
+
+    Args:
+        name: the sensor's own name (``B8A``); may be empty for a raster band without description.
+        common_name: STAC ``eo:common_name`` (``nir08``), or empty.
+        wavelength: centre wavelength in micrometres, or None.
+        unit: unit of the values (``reflectance``, ``dn``, ``K``), or empty where unknown.
+        width: full width at half maximum in micrometres, or None.
+    """
+
+    name: str = ""
+    common_name: str = ""
+    wavelength: float | None = None
+    unit: str = ""
+    width: float | None = None
+
+
+def _sensor(*rows: tuple[str, str, float | None, float | None]) -> tuple[Band, ...]:
+    return tuple(Band(name, common, wavelength, "", width) for name, common, wavelength, width in rows)
+
+
+# Centre wavelength and full width at half maximum in micrometres.  Sentinel-2A: ESA, Sentinel-2 Spectral
+# Response Functions v3.1 (COPE-GSEG-EOPG-TN-15-0007).  Landsat: USGS Landsat 7 and 8-9 data users
+# handbooks (LSDS-1927, LSDS-1574), band edges halved.
+SENTINEL2_BANDS: dict[str, Band] = {
+    band.name: band
+    for band in _sensor(
+        ("B1", "coastal", 0.4427, 0.020),
+        ("B2", "blue", 0.4924, 0.066),
+        ("B3", "green", 0.5598, 0.036),
+        ("B4", "red", 0.6646, 0.031),
+        ("B5", "rededge071", 0.7041, 0.015),
+        ("B6", "rededge075", 0.7405, 0.015),
+        ("B7", "rededge078", 0.7828, 0.020),
+        ("B8", "nir", 0.8328, 0.106),
+        ("B8A", "nir08", 0.8647, 0.021),
+        ("B9", "nir09", 0.9451, 0.020),
+        ("B10", "cirrus", 1.3735, 0.031),
+        ("B11", "swir16", 1.6137, 0.091),
+        ("B12", "swir22", 2.2024, 0.175),
+    )
+}
+
+
+def _sentinel2(*names: str) -> tuple[Band, ...]:
+    return tuple(SENTINEL2_BANDS[name] for name in names)
+
+
+_LANDSAT7 = _sensor(
+    ("blue", "blue", 0.485, 0.070),
+    ("green", "green", 0.560, 0.080),
+    ("red", "red", 0.660, 0.060),
+    ("nir", "nir", 0.835, 0.130),
+    ("swir1", "swir16", 1.650, 0.200),
+    ("swir2", "swir22", 2.220, 0.260),
+)
+_LANDSAT8 = _sensor(
+    ("coastal", "coastal", 0.443, 0.016),
+    ("blue", "blue", 0.482, 0.060),
+    ("green", "green", 0.561, 0.057),
+    ("red", "red", 0.655, 0.038),
+    ("nir", "nir08", 0.865, 0.028),
+    ("swir1", "swir16", 1.609, 0.085),
+    ("swir2", "swir22", 2.201, 0.187),
+)
+_THERMAL = Band("thermal", "lwir", 11.45, "K", 2.1)
+_MASK = Band("mask", "", None, "mask")
+
+#: Band orders in which products are commonly delivered without band descriptions.
+SENSORS: dict[str, tuple[Band, ...]] = {
+    "sentinel2-l1c": _sentinel2("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12"),
+    "sentinel2-l2a": _sentinel2("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"),
+    "sentinel2-10": _sentinel2("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"),
+    "sentinel2-4": _sentinel2("B2", "B3", "B4", "B8"),
+    "landsat-6": _LANDSAT7,
+    "landsat7-8": (*_LANDSAT7, _THERMAL, _MASK),
+    "landsat8-7": _LANDSAT8,
+}
+
+SENSOR_TITLES: dict[str, str] = {
+    "sentinel2-l1c": "Sentinel-2 L1C, 13 bands (B1 … B12)",
+    "sentinel2-l2a": "Sentinel-2 L2A, 12 bands (no B10)",
+    "sentinel2-10": "Sentinel-2, the ten 10 m and 20 m bands",
+    "sentinel2-4": "Sentinel-2, the four 10 m bands (B2, B3, B4, B8)",
+    "landsat-6": "Landsat 4-9, six bands (blue … swir2)",
+    "landsat7-8": "Landsat 4-7, six bands, thermal and mask",
+    "landsat8-7": "Landsat 8/9, seven bands (coastal … swir2)",
+}
+
+# Common names before STAC eo 2.0, and how analysts and other programs spell them.
+_SYNONYMS = {
+    "swir1": "swir16",
+    "swir2": "swir22",
+    "nir1": "nir",
+    "nirnarrow": "nir08",
+    "narrownir": "nir08",
+    "watervapour": "nir09",
+    "watervapor": "nir09",
+    "coastalaerosol": "coastal",
+    "aerosol": "coastal",
+    "rededge1": "rededge071",
+    "rededge2": "rededge075",
+    "rededge3": "rededge078",
+    "vegetationrededge1": "rededge071",
+    "vegetationrededge2": "rededge075",
+    "vegetationrededge3": "rededge078",
+    "re1": "rededge071",
+    "re2": "rededge075",
+    "re3": "rededge078",
+    "nearinfrared": "nir",
+    "shortwaveinfrared1": "swir16",
+    "shortwaveinfrared2": "swir22",
+}
+
+
+def normalise_name(name: str) -> str:
+    """Return a band name in the form in which names are compared.
+
+    ``"Band 08A"``, ``"b8a"`` and ``"B08A"`` all become ``"b8a"``; ``"SWIR 1"`` becomes ``"swir16"``.
+    """
+    bare = re.sub(r"[^0-9a-z]+", "", name.lower())
+    bare = re.sub(r"^(?:sr|band)(?=b?\d)", "", bare)
+    bare = re.sub(r"^b?0*(\d+a?)$", r"b\1", bare)
+    return _SYNONYMS.get(bare, bare)
+
+
+def _names_of(description: str) -> set[str]:
+    """All names that a band description may mean: ``"B8A, narrow NIR"`` means b8a and nir08."""
+    parts = [description, *re.split(r"[\s,;:()/\[\]|=]+", description)]
+    # Products name their files …_B02 or …_B02_10m: the band is the last part that looks like one.
+    last = re.search(r"(?:^|[_\-.])(B\d{1,2}A?)(?:_\d+m)?$", description, re.IGNORECASE)
+    if last:
+        parts.append(last.group(1))
+    return {normalise_name(part) for part in parts if part} - {""}
+
+
+def guess_sensor(bands: Sequence[Band], file_name: str = "") -> str | None:
+    """Name the sensor preset of a raster whose bands carry no names of their own.
+
+    Args:
+        bands: the raster's bands as they are (descriptions, wavelengths).
+        file_name: the file's name; product names (``S2A_``, ``LE07``, ``T31UDQ_…``) decide where
+            the number of bands does not.
+
+    Returns:
+        A key of :data:`SENSORS`, or None where the bands are named already or nothing fits.
+    """
+    # "Band 1" says no more than the position.
+    if any(band.wavelength for band in bands):
+        return None
+    if any(band.name and not re.fullmatch(r"(?i)band[\s_]*\d+(\s*:.*)?", band.name) for band in bands):
+        return None
+    stem = re.split(r"[\\/]", file_name)[-1].upper()
+    count = len(bands)
+    sentinel = re.search(r"(?:^|[^A-Z])S(?:EN(?:TINEL)?)?[-_]?2(?![0-9])|MSIL[12]|(?:^|_)T\d{2}[A-Z]{3}_", stem)
+    landsat = re.search(r"(?:^|[^A-Z])L[ETCMO]\d{1,2}(?=_|\d)|LANDSAT", stem)
+    if count == 13 and not landsat:
+        return "sentinel2-l1c"
+    if count == 12 and not landsat:
+        return "sentinel2-l2a"
+    if count == 10 and sentinel:
+        return "sentinel2-10"
+    if count == 4 and sentinel:
+        return "sentinel2-4"
+    if landsat:
+        eight_or_nine = re.search(r"L[COT]0?[89]|LANDSAT[-_ ]?[89]", stem)
+        if count == 7 and eight_or_nine:
+            return "landsat8-7"
+        if count == 6:
+            return "landsat-6"
+        if count == 8 and not eight_or_nine:
+            return "landsat7-8"
+    return None
+
+
+@dataclass(frozen=True)
+class BandMatch:
+    """Which raster band feeds one model band, and how that was found.
+
+    Args:
+        model_band: the model's band.
+        source: number of the raster file, from 1.
+        band: band number in that file, from 1.
+        how: ``given``, ``name``, ``common name``, ``wavelength``, ``sensor`` or ``position``.
+    """
+
+    model_band: Band
+    source: int
+    band: int
+    how: str
+
+
+def parse_band_option(text: str) -> dict[str, tuple[int, int]]:
+    """Parse ``MODELBAND=[FILE:]BAND,…`` into ``{model band: (file number, band number)}``.
+
+    ``""`` gives an empty mapping.  Numbers count from 1.
+
+    Raises:
+        InputError: for a part that is not of that form.
+    """
+    mapping: dict[str, tuple[int, int]] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        parsed = re.fullmatch(r"(.+?)\s*=\s*(?:(\d+)\s*:\s*)?(\d+)", part)
+        if not parsed or int(parsed.group(3)) < 1 or (parsed.group(2) and int(parsed.group(2)) < 1):
+            raise InputError(
+                f"“{part}” is not a band assignment: write MODELBAND=BANDNUMBER, for example B4=3, "
+                "or MODELBAND=FILE:BANDNUMBER, numbers counting from 1."
+            )
+        mapping[parsed.group(1).strip()] = (int(parsed.group(2) or 1), int(parsed.group(3)))
+    return mapping
+
+
+def match_bands(
+    model_bands: Sequence[Band],
+    raster_bands: Sequence[Sequence[Band]],
+    given: Mapping[str, tuple[int, int]] | None = None,
+    sensor: str | None = None,
+    file_names: Sequence[str] = (),
+) -> list[BandMatch]:
+    """Find the raster band that feeds each model band.
+
+    Args:
+        model_bands: what the model wants, in the order of its input.
+        raster_bands: the bands of each raster file, alpha bands left out by giving them the unit
+            ``alpha`` and masks ``mask``.
+        given: explicit assignments from :func:`parse_band_option`; a key is a model band's name,
+            common name or number.
+        sensor: a preset of :data:`SENSORS`; guessed per file where None.
+        file_names: names of the files, for the guess.
+
+    Returns:
+        One match per model band, in the model's order.
+
+    Raises:
+        InputError: an explicit assignment names no band of the model or of the raster.
+        MisfitError: a model band has no counterpart in the raster.
+    """
+    given = dict(given or {})
+    assigned = _resolve_given(model_bands, raster_bands, given)
+
+    candidates: list[tuple[int, int, Band, Band | None]] = []
+    for source, bands in enumerate(raster_bands, start=1):
+        preset: Sequence[Band] = ()
+        image_bands = [band for band in bands if band.unit not in ("alpha", "mask")]
+        file_name = file_names[source - 1] if source <= len(file_names) else ""
+        key = sensor or guess_sensor(image_bands, file_name)
+        if key is not None:
+            if key not in SENSORS:
+                raise InputError(f"There is no sensor preset “{key}”; known are {', '.join(SENSORS)}.")
+            preset = SENSORS[key]
+        for number, band in enumerate(bands, start=1):
+            if band.unit in ("alpha", "mask"):
+                continue
+            named = preset[number - 1] if number <= len(preset) else None
+            if named is not None and named.unit == "mask":
+                continue
+            candidates.append((source, number, band, named))
+
+    matches: list[BandMatch | None] = []
+    for index, wanted in enumerate(model_bands):
+        if index in assigned:
+            source, number = assigned[index]
+            matches.append(BandMatch(wanted, source, number, "given"))
+        else:
+            matches.append(_find(wanted, candidates))
+
+    missing = [band for band, found in zip(model_bands, matches) if found is None]
+    if not missing:
+        return _without_repeats([match for match in matches if match is not None], given)
+    # Only where nothing at all was recognised may the order decide, and only if the counts agree.
+    if len(missing) == len(model_bands) and not given and len(candidates) == len(model_bands):
+        recognisable = any(band.common_name or band.wavelength for band in model_bands)
+        named_raster = any((band.name and not _generic(band.name)) or named for _, _, band, named in candidates)
+        if not (recognisable and named_raster):
+            return [
+                BandMatch(wanted, source, number, "position")
+                for wanted, (source, number, _, _) in zip(model_bands, candidates)
+            ]
+    raise MisfitError(_missing_sentence(missing, model_bands, candidates))
+
+
+def _generic(name: str) -> bool:
+    return re.fullmatch(r"(?i)(band)?[\s_]*\d+(\s*:.*)?", name) is not None
+
+
+def _resolve_given(
+    model_bands: Sequence[Band],
+    raster_bands: Sequence[Sequence[Band]],
+    given: Mapping[str, tuple[int, int]],
+) -> dict[int, tuple[int, int]]:
+    assigned: dict[int, tuple[int, int]] = {}
+    for key, (source, number) in given.items():
+        hits = [index for index, band in enumerate(model_bands) if band.name == key]
+        if not hits:
+            wanted = normalise_name(key)
+            hits = [
+                index
+                for index, band in enumerate(model_bands)
+                if wanted in (normalise_name(band.name), normalise_name(band.common_name))
+            ]
+        if not hits and key.isdigit() and 1 <= int(key) <= len(model_bands):
+            hits = [int(key) - 1]
+        if not hits:
+            names = ", ".join(band.name for band in model_bands)
+            raise InputError(f"The model has no band “{key}”; its bands are {names}.")
+        if source > len(raster_bands):
+            raise InputError(f"Band {key} is assigned to file {source}, but {len(raster_bands)} were given.")
+        if number > len(raster_bands[source - 1]):
+            raise InputError(
+                f"Band {key} is assigned to raster band {number}, but the raster has {len(raster_bands[source - 1])} bands."
+            )
+        assigned[hits[0]] = (source, number)
+    return assigned
+
+
+def _find(wanted: Band, candidates: Sequence[tuple[int, int, Band, Band | None]]) -> BandMatch | None:
+    """The raster band for one model band: by name, by common name, by wavelength, by preset."""
+    name, common = normalise_name(wanted.name), normalise_name(wanted.common_name)
+    for source, number, band, _ in candidates:
+        if name and not _generic(wanted.name) and name in _names_of(band.name):
+            return BandMatch(wanted, source, number, "name")
+    for source, number, band, _ in candidates:
+        names = {normalise_name(band.common_name)} if band.common_name else _names_of(band.name)
+        if common and common in names:
+            return BandMatch(wanted, source, number, "common name")
+    if wanted.wavelength:
+        near = [
+            (abs(band.wavelength - wanted.wavelength), source, number)
+            for source, number, band, _ in candidates
+            if band.wavelength
+        ]
+        # Half the width of the model's band, at least 15 nm: a neighbouring band does not pass.
+        tolerance = max((wanted.width or 0.0) / 2, 0.015)
+        if near and min(near)[0] <= tolerance:
+            _, source, number = min(near)
+            return BandMatch(wanted, source, number, "wavelength")
+    for source, number, _, named in candidates:
+        if named and name and name == normalise_name(named.name):
+            return BandMatch(wanted, source, number, "sensor")
+    for source, number, _, named in candidates:
+        if named and common and common == normalise_name(named.common_name):
+            return BandMatch(wanted, source, number, "sensor")
+    # A sensor with one near-infrared band feeds both of a model's, and the other way round.
+    nir = {"nir", "nir08"}
+    if common in nir:
+        for source, number, band, named in candidates:
+            if normalise_name((named or band).common_name) in nir or _names_of(band.name) & nir:
+                return BandMatch(wanted, source, number, "sensor" if named else "common name")
+    return None
+
+
+def _without_repeats(matches: list[BandMatch], given: Mapping[str, tuple[int, int]]) -> list[BandMatch]:
+    """Refuse that one raster band feeds two model bands, unless the user said so."""
+    seen: dict[tuple[int, int], BandMatch] = {}
+    for match in matches:
+        place = (match.source, match.band)
+        other = seen.get(place)
+        if other and "given" not in (match.how, other.how):
+            raise MisfitError(
+                f"Raster band {match.band} would feed both {other.model_band.name} and {match.model_band.name} "
+                "of the model; assign the bands by hand (--bands MODELBAND=RASTERBAND)."
+            )
+        seen[place] = match
+    return matches
+
+
+def _missing_sentence(
+    missing: Sequence[Band],
+    model_bands: Sequence[Band],
+    candidates: Sequence[tuple[int, int, Band, Band | None]],
+) -> str:
+    def label(band: Band) -> str:
+        return f"{band.name} ({band.common_name})" if band.common_name != band.name and band.common_name else band.name
+
+    wanted = ", ".join(label(band) for band in missing)
+    count = len(candidates)
+    has = f"the raster has {count} image band{'s' if count != 1 else ''}"
+    known = [number_name for _, _, band, named in candidates if (number_name := band.name or (named.name if named else ""))]
+    if known:
+        has += f" ({', '.join(known[:14])}{', …' if len(known) > 14 else ''})"
+    if len(missing) == len(model_bands):
+        return (
+            f"The model needs {len(model_bands)} bands ({wanted}), but {has} and none of them could be recognised: "
+            "assign them with --bands MODELBAND=RASTERBAND,… or choose the sensor."
+        )
+    return (
+        f"The model needs {wanted}, but {has} and none of them is it: choose a raster that has it, or another "
+        "model, or assign the band with --bands MODELBAND=RASTERBAND."
+    )

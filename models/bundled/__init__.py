@@ -1,0 +1,1 @@
+"""The ONNX models that ship with Thematica, each with its card."""

@@ -1,0 +1,91 @@
+"""Models made for the QGIS plugin Deepness: their metadata keys read as Deepness means them.
+
+https://qgis-plugin-deepness.readthedocs.io (creators / add metadata to model)
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping
+
+from .bands import Band
+from .card import ModelCard, ModelClass, Normalisation, distinct_colors, slug
+from .onnx_file import OnnxFacts
+
+_KEYS = ("model_type", "class_names", "names", "resolution", "tile_size", "tiles_size", "standardization_mean")
+
+_UNSUPPORTED = {
+    "regressor": "a regression network (it gives continuous values, not classes)",
+    "detector": "an object detector (it gives boxes, not a map)",
+    "superresolution": "a super-resolution network (it gives a finer image, not classes)",
+    "recognition": "a recognition network (it compares a map with an image)",
+}
+
+
+def _value(metadata: Mapping[str, str], key: str) -> Any:
+    """Values are JSON, mostly; what is not is taken as text."""
+    text = metadata.get(key)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
+    """A card from Deepness's metadata keys, or None where the file has none of them."""
+    metadata = facts.metadata
+    if not any(key in metadata for key in _KEYS):
+        return None
+    first, result = facts.inputs[0], facts.outputs[0]
+    kind = str(_value(metadata, "model_type") or "Segmentor")
+    unsupported = _UNSUPPORTED.get(kind.lower(), "")
+    bands = first.shape[1] if len(first.shape) == 4 and first.shape[1] > 0 else 3
+    channels = result.shape[1] if len(result.shape) == 4 and result.shape[1] > 0 else 1
+    binary = channels == 1
+    classes = _classes(metadata, 2 if binary else channels)
+
+    # Deepness divides 8-bit values by 255 before it standardises.
+    mean = _numbers(_value(metadata, "standardization_mean"), bands, 0.0)
+    deviation = _numbers(_value(metadata, "standardization_std"), bands, 1.0)
+    normalisation = Normalisation(
+        tuple(1 / (255 * value) for value in deviation),
+        tuple(-m / value for m, value in zip(mean, deviation)),
+    )
+    resolution = _value(metadata, "resolution")
+    tile = _value(metadata, "tile_size") or _value(metadata, "tiles_size") or 0
+    threshold = _value(metadata, "seg_thresh")
+    names = ["red", "green", "blue"]
+    return ModelCard(
+        name=slug(name),
+        title=name,
+        description="Read from the metadata that the plugin Deepness uses.",
+        task="segmentation",
+        bands=[Band(str(number), names[number - 1] if bands == 3 else "") for number in range(1, bands + 1)],
+        classes=classes,
+        normalisation=normalisation,
+        activation="sigmoid" if binary else "softmax",
+        thresholds=(float(threshold),) if isinstance(threshold, (int, float)) and binary else (),
+        unit="dn",
+        gsd=float(resolution) / 100 if isinstance(resolution, (int, float)) and resolution > 0 else None,
+        tile=int(tile) if isinstance(tile, (int, float)) else 0,
+        unsupported=unsupported,
+    )
+
+
+def _numbers(value: Any, count: int, default: float) -> list[float]:
+    if isinstance(value, list) and len(value) == count:
+        return [float(number) for number in value]
+    return [default] * count
+
+
+def _classes(metadata: Mapping[str, str], count: int) -> list[ModelClass]:
+    names = _value(metadata, "class_names") or _value(metadata, "names") or {}
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict):
+        names = {}
+    named = {int(key): str(value) for key, value in names.items() if str(key).isdigit()}
+    colors = distinct_colors(count)
+    return [ModelClass(value, named.get(value, f"class {value}"), colors[value]) for value in range(count)]

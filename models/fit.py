@@ -1,0 +1,213 @@
+"""Does this model fit this raster?  Answered before anything runs, with a sentence that says what to change.
+
+The same rules serve the engine (facts read with rasterio) and the dialog (facts read from the QGIS
+layer), so what the dialog shows is what the engine does.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Mapping, Sequence
+
+from ..errors import MisfitError
+from .bands import Band, BandMatch, match_bands
+from .card import ModelCard
+
+#: How many times coarser or finer than its training images a model may be used.
+REFUSED_GSD_FACTOR = 4.0
+WARNED_GSD_FACTOR = 1.5
+
+
+@dataclass
+class RasterFacts:
+    """What is known of one raster file before it is read.
+
+    Args:
+        path: file or source string.
+        bands: its bands; alpha and mask bands have the units ``alpha`` and ``mask``.
+        data_type: name of the sample type (``uint16``).
+        scales, offsets: declared per band (1 and 0 where nothing is declared).
+        gsd: ground sampling distance in metres, or None where it cannot be known (no CRS).
+        sample: per band ``(low, high)``: the 2nd and 98th percentile of some stored, valid values, or
+            empty where nothing was sampled.
+    """
+
+    path: str
+    bands: list[Band]
+    data_type: str
+    scales: list[float] = field(default_factory=list)
+    offsets: list[float] = field(default_factory=list)
+    gsd: float | None = None
+    sample: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass
+class Fit:
+    """How a model and a raster go together.
+
+    Args:
+        matches: which raster band feeds which model band, in the model's order.
+        scale, offset: per model band, from stored to physical value: ``stored * scale + offset``.
+        warnings: sentences for the analyst.
+    """
+
+    matches: list[BandMatch]
+    scale: list[float]
+    offset: list[float]
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_fit(
+    card: ModelCard,
+    rasters: Sequence[RasterFacts],
+    given_bands: Mapping[str, tuple[int, int]] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    sensor: str | None = None,
+) -> Fit:
+    """Match bands, scale and resolution of a model with one or several rasters.
+
+    Args:
+        card: the model's card.
+        rasters: facts of the raster files, the first giving the grid.
+        given_bands: explicit band assignments (:func:`.bands.parse_band_option`).
+        scale, offset: override what the raster declares, for all bands.
+        sensor: a preset of :data:`.bands.SENSORS`.
+
+    Returns:
+        The band matches, per-band scale and offset, and warnings.
+
+    Raises:
+        MisfitError: what does not fit, and what to change.
+        InputError: an explicit assignment that names no band.
+    """
+    for raster in rasters:
+        if raster.data_type.startswith(("complex", "cint", "cfloat")):
+            raise MisfitError(
+                f"“{raster.path}” holds complex numbers ({raster.data_type}), which no model here reads: "
+                "convert it to amplitude or intensity first."
+            )
+    file_names = [raster.path for raster in rasters]
+    matches = match_bands(card.bands, [raster.bands for raster in rasters], given_bands, sensor, file_names)
+
+    warnings: list[str] = []
+    by_position = [match for match in matches if match.how == "position"]
+    if by_position and len(card.bands) > 1:
+        warnings.append("The bands carry no names and were taken in their order; check the assignment.")
+    scales, offsets = _scaling(card, rasters, matches, scale, offset)
+    warnings += _check_resolution(card, rasters[0])
+    warnings += _check_values(card, rasters, matches, scales, offsets, scale is not None)
+    warnings += _check_sentinel2_offset(card, rasters, matches, offsets)
+    return Fit(matches, scales, offsets, warnings)
+
+
+def _scaling(
+    card: ModelCard,
+    rasters: Sequence[RasterFacts],
+    matches: Sequence[BandMatch],
+    scale: float | None,
+    offset: float | None,
+) -> tuple[list[float], list[float]]:
+    scales, offsets = [], []
+    for match in matches:
+        raster, index = rasters[match.source - 1], match.band - 1
+        # A model of digital numbers wants them as they are stored.
+        declared = card.unit != "dn"
+        own_scale = raster.scales[index] if declared and index < len(raster.scales) else 1.0
+        own_offset = raster.offsets[index] if declared and index < len(raster.offsets) else 0.0
+        scales.append(scale if scale is not None else own_scale)
+        # A scale given by hand replaces the declared pair: mixing the two is never what was meant.
+        offsets.append(offset if offset is not None else (0.0 if scale is not None else own_offset))
+    return scales, offsets
+
+
+def _check_resolution(card: ModelCard, raster: RasterFacts) -> list[str]:
+    if raster.gsd is None or (card.gsd is None and card.gsd_range is None):
+        return []
+    if card.gsd_range is not None:
+        finest, coarsest = card.gsd_range
+    else:
+        assert card.gsd is not None
+        finest, coarsest = card.gsd / REFUSED_GSD_FACTOR, card.gsd * REFUSED_GSD_FACTOR
+    # A hundredth of tolerance: pixels measured on the ellipsoid are never quite round.
+    if not finest * 0.99 <= raster.gsd <= coarsest * 1.01:
+        wanted = f"{card.gsd:g} m" if card.gsd else f"{finest:g} to {coarsest:g} m"
+        direction = "coarser" if raster.gsd < finest else "finer"
+        raise MisfitError(
+            f"The raster's pixels measure {raster.gsd:.3g} m on the ground, the model was made for {wanted} "
+            f"(it may be used from {finest:g} to {coarsest:g} m): resample the raster to a {direction} grid "
+            "or choose another model."
+        )
+    if card.gsd_range is None and card.gsd is not None:
+        factor = max(raster.gsd / card.gsd, card.gsd / raster.gsd)
+        if factor > WARNED_GSD_FACTOR:
+            return [
+                f"The raster's pixels measure {raster.gsd:.3g} m, the model was made for {card.gsd:g} m: "
+                "expect a worse map."
+            ]
+    return []
+
+
+def _check_values(
+    card: ModelCard,
+    rasters: Sequence[RasterFacts],
+    matches: Sequence[BandMatch],
+    scales: Sequence[float],
+    offsets: Sequence[float],
+    scale_given: bool,
+) -> list[str]:
+    if card.value_range is None:
+        return []
+    low, high = card.value_range
+    span = high - low
+    lows, highs = [], []
+    for match, band_scale, band_offset in zip(matches, scales, offsets):
+        sample = rasters[match.source - 1].sample.get(match.band)
+        if sample is None:
+            continue
+        ends = sorted(value * band_scale + band_offset for value in sample)
+        lows.append(ends[0])
+        highs.append(ends[1])
+    if not highs:
+        return []
+    seen_low, seen_high = min(lows), max(highs)
+    unit = f" {card.unit}" if card.unit else ""
+    wanted = f"The model wants{unit} values from {low:g} to {high:g}"
+    seen = f"the raster's, as read, lie between {seen_low:.4g} and {seen_high:.4g}"
+    # Bright cloud and noise go somewhat beyond; a wrong scale is off by a factor of 100 or more.
+    if seen_high > high + 4 * span or seen_low < low - 4 * span:
+        hint = ""
+        for divisor in (100, 255, 10000, 65535):
+            if low - span <= seen_low / divisor and high - 0.98 * span <= seen_high / divisor <= high + span:
+                hint = f" (they look like {card.unit or 'values'} × {divisor}: use scale {1 / divisor:.6g})"
+                if divisor == 10000:
+                    hint = (
+                        f" (they look like {card.unit or 'values'} × 10000: use scale 0.0001, and for Sentinel-2 "
+                        "products since baseline 04.00 also offset -0.1)"
+                    )
+                break
+        raise MisfitError(f"{wanted}; {seen}{hint}: set scale and offset (--scale, --offset) to match.")
+    if seen_high - seen_low < span * 1e-3 and seen_high < low + span * 2e-3 and seen_high != 0:
+        raise MisfitError(
+            f"{wanted}; {seen}, which is thousands of times less: the scale is wrong; "
+            "set --scale 1 --offset 0 if the raster holds the right values as stored."
+        )
+    return []
+
+
+def _check_sentinel2_offset(
+    card: ModelCard, rasters: Sequence[RasterFacts], matches: Sequence[BandMatch], offsets: Sequence[float]
+) -> list[str]:
+    """Warn of the 1000 that ESA adds to Sentinel-2 numbers since processing baseline 04.00 (January 2022)."""
+    if card.unit != "reflectance" or any(offsets):
+        return []
+    for source in {match.source for match in matches}:
+        raster = rasters[source - 1]
+        baseline = re.search(r"_N(\d{2})(\d{2})_", raster.path)
+        if baseline and int(baseline.group(1)) >= 4 and raster.data_type in ("uint16", "int16", "int32"):
+            return [
+                f"The product's name says processing baseline {baseline.group(1)}.{baseline.group(2)}: its numbers "
+                "are 1000 too high unless that was corrected; use --scale 0.0001 --offset -0.1."
+            ]
+    return []

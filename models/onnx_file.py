@@ -1,0 +1,202 @@
+"""The few facts of an ONNX file that QGIS needs, read without the ``onnx`` package.
+
+QGIS's Python has no onnx and must not get one, yet the dialog shows a model's card as soon as a
+file is chosen.  An ONNX file is a protocol-buffers message (``ModelProto``); this reader walks its
+top level and the graph's inputs and outputs, and skips everything else.  The message layout is
+public: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator
+
+from ..errors import ModelError
+
+# Field numbers of the messages of onnx.proto that are read here.
+_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSETS, _MODEL_METADATA = 1, 7, 8, 14
+_GRAPH_NODE, _GRAPH_NAME, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 2, 5, 11, 12
+_TENSOR_NAME = 8
+_VALUE_NAME, _VALUE_TYPE = 1, 2
+_TYPE_TENSOR = 1
+_TENSOR_TYPE_ELEMENT, _TENSOR_TYPE_SHAPE = 1, 2
+_SHAPE_DIMENSION = 1
+_DIMENSION_VALUE = 1
+
+_ELEMENT_TYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
+    10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """Name, element type and shape (-1 for free axes) of an input or output."""
+
+    name: str
+    data_type: str
+    shape: tuple[int, ...]
+
+
+@dataclass
+class OnnxFacts:
+    """What is read of an ONNX file.
+
+    Args:
+        inputs, outputs: the graph's, constants left out of the inputs.
+        metadata: ``metadata_props``.
+        weights_sha256: over the serialised graph (nodes and initialisers), which does not hold
+            ``metadata_props``: writing a card into the file leaves it as it is.
+    """
+
+    inputs: list[TensorFacts] = field(default_factory=list)
+    outputs: list[TensorFacts] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    weights_sha256: str = ""
+
+
+class _Malformed(Exception):
+    """The bytes are no protocol-buffers message of the expected kind."""
+
+
+def read_onnx_facts(path: str | Path) -> OnnxFacts:
+    """Read inputs, outputs and metadata of an ONNX file; weights are hashed, not parsed.
+
+    Raises:
+        ModelError: no such file, not an ONNX file, or a truncated one.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise ModelError(f"“{path}” is a folder; choose an ONNX file (.onnx).")
+        if size == 0:
+            raise ModelError(f"“{path}” is empty; choose an ONNX file (.onnx).")
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            view = memoryview(content)
+            try:
+                return _read_model(view)
+            finally:
+                view.release()
+    except FileNotFoundError:
+        raise ModelError(f"There is no model file “{path}”; check the path.") from None
+    except OSError as error:
+        raise ModelError(f"The model file “{path}” cannot be read: {error.strerror or error}.") from error
+    except (_Malformed, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"“{path}” is not an ONNX file, or only part of one: choose another or download it again.", repr(error)
+        ) from error
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    result = shift = 0
+    while True:
+        if position >= len(data) or shift > 63:
+            raise _Malformed("number cut off")
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return result, position
+        shift += 7
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int, int, int]]:
+    """Walk a message: yields field number, wire type, and start and end (or the value twice for numbers)."""
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        number, wire = key >> 3, key & 7
+        if number == 0:
+            raise _Malformed("field number 0")
+        if wire == 0:
+            value, position = _varint(data, position)
+            yield number, wire, value, value
+            continue
+        if wire == 2:
+            length, position = _varint(data, position)
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+        else:
+            raise _Malformed(f"wire type {wire}")
+        if position + length > len(data):
+            raise _Malformed("message cut off")
+        yield number, wire, position, position + length
+        position += length
+
+
+def _text(data: memoryview) -> str:
+    return bytes(data).decode("utf-8")
+
+
+def _read_model(data: memoryview) -> OnnxFacts:
+    facts = OnnxFacts()
+    has_version = has_graph = has_opsets = False
+    for number, wire, start, end in _fields(data):
+        if number == _MODEL_IR_VERSION and wire == 0:
+            has_version = True
+        elif number == _MODEL_OPSETS and wire == 2:
+            has_opsets = True
+        elif number == _MODEL_GRAPH and wire == 2:
+            has_graph = True
+            with data[start:end] as graph:
+                facts.weights_sha256 = hashlib.sha256(graph).hexdigest()
+                _read_graph(graph, facts)
+        elif number == _MODEL_METADATA and wire == 2:
+            with data[start:end] as entry:
+                strings = {n: _text(entry[a:b]) for n, w, a, b in _fields(entry) if w == 2}
+            facts.metadata[strings.get(1, "")] = strings.get(2, "")
+    if not (has_version and has_graph and has_opsets):
+        raise _Malformed("no graph, version or operator set")
+    return facts
+
+
+def _read_graph(graph: memoryview, facts: OnnxFacts) -> None:
+    constants: set[str] = set()
+    inputs: list[TensorFacts] = []
+    for number, wire, start, end in _fields(graph):
+        if wire != 2:
+            continue
+        if number == _GRAPH_INPUT:
+            inputs.append(_read_value(graph[start:end]))
+        elif number == _GRAPH_OUTPUT:
+            facts.outputs.append(_read_value(graph[start:end]))
+        elif number == _GRAPH_INITIALIZER:
+            tensor = graph[start:end]
+            for field_number, field_wire, a, b in _fields(tensor):
+                if field_number == _TENSOR_NAME and field_wire == 2:
+                    constants.add(_text(tensor[a:b]))
+    # Before IR version 4 every initialiser was listed as an input too.
+    facts.inputs = [tensor for tensor in inputs if tensor.name not in constants]
+
+
+def _read_value(value: memoryview) -> TensorFacts:
+    name, element, shape = "", 0, []
+    for number, wire, start, end in _fields(value):
+        if number == _VALUE_NAME and wire == 2:
+            name = _text(value[start:end])
+        elif number == _VALUE_TYPE and wire == 2:
+            for type_number, type_wire, a, b in _fields(value[start:end]):
+                if type_number == _TYPE_TENSOR and type_wire == 2:
+                    element, shape = _read_tensor_type(value[start:end][a:b])
+    return TensorFacts(name, _ELEMENT_TYPES.get(element, "other"), tuple(shape))
+
+
+def _read_tensor_type(tensor: memoryview) -> tuple[int, list[int]]:
+    element, shape = 0, []
+    for number, wire, start, end in _fields(tensor):
+        if number == _TENSOR_TYPE_ELEMENT and wire == 0:
+            element = start
+        elif number == _TENSOR_TYPE_SHAPE and wire == 2:
+            message = tensor[start:end]
+            for axis, axis_wire, a, b in _fields(message):
+                if axis == _SHAPE_DIMENSION and axis_wire == 2:
+                    size = -1
+                    for part, part_wire, value, _ in _fields(message[a:b]):
+                        if part == _DIMENSION_VALUE and part_wire == 0:
+                            size = value
+                    shape.append(size)
+    return element, shape

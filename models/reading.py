@@ -1,0 +1,136 @@
+"""Finding a model's card: corrected, given, embedded, beside the file, Deepness keys, or none.
+
+A file without any card still runs where nothing about it is ambiguous: its classes are numbered
+and its values enter the network as they are, and the report says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import ModelError
+from .bands import Band
+from .card import METADATA_KEY, ModelCard, ModelClass, distinct_colors, parse_card, read_card, slug
+from .deepness import card_from_deepness
+from .onnx_file import OnnxFacts, TensorFacts, read_onnx_facts
+
+
+def read_model_card(path: str | Path, given: str | Path | None = None) -> ModelCard:
+    """The card of an ONNX file.
+
+    Args:
+        path: the ONNX file.
+        given: a card that the user names explicitly; it wins over all others.
+
+    Returns:
+        The card, its ``origin`` saying where it came from and its ``weights_sha256``, shapes and
+        data type as the file has them.
+
+    Raises:
+        ModelError: the file or the card cannot be read, or they contradict each other.
+    """
+    path = Path(path)
+    facts = read_onnx_facts(path)
+    card, origin = _find_card(path, facts, given)
+    card.origin = origin
+    card.weights_sha256 = facts.weights_sha256
+    _take_tensors(card, facts)
+    return card
+
+
+def corrected_card_path(weights_sha256: str) -> Path:
+    """Where the user's correction of a model's card is kept."""
+    from .store import user_data_folder
+
+    return user_data_folder() / "cards" / f"{weights_sha256}.json"
+
+
+def save_corrected_card(card: ModelCard) -> Path:
+    """Keep a card that the user completed or corrected, under the hash of the weights."""
+    path = corrected_card_path(card.weights_sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    partial.write_text(card.to_json(), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def _find_card(path: Path, facts: OnnxFacts, given: str | Path | None) -> tuple[ModelCard, str]:
+    if given is not None:
+        return read_card(given), "given"
+    corrected = corrected_card_path(facts.weights_sha256)
+    if corrected.is_file():
+        return read_card(corrected), "corrected"
+    if METADATA_KEY in facts.metadata:
+        return parse_card(facts.metadata[METADATA_KEY], f"The card inside “{path}”"), "embedded"
+    for beside in (path.with_suffix(".json"), path.with_name(path.name + ".json")):
+        if beside.is_file():
+            return read_card(beside), "beside"
+    if not facts.inputs or not facts.outputs:
+        raise ModelError(f"“{path}” has no input or no output tensor; it is not a network that classifies images.")
+    foreign = card_from_deepness(path.stem, facts)
+    if foreign is not None:
+        return foreign, "deepness"
+    return _bare_card(path.stem, facts), "none"
+
+
+def _bare_card(name: str, facts: OnnxFacts) -> ModelCard:
+    """What the shapes alone say."""
+    first, result = facts.inputs[0], facts.outputs[0]
+    unsupported, task = "", "segmentation"
+    bands = first.shape[1] if len(first.shape) > 1 else 0
+    channels = result.shape[1] if len(result.shape) > 1 else 0
+    if len(facts.inputs) > 1:
+        unsupported = f"a network with {len(facts.inputs)} inputs"
+    elif len(first.shape) == 2:
+        task = "pixel"
+    elif len(first.shape) != 4:
+        unsupported = f"a network whose input has {len(first.shape)} axes"
+    elif len(result.shape) == 2:
+        task = "patch"
+    elif len(result.shape) != 4:
+        unsupported = f"a network whose output has {len(result.shape)} axes"
+    elif first.shape[2] > 0 and result.shape[2] > first.shape[2]:
+        unsupported = "a super-resolution network (it gives a finer image, not classes)"
+    if not unsupported and bands <= 0:
+        raise ModelError(f"“{name}” does not say how many bands it takes; describe it with a model card (--card).")
+    if not unsupported and channels <= 0:
+        raise ModelError(f"“{name}” does not say how many classes it gives; describe it with a model card (--card).")
+    colors = distinct_colors(max(channels, 1))
+    return ModelCard(
+        name=slug(name),
+        title=name,
+        task=task,
+        bands=[Band(str(number)) for number in range(1, bands + 1)],
+        classes=[ModelClass(value, f"class {value}", colors[value]) for value in range(max(channels, 1))],
+        unsupported=unsupported,
+    )
+
+
+def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
+    """Fill in the tensors' names, shapes and type from the file, and refuse a card that contradicts it."""
+    first = _tensor(facts.inputs, card.input_name, "input")
+    result = _tensor(facts.outputs, card.output_name, "output")
+    card.input_name, card.input_shape, card.data_type = first.name, first.shape, first.data_type
+    card.output_name, card.output_shape = result.name, result.shape
+    if card.unsupported:
+        return
+    bands = first.shape[1] if len(first.shape) > 1 else -1
+    if bands > 0 and bands != len(card.bands):
+        raise ModelError(
+            f"The card of “{card.name}” names {len(card.bands)} bands, but the network takes {bands}: "
+            "the card belongs to another network, or must be corrected."
+        )
+    channels = result.shape[1] if len(result.shape) in (2, 4) else -1
+    binary = channels == 1 and len(card.classes) == 2
+    if channels > 0 and channels != len(card.classes) and not binary:
+        raise ModelError(
+            f"The card of “{card.name}” names {len(card.classes)} classes, but the network gives {channels} scores: "
+            "the card belongs to another network, or must be corrected."
+        )
+
+
+def _tensor(tensors: list[TensorFacts], name: str, kind: str) -> TensorFacts:
+    if not tensors:
+        raise ModelError(f"The network has no {kind} tensor; it is not a network that classifies images.")
+    return next((tensor for tensor in tensors if tensor.name == name), tensors[0])

@@ -1,0 +1,119 @@
+"""The store: the models that ship with Thematica and those in the user's own folder.
+
+A model in the store is an ONNX file; its name is the file's stem.  The user's folder is
+``$THEMATICA_MODELS`` or ``<user data>/thematica/models`` (one per user, not per QGIS profile).
+Corrections that a user made to a card are kept there too, under the hash of the weights.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError, ModelError
+from .card import ModelCard
+from .reading import read_model_card
+
+BUNDLED_FOLDER = Path(__file__).resolve().parent / "bundled"
+
+
+@dataclass
+class StoredModel:
+    """One entry of the store.
+
+    Args:
+        name: what ``--model`` takes.
+        path: the ONNX file.
+        bundled: True for a model that ships with Thematica.
+        card: its card, or None where it cannot be read.
+        problem: why the card cannot be read, or empty.
+    """
+
+    name: str
+    path: Path
+    bundled: bool
+    card: ModelCard | None
+    problem: str = ""
+
+
+def user_data_folder() -> Path:
+    """The user's folder for Thematica: models, corrected cards, the runtime.
+
+    ``$THEMATICA_HOME`` overrides it; otherwise it is the platform's place for application data.
+    """
+    override = os.environ.get("THEMATICA_HOME")
+    if override:
+        return Path(override)
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "thematica"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "thematica"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "thematica"
+
+
+def user_models_folder() -> Path:
+    """The folder with the user's own models (it may not exist yet)."""
+    return Path(os.environ.get("THEMATICA_MODELS") or user_data_folder() / "models")
+
+
+def list_models() -> list[StoredModel]:
+    """All models, the user's own first; a user's model hides a bundled one of the same name."""
+    found: dict[str, StoredModel] = {}
+    for folder, bundled in ((user_models_folder(), False), (BUNDLED_FOLDER, True)):
+        for path in sorted(folder.glob("*.onnx")):
+            if path.stem in found:
+                continue
+            try:
+                found[path.stem] = StoredModel(path.stem, path, bundled, read_model_card(path))
+            except ModelError as error:
+                found[path.stem] = StoredModel(path.stem, path, bundled, None, error.message)
+    return list(found.values())
+
+
+def resolve_model(model: str) -> Path:
+    """The ONNX file that ``MODEL`` means: a name in the store, or a file.
+
+    A name in the store wins over a file of the same name in the working folder only where that
+    file is no ONNX file.
+
+    Raises:
+        ModelError: neither a name in the store nor a file.
+    """
+    as_path = Path(model)
+    if as_path.is_file():
+        return as_path
+    for folder in (user_models_folder(), BUNDLED_FOLDER):
+        candidate = folder / f"{model}.onnx"
+        if candidate.is_file() and candidate.parent == folder:
+            return candidate
+    if as_path.suffix or "/" in model or "\\" in model:
+        raise ModelError(f"There is no model file “{model}”; check the path.")
+    names = ", ".join(entry.name for entry in list_models()) or "none"
+    raise ModelError(f"There is no model “{model}” in the store; the store has: {names}.")
+
+
+def add_model(path: Path, name: str | None = None, replace: bool = False) -> StoredModel:
+    """Copy an ONNX file, and the card beside it, into the user's store.
+
+    Raises:
+        InputError: the name is taken and ``replace`` is False.
+        ModelError: the file is not a model that can be read.
+    """
+    card = read_model_card(path)
+    folder = user_models_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name or path.stem}.onnx"
+    if target.exists() and not replace:
+        raise InputError(f"The store already has a model “{target.stem}”; choose another name or replace it.")
+    # Written beside and renamed: a copy that breaks off leaves no half model in the store.
+    partial = target.with_suffix(".part")
+    shutil.copyfile(path, partial)
+    beside = path.with_suffix(".json")
+    if beside.is_file():
+        shutil.copyfile(beside, target.with_suffix(".json"))
+    os.replace(partial, target)
+    return StoredModel(target.stem, target, False, card)

@@ -1,0 +1,1 @@
+"""Training: for now the simulated spectra from which the models that ship are trained."""

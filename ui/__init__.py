@@ -1,0 +1,1 @@
+"""Dialogs and docks: one .ui file and one small class each."""

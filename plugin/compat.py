@@ -1,0 +1,47 @@
+"""The few QGIS names that moved between 3.22 and 4.x, each under one name here.
+
+Enums went from their classes to ``Qgis`` and lost their prefixes; the old names mostly remain as
+aliases, but not all of them in every version.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+from qgis import core
+
+
+def _first(*names: str) -> Any:
+    """The first of the dotted names that this QGIS has."""
+    for name in names:
+        try:
+            return reduce(getattr, name.split("."), core)
+        except AttributeError:
+            continue
+    raise AttributeError(f"this QGIS has none of {', '.join(names)}")
+
+
+ALPHA_BAND = _first("Qgis.RasterColorInterpretation.AlphaBand", "QgsRaster.AlphaBand")
+POLYGON_GEOMETRY = _first("Qgis.GeometryType.Polygon", "QgsWkbTypes.GeometryType.PolygonGeometry")
+MULTI_POLYGON = _first("Qgis.WkbType.MultiPolygon", "QgsWkbTypes.Type.MultiPolygon")
+WKT_PREFERRED = _first("Qgis.CrsWktVariant.Preferred", "QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED")
+WRITER_NO_ERROR = _first("QgsVectorFileWriter.WriterError.NoError", "QgsVectorFileWriter.NoError")
+
+SOURCE_POLYGON = _first("Qgis.ProcessingSourceType.VectorPolygon", "QgsProcessing.SourceType.TypeVectorPolygon")
+NUMBER_INTEGER = _first("Qgis.ProcessingNumberParameterType.Integer", "QgsProcessingParameterNumber.Type.Integer")
+NUMBER_DOUBLE = _first("Qgis.ProcessingNumberParameterType.Double", "QgsProcessingParameterNumber.Type.Double")
+PARAMETER_ADVANCED = _first(
+    "Qgis.ProcessingParameterFlag.Advanced", "QgsProcessingParameterDefinition.Flag.FlagAdvanced"
+)
+TASK_CAN_CANCEL = _first("QgsTask.Flag.CanCancel", "QgsTask.CanCancel")
+
+LEVEL_INFO = _first("Qgis.MessageLevel.Info", "Qgis.Info")
+LEVEL_WARNING = _first("Qgis.MessageLevel.Warning", "Qgis.Warning")
+LEVEL_CRITICAL = _first("Qgis.MessageLevel.Critical", "Qgis.Critical")
+LEVEL_SUCCESS = _first("Qgis.MessageLevel.Success", "Qgis.Success")
+
+
+def enum_number(value: Any) -> int:
+    """The number behind an enum member: an ``int`` of its own in Qt5, an ``Enum`` in Qt6."""
+    return int(getattr(value, "value", value))

@@ -1,0 +1,212 @@
+"""From what QGIS shows to a job for the worker.
+
+What QGIS knows and the file does not travels in the job: a CRS or nodata value set on the layer.
+Area layers are always written out through QGIS's own feature source, so that unsaved edits,
+filters, virtual and database layers come out as they are on the screen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
+    QgsFeature,
+    QgsFeatureSource,
+    QgsFields,
+    QgsGeometry,
+    QgsProviderRegistry,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+    QgsWkbTypes,
+)
+
+from ..errors import InputError
+from .compat import MULTI_POLYGON, POLYGON_GEOMETRY, WKT_PREFERRED, WRITER_NO_ERROR
+
+
+@dataclass
+class PreparedJob:
+    """A job and what must be deleted after it.
+
+    Args:
+        job: as in a JSON job file.
+        temporary: files and folders that only this job reads.
+        warnings: sentences for the analyst about what could not be passed on.
+    """
+
+    job: dict[str, Any]
+    temporary: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def discard(self) -> None:
+        """Delete the temporary files; may be called twice."""
+        for path in self.temporary:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        self.temporary.clear()
+
+
+def pixel_job(
+    layer: QgsRasterLayer,
+    model: str,
+    output: str,
+    *,
+    area_layer: QgsFeatureSource | None = None,
+    area_selected_only: bool = False,
+    extent: QgsRectangle | None = None,
+    extent_crs: QgsCoordinateReferenceSystem | None = None,
+    options: dict[str, Any] | None = None,
+) -> PreparedJob:
+    """A ``classify-pixels`` job for a raster layer.  Call it in the thread that owns the layers.
+
+    Args:
+        layer: the raster layer.
+        model: a name in the store or an ONNX file.
+        output: the thematic raster to write.
+        area_layer: polygons (a vector layer or a Processing feature source) to which the map is limited.
+        area_selected_only: only the selected features of ``area_layer``.
+        extent: rectangle to which the map is limited; at most one of it and ``area_layer``.
+        extent_crs: its CRS; the raster layer's where None or invalid.
+        options: further keys of the job; None and ``""`` mean "not given".
+
+    Raises:
+        InputError: the raster is no file that the worker can read, or the area cannot be used.
+    """
+    job: dict[str, Any] = {
+        "command": "classify-pixels",
+        "rasters": [raster_source(layer)],
+        "model": model,
+        "output": output,
+    }
+    prepared = PreparedJob(job)
+    _add_layer_knowledge(prepared, layer)
+    given = {key: value for key, value in (options or {}).items() if value is not None and value != ""}
+    job.update(given)
+    if area_layer is not None and extent is not None and not extent.isNull():
+        raise InputError("Give either a polygon layer or an extent as the area, not both.")
+    if area_layer is not None:
+        folder = Path(tempfile.mkdtemp(prefix="thematica-"))
+        prepared.temporary.append(folder)
+        try:
+            job["area"] = str(write_area(area_layer, folder / "area.gpkg", area_selected_only))
+        except BaseException:
+            prepared.discard()
+            raise
+    elif extent is not None and not extent.isNull():
+        job["area"] = [extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()]
+        crs = extent_crs if extent_crs is not None and extent_crs.isValid() else layer.crs()
+        if crs.isValid():
+            job["area_crs"] = crs.toWkt(WKT_PREFERRED)
+    return prepared
+
+
+def raster_source(layer: QgsRasterLayer) -> str:
+    """What the worker opens for a raster layer: a file, a ``/vsi…`` path or a subdataset's name.
+
+    Raises:
+        InputError: the layer is not read by GDAL, or only QGIS can open it.
+    """
+    name = layer.name()
+    if not layer.isValid():
+        raise InputError(f"The layer “{name}” cannot be read: check that its file is still there.")
+    if layer.providerType() != "gdal":
+        raise InputError(
+            f"The layer “{name}” comes from the provider “{layer.providerType()}” and not from a raster file: "
+            "export it first (right-click ▸ Export ▸ Save As…) and classify the file."
+        )
+    parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
+    if parts.get("authcfg") or parts.get("openOptions") or parts.get("credentialOptions"):
+        raise InputError(
+            f"The layer “{name}” is opened with a sign-in or with open options, which are not passed on yet: "
+            "export it first (right-click ▸ Export ▸ Save As…) and classify the file."
+        )
+    source = QgsProviderRegistry.instance().encodeUri("gdal", parts) or layer.source()
+    if source.startswith("/vsimem/"):
+        raise InputError(
+            f"The layer “{name}” exists only in QGIS's memory: export it first (right-click ▸ Export ▸ Save As…)."
+        )
+    return os.path.abspath(source) if os.path.exists(source) else source
+
+
+def _add_layer_knowledge(prepared: PreparedJob, layer: QgsRasterLayer) -> None:
+    """CRS and nodata that were set on the layer and differ from the file's."""
+    provider = layer.dataProvider()
+    if layer.crs().isValid() and layer.crs() != provider.crs():
+        prepared.job["raster_crs"] = layer.crs().toWkt(WKT_PREFERRED)
+    set_by_user: set[float] = set()
+    for band in range(1, provider.bandCount() + 1):
+        for span in provider.userNoDataValues(band):
+            if span.min() != span.max():
+                prepared.warnings.append(
+                    f"The nodata range {span.min():g} to {span.max():g} set on the layer “{layer.name()}” "
+                    "cannot be passed on; only single values can."
+                )
+            else:
+                set_by_user.add(span.min())
+        if provider.sourceHasNoDataValue(band) and not provider.useSourceNoDataValue(band):
+            prepared.warnings.append(
+                f"The layer “{layer.name()}” shows the file's nodata value {provider.sourceNoDataValue(band):g} "
+                f"of band {band} as data; the map has nodata there."
+            )
+    if len(set_by_user) > 1:
+        values = ", ".join(f"{value:g}" for value in sorted(set_by_user))
+        raise InputError(
+            f"The layer “{layer.name()}” has several additional nodata values ({values}): keep one of them "
+            "(Layer Properties ▸ Transparency)."
+        )
+    if set_by_user:
+        prepared.job["nodata"] = set_by_user.pop()
+
+
+def write_area(source: QgsFeatureSource, path: Path, selected_only: bool = False) -> Path:
+    """Write the polygons of a layer or Processing source, as they are on the screen, to a GeoPackage.
+
+    Curves become segments, Z and M are dropped, attributes are left out.
+
+    Raises:
+        InputError: no polygon layer, no CRS, no features, or the file cannot be written.
+    """
+    name = source.sourceName() or "area"
+    if QgsWkbTypes.geometryType(source.wkbType()) != POLYGON_GEOMETRY:
+        raise InputError(f"The area layer “{name}” has no polygons: choose a polygon layer.")
+    crs = source.sourceCrs()
+    if not crs.isValid():
+        raise InputError(f"The area layer “{name}” has no CRS: set it (right-click ▸ Layer CRS) and try again.")
+
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "GPKG"
+    options.layerName = "area"
+    options.fileEncoding = "UTF-8"
+    writer = QgsVectorFileWriter.create(
+        str(path), QgsFields(), MULTI_POLYGON, crs, QgsCoordinateTransformContext(), options
+    )
+    selected = selected_only and isinstance(source, QgsVectorLayer)
+    written = 0
+    for feature in source.getSelectedFeatures() if selected else source.getFeatures():
+        geometry = feature.geometry()
+        if geometry.isEmpty():
+            continue
+        plain = QgsGeometry(geometry.constGet().segmentize())
+        plain.get().dropZValue()
+        plain.get().dropMValue()
+        plain.convertToMultiType()
+        area = QgsFeature()
+        area.setGeometry(plain)
+        writer.addFeature(area)
+        written += 1
+    failed, message = writer.hasError() != WRITER_NO_ERROR, writer.errorMessage()
+    del writer  # closes the file
+    if failed:
+        raise InputError(f"The polygons of “{name}” could not be written to a temporary file: {message}.")
+    if not written:
+        what = "no selected polygons" if selected else "no polygons"
+        raise InputError(f"The area layer “{name}” has {what} (a filter may hide them): choose another area.")
+    return path

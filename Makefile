@@ -1,0 +1,113 @@
+# Thematica: everything a checkout can do.  `make` lists it.  `make demo` and `make test` set up what they
+# need on a fresh Debian or Ubuntu: system packages (apt, only those missing), .venv, Python packages.
+
+PYTHON ?= python3
+# QGIS's own Python: the system's, never the runtime's.
+QGIS_PYTHON ?= /usr/bin/python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Stamps: files by which make knows that a step is done.  Those of .venv lie in it and go with it.
+RUNTIME := $(VENV)/.runtime-is-ready
+DEV := $(VENV)/.dev-is-ready
+SYSTEM := build/stamps
+PACKAGE_LINK := build/pkg/thematica
+
+# PIP_… settings of the machine (index, proxy, certificates) stay in force; only the chatter goes.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Python, GDAL and PROJ settings of the caller must not decide what the tests see.
+CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u PROJ_LIB -u PROJ_DATA -u GDAL_DATA -u GDAL_DRIVER_PATH
+# Tests of the plugin have a QGIS profile and a home of their own: nothing of the user's is read or changed.
+QGIS_ENV := $(CLEAN_ENV) QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH=$(CURDIR)/build/qgis-profile \
+	XDG_CONFIG_HOME=$(CURDIR)/build/qgis-config PYTHONDONTWRITEBYTECODE=1
+
+# Recipes share .venv and build/; two at once would only be in each other's way.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint walls types check units qgis-tests bench screenshots package install runtime dev clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+		printf '  make %-12s %s\n' "$$name" "$$what"; done
+
+# ------------------------------------------------------------------------------------------------ set-up
+runtime: $(RUNTIME) ## create .venv, the runtime, as a user would have it
+
+dev: $(DEV) ## the runtime and the tools of `make test` and `make lint`
+
+$(SYSTEM)/%: tools/system_packages.sh
+	@mkdir -p $(@D)
+	@tools/system_packages.sh $(PYTHON) $*
+	@touch $@
+
+$(RUNTIME): requirements.txt pyproject.toml | $(SYSTEM)/runtime
+	@echo "Creating the runtime in $(VENV) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip
+	@$(PIP) --editable .
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	@echo "Installing the development tools in $(VENV) …"
+	@$(PIP) --requirement requirements-dev.txt
+	@touch $@
+
+# The repository root is the package; under this link it has its name, whatever the clone is called.
+$(PACKAGE_LINK):
+	@mkdir -p $(@D)
+	@ln -sfn ../.. $@
+
+# -------------------------------------------------------------------------------------------------- demo
+SCENE ?=
+MODEL ?=
+SCALE ?=
+demo: $(RUNTIME) $(SYSTEM)/qgis ## classify a made scene (or SCENE=file MODEL=… SCALE=…) through qgis_process; draw the map
+	@$(CLEAN_ENV) $(BIN)/python demo/run.py --qgis-python "$(QGIS_PYTHON)" \
+		$(if $(SCENE),--scene "$(SCENE)") $(if $(MODEL),--model "$(MODEL)") $(if $(SCALE),--scale "$(SCALE)")
+
+# ------------------------------------------------------------------------------------------------- tests
+# All three run even if one of them fails (-k), and the tests come last: their summary ends the output.
+test: $(DEV) $(SYSTEM)/qgis $(SYSTEM)/window $(SYSTEM)/qgis-tests $(SYSTEM)/qt6 $(PACKAGE_LINK) ## lint, then all tests: without QGIS, then in QGIS
+	@$(MAKE) --no-print-directory --keep-going lint units qgis-tests
+
+lint: $(DEV) $(PACKAGE_LINK) ## ruff, mypy and the import walls
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@cd build/pkg && ../../$(BIN)/mypy --config-file thematica/pyproject.toml --no-error-summary
+	@cd build/pkg && ../../$(BIN)/lint-imports --config thematica/pyproject.toml > walls.txt || { cat walls.txt; exit 1; }
+	@echo "Lint: style, types and import walls are in order."
+
+# pytest's options and markers are in pyproject.toml.  Root and conftest limit are given, because the
+# package's own __init__.py in the root would lead pytest above the repository.
+PYTEST := -m pytest -c thematica/pyproject.toml --rootdir . --confcutdir . -p no:cacheprovider
+
+units: $(DEV) $(PACKAGE_LINK)
+	@cd build/pkg && $(CLEAN_ENV) ../../$(BIN)/python $(PYTEST) -q --ignore thematica/tests/qgis thematica/tests
+
+qgis-tests: $(RUNTIME) $(SYSTEM)/qgis $(SYSTEM)/qgis-tests $(PACKAGE_LINK)
+	@cd build/pkg && $(QGIS_ENV) $(QGIS_PYTHON) $(PYTEST) -q thematica/tests/qgis
+
+T ?= tests
+check: $(DEV) $(PACKAGE_LINK) ## some tests: make check T="tests/engine -k halo" (tests/qgis runs in QGIS's Python)
+	@cd build/pkg && case "$(T)" in \
+		tests/qgis*) $(QGIS_ENV) $(QGIS_PYTHON) $(PYTEST) thematica/$(T) ;; \
+		*) $(CLEAN_ENV) ../../$(BIN)/python $(PYTEST) --ignore thematica/tests/qgis thematica/$(T) ;; \
+	esac
+
+bench: $(RUNTIME) ## speed and memory: writes build/bench.json and docs/benchmarks.md
+	@$(CLEAN_ENV) $(BIN)/python tools/bench.py
+
+screenshots: $(RUNTIME) $(SYSTEM)/qgis $(SYSTEM)/window ## take the screenshots of the documentation anew, in the real QGIS window
+	@$(BIN)/python tools/screenshots.py
+
+# -------------------------------------------------------------------------------------- package, install
+package: $(SYSTEM)/runtime ## build/thematica.zip, for "Install from ZIP" and the QGIS plugin repository
+	@$(PYTHON) tools/package.py build/thematica.zip
+
+PROFILE ?= default
+install: $(RUNTIME) ## link this checkout into the QGIS profile (PROFILE=name; COPY=1 copies instead)
+	@$(PYTHON) tools/install.py --profile "$(PROFILE)" $(if $(COPY),--copy)
+
+clean: ## remove all that make made: build/, .venv and caches
+	@rm -rf build $(VENV) thematica.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""Dialogs and docks: one .ui file and one small class each."""
+"""Dialogs: one .ui file and one small class each; what needs no widget is in plain functions."""

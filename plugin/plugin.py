@@ -1,0 +1,162 @@
+"""The plugin object: what Thematica adds to QGIS's menus, and takes away again.
+
+Dialogs are imported when they are opened: loading the plugin must not cost anything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+from qgis.core import QgsApplication, QgsMapLayer, QgsProject, QgsRasterLayer
+from qgis.PyQt.QtCore import QObject
+from qgis.PyQt.QtGui import QIcon
+from qgis.PyQt.QtWidgets import QAction
+
+from ..errors import ThematicaError
+
+MENU = "Thematica"
+ICON = Path(__file__).resolve().parent / "icons" / "thematica.svg"
+
+
+class ThematicaPlugin:
+    """Created by QGIS when the plugin is switched on.
+
+    Args:
+        iface: QGIS's interface; None under ``qgis_process``.
+    """
+
+    def __init__(self, iface: Any) -> None:
+        self.iface = iface
+        self.provider: Any = None
+        self.actions: list[QAction] = []
+        self.classify_dialog: Any = None
+        self.runtime_dialog: Any = None
+        #: Parent of the runs: they outlive the dialog, and end with the plugin.
+        self.runs = QObject()
+
+    # -- coming and going -----------------------------------------------------------------------
+
+    def initProcessing(self) -> None:  # noqa: N802 - QGIS calls it by this name
+        """Register the algorithms; all that is needed under ``qgis_process``."""
+        from .provider import ThematicaProvider
+
+        self.provider = ThematicaProvider()
+        QgsApplication.processingRegistry().addProvider(self.provider)
+
+    def initGui(self) -> None:  # noqa: N802 - QGIS calls it by this name
+        """Add menu entries, toolbar button and layer actions."""
+        from ..ui.compat import RASTER_TYPE
+
+        self.initProcessing()
+        self.classify_action = self._action("Classify layer…", self.open_classify, ICON)
+        self.classify_action.setToolTip("Classify a raster layer with a neural network")
+        self.runtime_action = self._action("Runtime…", self.open_runtime)
+        self.runtime_action.setToolTip("The Python environment that does the work: create it, check it")
+        for action in (self.classify_action, self.runtime_action):
+            self.iface.addPluginToRasterMenu(MENU, action)
+        self.iface.addToolBarIcon(self.classify_action)
+
+        # Actions of their own for the layer tree: one object cannot sit in both kinds of menus with two texts.
+        self.layer_action = self._action("Classify layer…", self.open_classify, ICON)
+        self.area_action = self._action("Area per class…", self.open_area_table, ICON)
+        self.iface.addCustomActionForLayerType(self.layer_action, "", RASTER_TYPE, True)
+        self.iface.addCustomActionForLayerType(self.area_action, "", RASTER_TYPE, False)
+        QgsProject.instance().layersAdded.connect(self._offer_area_table)
+        self._offer_area_table(list(QgsProject.instance().mapLayers().values()))
+
+    def _action(self, text: str, slot: Callable[[], None], icon: Path | None = None) -> QAction:
+        action = QAction(QIcon(str(icon)) if icon else QIcon(), text, self.iface.mainWindow())
+        action.triggered.connect(lambda *_: slot())
+        self.actions.append(action)
+        return action
+
+    def unload(self) -> None:
+        """Take away everything that was added; runs are cancelled."""
+        if self.provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self.provider)
+            self.provider = None
+        if self.iface is None or not self.actions:
+            return
+        QgsProject.instance().layersAdded.disconnect(self._offer_area_table)
+        for action in (self.layer_action, self.area_action):
+            self.iface.removeCustomActionForLayerType(action)
+        for action in (self.classify_action, self.runtime_action):
+            self.iface.removePluginRasterMenu(MENU, action)
+        self.iface.removeToolBarIcon(self.classify_action)
+        for action in self.actions:
+            action.deleteLater()
+        self.actions.clear()
+        for run in self.runs.children():
+            run.cancel()
+        for dialog in (self.classify_dialog, self.runtime_dialog):
+            if dialog is not None:
+                dialog.close()
+                dialog.deleteLater()
+        self.classify_dialog = self.runtime_dialog = None
+
+    # -- what the actions do --------------------------------------------------------------------
+
+    def open_classify(self) -> None:
+        """Open "Classify Layer" for the active layer."""
+        if self.classify_dialog is None:
+            from ..ui.classify_dialog import ClassifyDialog
+
+            self.classify_dialog = ClassifyDialog(
+                self.iface, self.show_areas, runs=self.runs, parent=self.iface.mainWindow()
+            )
+            self.classify_dialog.runtime_wanted.connect(self.open_runtime)
+        self.classify_dialog.choose_layer(self.iface.activeLayer())
+        _show(self.classify_dialog)
+
+    def open_runtime(self) -> None:
+        """Open the dialog that creates and checks the runtime."""
+        if self.runtime_dialog is None:
+            from ..ui.runtime_dialog import RuntimeDialog
+
+            self.runtime_dialog = RuntimeDialog(self.iface.mainWindow())
+            self.runtime_dialog.changed.connect(self._runtime_changed)
+        _show(self.runtime_dialog)
+
+    def _runtime_changed(self) -> None:
+        if self.classify_dialog is not None:
+            self.classify_dialog.check_runtime()
+
+    def open_area_table(self) -> None:
+        """Show the area table of the active layer."""
+        from ..ui.area_report import read_report
+
+        path = _report_of(self.iface.activeLayer())
+        if path is None:
+            return
+        try:
+            self.show_areas(read_report(path))
+        except ThematicaError as error:
+            self.iface.messageBar().pushWarning(MENU, error.message)
+
+    def show_areas(self, report: dict[str, Any]) -> None:
+        """Open the area table of a report."""
+        from ..ui.area_table import AreaTable
+
+        _show(AreaTable(report, self.iface.mainWindow()))
+
+    def _offer_area_table(self, layers: list[QgsMapLayer]) -> None:
+        for layer in layers:
+            if _report_of(layer) is not None:
+                self.iface.addCustomActionForLayer(self.area_action, layer)
+
+
+def _report_of(layer: QgsMapLayer | None) -> Path | None:
+    """The report beside a raster layer's file, or None."""
+    if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
+        return None
+    from ..ui.area_report import report_path
+    from ..ui.replacing import file_of_layer
+
+    return report_path(file_of_layer(layer))
+
+
+def _show(dialog: Any) -> None:
+    dialog.show()
+    dialog.raise_()
+    dialog.activateWindow()

@@ -1,0 +1,117 @@
+"""The area table: how many pixels and hectares each class of a map has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping
+
+from qgis.core import QgsSettings
+from qgis.PyQt.QtCore import QLocale, QSize, Qt
+from qgis.PyQt.QtGui import QColor, QIcon, QPixmap
+from qgis.PyQt.QtWidgets import (
+    QApplication,
+    QDialog,
+    QFileDialog,
+    QHeaderView,
+    QMessageBox,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from .area_report import AreaRow, area_rows, table_text
+from .forms import load_form
+
+_SETTINGS = "thematica/area_table/folder"
+
+
+class AreaTable(QDialog):
+    """Area per class, to read, copy and save.
+
+    Args:
+        report: a result's report.
+        parent: the Qt parent.
+    """
+
+    def __init__(self, report: Mapping[str, Any], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        load_form(self, "area_table")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.rows = area_rows(report)
+        self.output = str(report.get("files", {}).get("output", ""))
+        model = report.get("model", {})
+        sources = ", ".join(Path(entry["path"]).name for entry in report.get("inputs", ()))
+        self.heading.setText(f"{sources}, classified by “{model.get('title') or model.get('name', '')}”")
+        self._fill()
+        warnings = list(report.get("warnings", ()))
+        self.notes.setText("\n".join(f"⚠ {warning}" for warning in warnings))
+        self.notes.setVisible(bool(warnings))
+        self.copy_button.clicked.connect(self._copy)
+        self.save_button.clicked.connect(self._save)
+        self.close_button.clicked.connect(self.close)
+
+    def _fill(self) -> None:
+        locale = QLocale()
+        self.table.setIconSize(QSize(22, 14))
+        self.table.setRowCount(len(self.rows) + 1)
+        for index, row in enumerate(self.rows):
+            self._fill_row(index, row, locale)
+        with_class = [row for row in self.rows if row.percent is not None]
+        areas = [row.hectares for row in with_class if row.hectares is not None]
+        total = AreaRow(
+            "all classes",
+            "",
+            sum(row.pixels for row in with_class),
+            sum(areas) if areas else None,
+            100.0 if any(row.pixels for row in with_class) else None,
+        )
+        self._fill_row(len(self.rows), total, locale)
+        for column in range(4):
+            font = self.table.item(len(self.rows), column).font()
+            font.setBold(True)
+            self.table.item(len(self.rows), column).setFont(font)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in (1, 2, 3):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+            self.table.horizontalHeaderItem(column).setTextAlignment(
+                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            )
+        self.table.horizontalHeaderItem(0).setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+
+    def _fill_row(self, index: int, row: AreaRow, locale: QLocale) -> None:
+        name = QTableWidgetItem(row.name)
+        if row.color:
+            pixmap = QPixmap(22, 14)
+            pixmap.fill(QColor(row.color))
+            name.setIcon(QIcon(pixmap))
+        self.table.setItem(index, 0, name)
+        texts = (
+            locale.toString(row.pixels),
+            "" if row.hectares is None else locale.toString(row.hectares, "f", 2),
+            "" if row.percent is None else locale.toString(row.percent, "f", 1),
+        )
+        for column, text in enumerate(texts, start=1):
+            item = QTableWidgetItem(text)
+            item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            self.table.setItem(index, column, item)
+
+    def _copy(self) -> None:
+        QApplication.clipboard().setText(table_text(self.rows))
+
+    def _save(self) -> None:
+        settings = QgsSettings()
+        folder = settings.value(_SETTINGS, str(Path(self.output).parent if self.output else Path.home()))
+        proposal = str(Path(folder) / f"{Path(self.output).stem or 'map'}_areas.csv")
+        path, _ = QFileDialog.getSaveFileName(self, "Save the area table", proposal, "Comma-separated values (*.csv)")
+        if not path:
+            return
+        if not Path(path).suffix:
+            path += ".csv"
+        settings.setValue(_SETTINGS, str(Path(path).parent))
+        try:
+            # The byte order mark tells Excel that class names are UTF-8.
+            Path(path).write_text(table_text(self.rows, ","), encoding="utf-8-sig")
+        except OSError as error:
+            QMessageBox.warning(
+                self, "Area table", f"The table could not be saved: {error.strerror}. Choose another folder."
+            )

@@ -1,0 +1,271 @@
+"""The dialog "Classify Layer": raster and model, whether they fit, area, result, and the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import QgsMapLayer, QgsRasterLayer, QgsSettings
+from qgis.PyQt.QtCore import QByteArray, QObject, QTimer, pyqtSignal
+from qgis.PyQt.QtGui import QHideEvent, QShowEvent
+from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
+
+from ..errors import ThematicaError
+from ..models.fit import RasterFacts
+from ..plugin.job import PreparedJob, pixel_job
+from ..plugin.raster_facts import facts_of_layer
+from ..plugin.runtime import find_runtime, runtime_problem
+from .classify_run import ClassifyRun, log
+from .compat import RASTER_LAYERS
+from .fitting import FitView, band_option, view_fit
+from .forms import load_form
+from .replacing import layers_showing, refuse_input_as_output, release_layers
+from .wording import progress_label
+
+_SETTINGS = "thematica/classify"
+
+
+class ClassifyDialog(QDialog):
+    """Non-modal; closing it leaves a run going on in the background.
+
+    Args:
+        iface: QGIS's interface.
+        show_areas: called with a report when the analyst asks for the area table.
+        runs: the Qt parent of the runs, which outlive the dialog.
+        parent: the Qt parent.
+    """
+
+    runtime_wanted = pyqtSignal()
+
+    def __init__(self, iface: Any, show_areas: Any, runs: QObject | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        load_form(self, "classify_dialog")
+        self.iface, self.show_areas, self.runs = iface, show_areas, runs or iface.mainWindow()
+        self.current_run: ClassifyRun | None = None
+        self._facts: RasterFacts | None = None
+        self._facts_problem = ""
+        self._fit: FitView | None = None
+        # Several widgets change at once when a project is loaded; one check afterwards is enough.
+        self._check_soon = QTimer(self, singleShot=True, interval=0)
+        self._check_soon.timeout.connect(self._check)
+        self.raster.setFilters(RASTER_LAYERS)
+        self.raster.layerChanged.connect(self._inputs_changed)
+        self.model.changed.connect(self._inputs_changed)
+        self.bands.changed.connect(self._check_soon.start)
+        self.area.changed.connect(self._check_soon.start)
+        self.add_raster.clicked.connect(self._add_raster)
+        self.run_button.clicked.connect(self._run)
+        self.cancel_button.clicked.connect(self._cancel)
+        self.close_button.clicked.connect(self.close)
+        self.runtime_button.clicked.connect(self.runtime_wanted)
+        self.runtime_notice.clicked.connect(self.runtime_wanted)
+        self.run_notice.clicked.connect(self._show_areas)
+        self.advanced_group.setCollapsed(self.advanced.is_default())
+        self._show_progress(False)
+        self._restore_size()
+        self._inputs_changed()
+
+    # -- what is given --------------------------------------------------------------------------
+
+    def choose_layer(self, layer: QgsMapLayer | None) -> None:
+        """Choose a raster layer; None or another kind of layer changes nothing."""
+        if isinstance(layer, QgsRasterLayer):
+            self.raster.setLayer(layer)
+
+    def check_runtime(self) -> None:
+        """Look whether there is a runtime, and say so where there is none."""
+        problem = runtime_problem(find_runtime())
+        if problem:
+            self.runtime_notice.tell("warning", problem, button="Set up runtime…")
+        else:
+            self.runtime_notice.clear()
+        self._show_whether_ready()
+
+    def _add_raster(self) -> None:
+        settings = QgsSettings()
+        folder = settings.value(f"{_SETTINGS}/raster_folder", str(Path.home()))
+        path, _ = QFileDialog.getOpenFileName(self, "Add a raster", folder, "All files (*)")
+        if path:
+            settings.setValue(f"{_SETTINGS}/raster_folder", str(Path(path).parent))
+            # QGIS itself says what is wrong with a file that it cannot open.
+            self.choose_layer(self.iface.addRasterLayer(path, Path(path).stem))
+
+    # -- whether it fits ------------------------------------------------------------------------
+
+    def _inputs_changed(self, *_: object) -> None:
+        layer = self.raster.currentLayer()
+        self._facts, self._facts_problem = None, ""
+        if layer is not None:
+            try:
+                self._facts = facts_of_layer(layer)
+            except ThematicaError as error:
+                self._facts_problem = error.message
+                log(f"{error.message}\n{error.details}".strip())
+        self.bands.start_over(self.model.card, self._facts)
+        self._check()
+
+    def _check(self) -> None:
+        """Check the fit again and show it; cheap, nothing is read."""
+        self._fit = None
+        if self._facts_problem:
+            self.fit_notice.tell("error", self._facts_problem)
+        elif self.model.card is None:
+            self.fit_notice.tell("error", self.model.problem)
+        elif self._facts is None:
+            self.fit_notice.tell(
+                "info", "The project has no raster layer yet: add one with “Add raster…” or from QGIS's Browser."
+            )
+        else:
+            self._fit = view_fit(
+                self.model.card,
+                self._facts,
+                self.bands.chosen_bands(),
+                self.bands.chosen_scale(),
+                self.bands.chosen_offset(),
+                self.bands.chosen_sensor(),
+            )
+            self.bands.show_fit(self._fit)
+            kind = "error" if not self._fit.fits else "warning" if self._fit.warnings else "ok"
+            self.fit_notice.tell(kind, self._fit.sentence, self._fit.warnings)
+        self._show_whether_ready()
+
+    def _is_running(self) -> bool:
+        return self.current_run is not None and self.current_run.is_running
+
+    def _show_whether_ready(self) -> None:
+        fits = self._fit is not None and self._fit.fits
+        ready = fits and not self._is_running() and not self.runtime_notice.kind
+        self.run_button.setEnabled(ready)
+        if ready:
+            self.run_button.setToolTip("Classify in the background")
+        elif self._is_running():
+            self.run_button.setToolTip("A run is going on; wait for its end or cancel it")
+        elif self.runtime_notice.kind:
+            self.run_button.setToolTip("Set up the runtime first")
+        else:
+            self.run_button.setToolTip("Model and raster must fit together first")
+
+    # -- the run --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self.run_notice.clear()
+        layer = self.raster.currentLayer()
+        assert layer is not None and self.model.card is not None
+        model_title = self.model.card.title or self.model.card.name
+        output = self.result.output(f"{_file_stem(layer.name())}_{_file_stem(self.model.card.name)}")
+        extras = self.result.extra_files(output)
+        try:
+            replaces = self._agree_to_replace(layer, [output, *extras.values()])
+            if replaces is None:
+                return
+            prepared = self._prepare(layer, output, {**extras, "overwrite": replaces})
+        except ThematicaError as error:
+            log(f"{error.message}\n{error.details}".strip())
+            self.run_notice.tell("error", error.message)
+            return
+        for part in (self.model, self.result, self.advanced):
+            part.remember()
+        group = f"{layer.name()}: {model_title}"
+        self.current_run = ClassifyRun(self.iface, prepared, layer.name(), group, self.show_areas, self.runs)
+        self.current_run.progress.connect(self._show_event)
+        self.current_run.ended.connect(self._ended)
+        self._show_progress(True)
+        self._show_event({"stage": "Starting the engine", "fraction": 0.0})
+        self.current_run.start()
+        self._show_whether_ready()
+
+    def _prepare(self, layer: QgsRasterLayer, output: str, options: dict[str, Any]) -> PreparedJob:
+        options.update(self.advanced.options())
+        options["bands"] = band_option(self.bands.chosen_bands())
+        options["scale"], options["offset"] = self.bands.chosen_scale(), self.bands.chosen_offset()
+        options["sensor"] = self.bands.chosen_sensor()
+        extent = extent_crs = None
+        if self.area.visible_canvas():
+            canvas = self.iface.mapCanvas()
+            extent, extent_crs = canvas.extent(), canvas.mapSettings().destinationCrs()
+        return pixel_job(
+            layer,
+            self.model.model,
+            output,
+            area_layer=self.area.area_layer(),
+            area_selected_only=self.area.only_selected(),
+            extent=extent,
+            extent_crs=extent_crs,
+            options=options,
+        )
+
+    def _agree_to_replace(self, layer: QgsRasterLayer, paths: list[str]) -> bool | None:
+        """Ask before files are replaced: True to replace, False where there is nothing, None to stop.
+
+        Raises:
+            OutputError: the map would replace its own input.
+        """
+        refuse_input_as_output(layer, paths)
+        existing = [path for path in paths if Path(path).exists()]
+        if not existing:
+            return False
+        shown = layers_showing(existing)
+        text = "This file exists already:" if len(existing) == 1 else "These files exist already:"
+        text += "\n\n" + "\n".join(existing) + "\n\n"
+        if shown:
+            names = ", ".join(f"“{entry.name()}”" for entry in shown)
+            text += f"The project shows what is there now as {names}, which will be taken out of the project.\n\n"
+        answer = QMessageBox.question(
+            self,
+            "Replace the result?",
+            f"{text}Replace?",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+            QMessageBox.StandardButton.No,
+        )
+        if answer != QMessageBox.StandardButton.Yes:
+            return None
+        release_layers(shown)
+        return True
+
+    def _cancel(self) -> None:
+        if self.current_run is not None:
+            self.stage.setText("Cancelling…")
+            self.cancel_button.setEnabled(False)
+            self.current_run.cancel()
+
+    def _show_event(self, event: dict[str, Any]) -> None:
+        fraction = event.get("fraction")
+        if isinstance(fraction, (int, float)):
+            self.progress.setValue(round(1000 * min(max(fraction, 0.0), 1.0)))
+        if self.cancel_button.isEnabled():
+            self.stage.setText(progress_label(event))
+
+    def _ended(self, kind: str, sentence: str) -> None:
+        self._show_progress(False)
+        self.run_notice.tell(kind, sentence, button="Area table…" if kind == "ok" else "")
+        self._show_whether_ready()
+
+    def _show_areas(self) -> None:
+        if self.current_run is not None and self.current_run.report is not None:
+            self.show_areas(self.current_run.report)
+
+    def _show_progress(self, running: bool) -> None:
+        self.progress.setVisible(running)
+        self.stage.setVisible(running)
+        self.cancel_button.setEnabled(running)
+
+    # -- the window -----------------------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """A runtime may have been made, and bands renamed, since the dialog was last open."""
+        super().showEvent(event)
+        self.check_runtime()
+
+    def hideEvent(self, event: QHideEvent) -> None:  # noqa: N802 - Qt's name
+        super().hideEvent(event)
+        QgsSettings().setValue(f"{_SETTINGS}/size", self.saveGeometry())
+
+    def _restore_size(self) -> None:
+        geometry = QgsSettings().value(f"{_SETTINGS}/size")
+        if isinstance(geometry, QByteArray):
+            self.restoreGeometry(geometry)
+
+
+def _file_stem(name: str) -> str:
+    """A layer's or model's name as part of a file name that every system takes."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)[:60] or "map"

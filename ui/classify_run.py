@@ -1,0 +1,107 @@
+"""One run of "Classify layer" from its start to the styled layers; it lives on when the dialog is closed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgis.core import QgsApplication, QgsMessageLog, QgsProject
+from qgis.PyQt.QtCore import QObject, pyqtSignal
+from qgis.PyQt.QtWidgets import QPushButton
+
+from ..errors import ThematicaError
+from ..plugin.classify_task import ClassifyTask
+from ..plugin.compat import LEVEL_CRITICAL, LEVEL_INFO, LEVEL_SUCCESS, LEVEL_WARNING
+from ..plugin.job import PreparedJob
+from ..plugin.results import load_result
+from .wording import done_label
+
+LOG_TAG = "Thematica"
+
+
+def log(text: str, level: Any = LEVEL_INFO) -> None:
+    """Write to QGIS's log, on Thematica's page, without raising a notification."""
+    QgsMessageLog.logMessage(text, LOG_TAG, level, False)
+
+
+class ClassifyRun(QObject):
+    """A background task, and what becomes of its outcome: layers, message bar, log.
+
+    Args:
+        iface: QGIS's interface.
+        prepared: the job.
+        title: of the result, as the analyst reads it.
+        group: name of the layer group for the result.
+        show_areas: called with a report when the analyst asks for the area table.
+        parent: the Qt parent; the run must outlive the dialog.
+    """
+
+    #: A ``progress`` event.
+    progress = pyqtSignal(dict)
+    #: ``ok``, ``error`` or ``info``, and a sentence.
+    ended = pyqtSignal(str, str)
+
+    def __init__(
+        self, iface: Any, prepared: PreparedJob, title: str, group: str, show_areas: Any, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.iface, self.title, self.group, self.show_areas = iface, title, group, show_areas
+        self.report: dict[str, Any] | None = None
+        self.is_running = True
+        self.warnings = list(prepared.warnings)
+        for warning in self.warnings:
+            log(warning, LEVEL_WARNING)
+        self.task = ClassifyTask(prepared, f"Classify: {title}")
+        self.task.worker_event.connect(self._take)
+        self.task.succeeded.connect(self._succeeded)
+        self.task.failed.connect(self._failed)
+        self.task.cancelled.connect(self._cancelled)
+
+    def start(self) -> None:
+        """Hand the task to QGIS's task manager."""
+        QgsApplication.taskManager().addTask(self.task)
+
+    def cancel(self) -> None:
+        """Ask the worker to stop; ``ended`` follows."""
+        if self.is_running:
+            self.task.cancel()
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event.get("event") == "progress":
+            self.progress.emit(event)
+        elif event.get("event") == "log":
+            warns = event.get("level") == "warning"
+            log(str(event.get("message", "")), LEVEL_WARNING if warns else LEVEL_INFO)
+
+    def _succeeded(self, result: dict[str, Any]) -> None:
+        self.report = result["report"]
+        try:
+            load_result(result, self.title, QgsProject.instance(), self.group)
+        except ThematicaError as error:
+            self._failed(error.message, error.details)
+            return
+        sentence = done_label(self.report)
+        self._push(sentence, LEVEL_SUCCESS, 12, "Area table…", lambda: self.show_areas(self.report))
+        log(f"{self.title}: {sentence} {result.get('files', {})}")
+        self._end("ok", sentence)
+
+    def _failed(self, message: str, details: str) -> None:
+        log(f"{message}\n{details}".strip(), LEVEL_CRITICAL)
+        self._push(message, LEVEL_CRITICAL, 0, "Open log", self.iface.openMessageLog)
+        self._end("error", message)
+
+    def _cancelled(self) -> None:
+        self._push("Cancelled; nothing was written.", LEVEL_INFO, 6)
+        self._end("info", "Cancelled; nothing was written.")
+
+    def _end(self, kind: str, sentence: str) -> None:
+        self.is_running = False
+        self.ended.emit(kind, sentence)
+
+    def _push(self, text: str, level: Any, seconds: int, button_text: str = "", action: Any = None) -> None:
+        bar = self.iface.messageBar()
+        item = bar.createMessage(self.title, text)
+        if button_text:
+            button = QPushButton(button_text, item)
+            button.clicked.connect(action)
+            item.layout().addWidget(button)
+        bar.pushWidget(item, level, seconds)

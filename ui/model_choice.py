@@ -1,0 +1,108 @@
+"""Choosing a model: the store by title, files opened before, and the model's card to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import QgsSettings
+from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtWidgets import QFileDialog, QWidget
+
+from ..errors import InputError
+from ..models.card import ModelCard
+from ..models.reading import read_model_card
+from ..models.store import list_models
+from .forms import load_form
+from .wording import model_summary
+
+_SETTINGS = "thematica/classify"
+_RECENT_FILES = 5
+
+
+class ModelChoice(QWidget):
+    """A list of models with the chosen one's card below.
+
+    ``model`` is what the engine takes (a name in the store or a path), ``card`` its card or None, and
+    ``problem`` the sentence that says why there is no card.
+    """
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        load_form(self, "model_choice")
+        self.model = ""
+        self.card: ModelCard | None = None
+        self.problem = ""
+        self._fill()
+        self.models.currentIndexChanged.connect(self._read)
+        self.open_file.clicked.connect(self._browse)
+        self._read()
+
+    def _fill(self) -> None:
+        for entry in list_models():
+            title = entry.card.title if entry.card and entry.card.title else entry.name
+            self.models.addItem(title, entry.name)
+            origin = "comes with Thematica" if entry.bundled else str(entry.path)
+            self.models.setItemData(self.models.count() - 1, f"{entry.name}: {origin}", Qt.ItemDataRole.ToolTipRole)
+        settings = QgsSettings()
+        for path in settings.value(f"{_SETTINGS}/model_files", [], type=list):
+            if Path(path).is_file():
+                self._add_file(path)
+        last = self.models.findData(settings.value(f"{_SETTINGS}/model", ""))
+        if last >= 0:
+            self.models.setCurrentIndex(last)
+
+    def _add_file(self, path: str) -> int:
+        index = self.models.findData(path)
+        if index < 0:
+            self.models.addItem(Path(path).name, path)
+            index = self.models.count() - 1
+            self.models.setItemData(index, path, Qt.ItemDataRole.ToolTipRole)
+        return index
+
+    def choose_file(self, path: str) -> None:
+        """Put an ONNX file into the list and choose it."""
+        index = self._add_file(path)
+        if index == self.models.currentIndex():
+            self._read()
+        self.models.setCurrentIndex(index)
+
+    def _browse(self) -> None:
+        settings = QgsSettings()
+        folder = settings.value(f"{_SETTINGS}/model_folder", str(Path.home()))
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Choose a network", folder, "Networks in ONNX format (*.onnx);;All files (*)"
+        )
+        if path:
+            settings.setValue(f"{_SETTINGS}/model_folder", str(Path(path).parent))
+            self.choose_file(path)
+
+    def _read(self) -> None:
+        self.model = self.models.currentData() or ""
+        self.card, self.problem = None, ""
+        if not self.model:
+            self.problem = "The store holds no model; choose an ONNX file."
+        else:
+            try:
+                self.card = read_model_card(self._path())
+            except InputError as error:
+                self.problem = error.message
+        self.summary.setHtml(model_summary(self.card) if self.card else "")
+        self.changed.emit()
+
+    def _path(self) -> Path:
+        for entry in list_models():
+            if entry.name == self.model:
+                return entry.path
+        return Path(self.model)
+
+    def remember(self) -> None:
+        """Keep the choice for the next time."""
+        settings = QgsSettings()
+        settings.setValue(f"{_SETTINGS}/model", self.model)
+        data = [self.models.itemData(index) for index in range(self.models.count())]
+        files = [entry for entry in data if Path(entry).is_absolute() and entry != self.model]
+        if Path(self.model).is_absolute():
+            files.append(self.model)
+        settings.setValue(f"{_SETTINGS}/model_files", files[-_RECENT_FILES:])

@@ -1,0 +1,105 @@
+"""What the dialogs say: numbers, times, bands and models in an analyst's words.  No widget is needed here."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import Any, Mapping
+
+from ..models.bands import Band
+from ..models.card import TASK_TITLES, ModelCard
+
+
+def band_label(band: Band) -> str:
+    """``"B8A · nir08"``; the common name is left out where it says nothing new."""
+    if band.common_name and band.common_name.lower() != band.name.lower():
+        return f"{band.name} · {band.common_name}" if band.name else band.common_name
+    return band.name
+
+
+def wavelength_label(band: Band) -> str:
+    """``"865 nm"`` below 3 µm, ``"11.5 µm"`` above, empty where unknown."""
+    if band.wavelength is None:
+        return ""
+    return f"{band.wavelength * 1000:.0f} nm" if band.wavelength < 3 else f"{band.wavelength:.1f} µm"
+
+
+def number_label(value: float) -> str:
+    """A scale, offset or sampled value, short: ``0.0001``, ``-0.1``, ``11250``."""
+    if value and (abs(value) >= 1e6 or abs(value) < 1e-4):
+        return f"{value:.3g}"
+    return f"{value:.5g}" if abs(value) < 1e5 else f"{value:.0f}"
+
+
+def duration_label(seconds: float) -> str:
+    """``"8 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``."""
+    whole = max(0, math.ceil(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def progress_label(event: Mapping[str, Any]) -> str:
+    """One line for a ``progress`` event: stage, speed and time left, as far as they are known."""
+    parts = [str(event.get("stage") or "Working")]
+    speed = event.get("pixels_per_second")
+    if speed:
+        millions = speed / 1e6
+        parts.append(f"{millions:.1f} Mpx/s" if millions < 100 else f"{millions:.0f} Mpx/s")
+    left = event.get("seconds_left")
+    if left is not None:
+        parts.append(f"{duration_label(left)} left")
+    return " · ".join(parts)
+
+
+def swatch(color: str) -> str:
+    """A small square of a class's colour, for rich text."""
+    return f'<span style="background-color:{html.escape(color)}; color:{html.escape(color)};">&nbsp;▇&nbsp;</span>'
+
+
+def model_summary(card: ModelCard) -> str:
+    """The model's card as rich text: what it maps, what it wants, where it comes from and how good it is."""
+    rows = [("Task", html.escape(TASK_TITLES[card.task]))]
+    bands = ", ".join(html.escape(band.name or band.common_name or "?") for band in card.bands)
+    rows.append(("Bands", f"{len(card.bands)}: {bands}"))
+    if card.value_range:
+        low, high = card.value_range
+        rows.append(("Values", f"{html.escape(card.unit or 'values')} from {low:g} to {high:g}"))
+    if card.gsd_range:
+        rows.append(("Pixel size", f"{card.gsd_range[0]:g} to {card.gsd_range[1]:g} m"))
+    elif card.gsd:
+        rows.append(("Pixel size", f"{card.gsd:g} m"))
+    classes = " &nbsp; ".join(
+        # Joined by non-breaking spaces, so that a swatch never parts from its name.
+        f"{swatch(entry.color)}&nbsp;{html.escape(entry.name).replace(' ', '&nbsp;')}"
+        for entry in card.classes
+    )
+    rows.append(("Classes", classes))
+    if card.trained_on:
+        rows.append(("Trained on", html.escape(card.trained_on)))
+    if card.metrics:
+        figures = ", ".join(f"{html.escape(name)} {value:.3g}" for name, value in card.metrics.items())
+        rows.append(("Measured", f"{figures}{f' ({html.escape(card.split)})' if card.split else ''}"))
+    if card.licence:
+        rows.append(("Licence", html.escape(card.licence)))
+    description = f"<p>{html.escape(card.description)}</p>" if card.description else ""
+    if card.origin == "none":
+        description = (
+            "<p>This file carries no model card: its bands and classes have no names, "
+            "and pixel values enter the network as they are.</p>"
+        )
+    table = "".join(
+        f'<tr><td style="padding-right:8px; white-space:nowrap;"><b>{label}</b></td><td>{text}</td></tr>'
+        for label, text in rows
+    )
+    return f"{description}<table cellspacing='0' cellpadding='2'>{table}</table>"
+
+
+def done_label(report: Mapping[str, Any]) -> str:
+    """One line for a finished run: the largest classes and the time it took."""
+    classes = sorted(report.get("classes", ()), key=lambda entry: -entry["percent"])
+    largest = ", ".join(f"{entry['name']} {entry['percent']:.0f} %" for entry in classes[:3] if entry["pixels"])
+    took = duration_label(report.get("seconds", 0))
+    return f"Done in {took}: {largest}." if largest else f"Done in {took}."

@@ -87,8 +87,10 @@ def score_style(name: str, minimum: float, maximum: float) -> str:
     ):
         ElementTree.SubElement(ramp, "Option", type="QString", name=key, value=value)
     for index, color in enumerate(CIVIDIS):
-        value = minimum + (maximum - minimum) * index / steps
-        ElementTree.SubElement(shader, "item", value=repr(float(value)), label=f"{value:.3g}", color=color, alpha="255")
+        anchor = minimum + (maximum - minimum) * index / steps
+        ElementTree.SubElement(
+            shader, "item", value=repr(float(anchor)), label=f"{anchor:.3g}", color=color, alpha="255"
+        )
     ElementTree.SubElement(
         shader,
         "rampLegendSettings",

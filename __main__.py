@@ -20,7 +20,8 @@ def _register_package() -> None:
     spec = importlib.util.spec_from_file_location(
         "thematica", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     package = importlib.util.module_from_spec(spec)
     sys.modules["thematica"] = package
     spec.loader.exec_module(package)

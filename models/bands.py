@@ -7,8 +7,8 @@ centre wavelength, and last by position.  Sensor presets name the bands of unnam
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Mapping, Sequence
 
 from ..errors import InputError, MisfitError
 
@@ -324,7 +324,8 @@ def _resolve_given(
             raise InputError(f"Band {key} is assigned to file {source}, but {len(raster_bands)} were given.")
         if number > len(raster_bands[source - 1]):
             raise InputError(
-                f"Band {key} is assigned to raster band {number}, but the raster has {len(raster_bands[source - 1])} bands."
+                f"Band {key} is assigned to raster band {number}, but the raster has only "
+                f"{len(raster_bands[source - 1])}."
             )
         assigned[hits[0]] = (source, number)
     return assigned
@@ -392,7 +393,9 @@ def _missing_sentence(
     wanted = ", ".join(label(band) for band in missing)
     count = len(candidates)
     has = f"the raster has {count} image band{'s' if count != 1 else ''}"
-    known = [number_name for _, _, band, named in candidates if (number_name := band.name or (named.name if named else ""))]
+    known = [
+        number_name for _, _, band, named in candidates if (number_name := band.name or (named.name if named else ""))
+    ]
     if known:
         has += f" ({', '.join(known[:14])}{', …' if len(known) > 14 else ''})"
     if len(missing) == len(model_bands):

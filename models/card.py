@@ -11,9 +11,10 @@ import colorsys
 import json
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from ..errors import ModelError
 from .bands import Band
@@ -319,7 +320,9 @@ def _to_item(card: ModelCard) -> dict[str, Any]:
         "sources": card.sources,
         "weights_sha256": card.weights_sha256,
     }
-    properties.update({f"thematica:{key}": value for key, value in optional.items() if value not in (None, "", 0, [], {})})
+    properties.update(
+        {f"thematica:{key}": value for key, value in optional.items() if value not in (None, "", 0, [], {})}
+    )
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,

@@ -6,7 +6,8 @@ https://qgis-plugin-deepness.readthedocs.io (creators / add metadata to model)
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from .bands import Band
 from .card import ModelCard, ModelClass, Normalisation, distinct_colors, slug

@@ -7,8 +7,8 @@ layer), so what the dialog shows is what the engine does.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Mapping, Sequence
 
 from ..errors import MisfitError
 from .bands import Band, BandMatch, match_bands
@@ -72,7 +72,8 @@ def check_fit(
         card: the model's card.
         rasters: facts of the raster files, the first giving the grid.
         given_bands: explicit band assignments (:func:`.bands.parse_band_option`).
-        scale, offset: override what the raster declares, for all bands.
+        scale: overrides what the raster declares, for all bands.
+        offset: likewise.
         sensor: a preset of :data:`.bands.SENSORS`.
 
     Returns:

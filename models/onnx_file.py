@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator
 
 from ..errors import ModelError
 
@@ -186,7 +186,8 @@ def _read_value(value: memoryview) -> TensorFacts:
 
 
 def _read_tensor_type(tensor: memoryview) -> tuple[int, list[int]]:
-    element, shape = 0, []
+    element = 0
+    shape: list[int] = []
     for number, wire, start, end in _fields(tensor):
         if number == _TENSOR_TYPE_ELEMENT and wire == 0:
             element = start

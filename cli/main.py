@@ -1,0 +1,59 @@
+"""``thematica``: one program for desktop, script, cluster node and QGIS.
+
+Exit status: 0 done, 2 bad input or options, 3 cancelled, 1 a fault of ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import ThematicaError
+from . import classify_pixels, doctor, inspect, models
+from .console import Console
+
+COMMANDS = (classify_pixels, inspect, models, doctor)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="thematica", description="Thematic maps from satellite and aerial images with neural networks."
+    )
+    parser.add_argument("--version", action="version", version=f"thematica {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = build_parser().parse_args(arguments)
+    console = Console(getattr(options, "progress", None))
+    try:
+        status: int = options.run(options, console)
+        return status
+    except ThematicaError as error:
+        console.error(error.code, error.message, error.details)
+        return error.exit_status
+    except KeyboardInterrupt:
+        console.error("cancelled", "Cancelled.", "")
+        return 3
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        sys.stderr.close()
+        return 3
+    except MemoryError as error:
+        console.error("memory", "The machine has too little free memory for this; use a smaller --tile.", repr(error))
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last net: no traceback reaches a user, the log gets it
+        console.error(
+            "fault",
+            f"A fault in Thematica ({type(error).__name__}); please report it with the log.",
+            traceback.format_exc(),
+        )
+        return 1

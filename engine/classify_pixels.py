@@ -1,0 +1,264 @@
+"""Classify pixels: from a raster and a network to a thematic map, end to end."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from ..errors import InputError, ModelError, OutputError
+from ..models.bands import parse_band_option
+from ..models.card import ModelCard
+from ..models.fit import check_fit
+from ..models.reading import read_model_card
+from ..models.store import resolve_model
+from .area_of_interest import read_area
+from .cog import RasterWriter, WorkFolder, move_into_place, writing
+from .ground_area import PixelArea
+from .job import PixelJob
+from .network import deploy, fill_values, load_network
+from .pam import ClassRow, write_pam
+from .pipeline import ChunkResult, Decoding, run_pipeline
+from .progress import Monitor
+from .raster import RasterSource, gdal_environment
+from .report import build_report, write_report
+from .session import choose_provider, create_session
+from .style import score_style, thematic_style, write_style
+from .tiling import Rectangle, make_plan
+
+
+def classify_pixels(job: PixelJob, monitor: Monitor | None = None) -> dict[str, Any]:
+    """Run a job and return its ``result`` event: ``files`` (name → path) and ``report``.
+
+    Results appear under their final names only when all are complete; a failed or cancelled run
+    leaves what was there before.
+
+    Raises:
+        InputError: (or one of its kinds) what was given cannot be used.
+        Cancelled: the monitor was asked to cancel.
+    """
+    monitor = monitor or Monitor()
+    job.check()
+    with gdal_environment():
+        return _Run(job, monitor).result()
+
+
+class _Run:
+    def __init__(self, job: PixelJob, monitor: Monitor) -> None:
+        self.job, self.monitor = job, monitor
+        self.started = time.perf_counter()
+        self.created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+    def result(self) -> dict[str, Any]:
+        job, monitor = self.job, self.monitor
+        monitor.stage("Opening", 0.0)
+        _check_outputs(job)
+        model_path = resolve_model(job.model)
+        card = read_model_card(model_path, job.card)
+        if card.origin == "none":
+            monitor.log(
+                "The model has no card: its classes are only numbered, and the raster's values enter it as they are.",
+                "warning",
+            )
+        network = load_network(model_path, card)
+        with RasterSource(job.rasters, _parse_crs(job.raster_crs), job.nodata) as source:
+            fit = check_fit(card, source.facts(), parse_band_option(job.bands), job.scale, job.offset, job.sensor)
+            for warning in fit.warnings:
+                monitor.log(warning, "warning")
+            source.select(fit.matches, job.invalid)
+            if card.nodata is not None and not source.may_be_invalid:
+                source.nodata_override = card.nodata
+                source.select(fit.matches, job.invalid)
+            area = None
+            if job.area is not None:
+                area = read_area(
+                    job.area,
+                    _parse_crs(job.area_crs),
+                    source.crs,
+                    source.transform,
+                    source.width,
+                    source.height,
+                )
+            region = Rectangle(0, 0, source.height, source.width)
+            if area is not None:
+                window = area.window
+                region = Rectangle(int(window.row_off), int(window.col_off), int(window.height), int(window.width))
+            threads = job.threads or _cores()
+            plan = make_plan(
+                network, region, source.block_shape, source.width, job.tile, job.overlap, job.batch, threads
+            )
+            if not plan.exact:
+                monitor.log(f"The map can differ from one run over the whole image: {plan.why}", "warning")
+            deployment = deploy(network, source.data_type, fit.scale, fit.offset, list(job.scores()))
+            session = create_session(deployment, choose_provider(job.provider), plan.threads)
+            for warning in session.warnings:
+                monitor.log(warning, "warning")
+            monitor.check()
+
+            codes = np.array(
+                [entry.value for entry in card.classes] + [card.unclassified_code()],
+                np.uint16 if card.class_codes_are_16bit() else np.uint8,
+            )
+            decoding = Decoding(
+                codes, card.nodata_code(), fill_values(network, source.data_type, fit.scale, fit.offset),
+                bool(card.thresholds) and network.channels > 1,
+            )  # fmt: skip
+            areas = PixelArea(
+                source.crs,
+                source.transform,
+                source.width,
+                source.height,
+                codes=[*map(int, codes), card.nodata_code()],
+            )
+            work = WorkFolder(Path(job.output))
+            writers: dict[str, RasterWriter] = {}
+            try:
+                writers = self._writers(work, source, card, region, network.channels)
+
+                def write(result: ChunkResult) -> None:
+                    if result.codes is None:
+                        # Left out of the file, which makes it nodata.
+                        nothing = np.full((result.chunk.height, result.chunk.width), card.nodata_code(), codes.dtype)
+                        areas.accumulate(nothing, result.chunk.row, result.chunk.column)
+                        return
+                    writers["output"].write(result.codes, result.chunk)
+                    for name, score in result.scores.items():
+                        writers[name].write(score, result.chunk)
+                    areas.accumulate(result.codes, result.chunk.row, result.chunk.column)
+
+                timing = run_pipeline(source, session, plan, area, decoding, write, monitor)
+                if timing.tiles == 0:
+                    monitor.log("No pixel with data lies in the area: the map is empty.", "warning")
+                finishing = time.perf_counter()
+                monitor.stage("Writing overviews", 0.9)
+                finished = self._finish(work, writers, card, areas, threads)
+                report = build_report(
+                    self.job, self.created, time.perf_counter() - self.started, source, model_path, card, fit,
+                    plan, session, areas, timing, time.perf_counter() - finishing, monitor.warnings,
+                )  # fmt: skip
+                report_path = job.report_path()
+                files = self._files()
+                report["files"] = files
+                with writing(report_path.name):
+                    part = write_report(work.path / "report.json", report)
+                finished[part] = report_path
+                monitor.check()
+                move_into_place(finished)
+            finally:
+                for writer in writers.values():
+                    writer.close()
+                work.remove()
+        monitor.progress("Done", 1.0)
+        return {"event": "result", "files": files, "report": report}
+
+    def _writers(
+        self, work: WorkFolder, source: RasterSource, card: ModelCard, region: Rectangle, channels: int
+    ) -> dict[str, RasterWriter]:
+        colors = {row.value: (*row.rgb(), 255) for row in _rows(card, None)}
+        colors[card.unclassified_code()] = (200, 200, 200, 255)
+        colors[card.nodata_code()] = (0, 0, 0, 0)
+        tags = {"TIFFTAG_SOFTWARE": "Thematica", "THEMATICA_MODEL": card.name}
+        writers = {
+            "output": RasterWriter(
+                work, Path(self.job.output).name, region, source.crs, source.transform,
+                "uint16" if card.class_codes_are_16bit() else "uint8", nodata=card.nodata_code(), colors=colors,
+                descriptions=[card.title or card.name], tags=tags,
+            )
+        }  # fmt: skip
+        for name, path in self.job.scores().items():
+            names = [entry.name for entry in card.classes] if name == "probabilities" else [name]
+            writers[name] = RasterWriter(
+                work, path.name, region, source.crs, source.transform, "float32", bands=len(names),
+                nodata=float("nan"), descriptions=names, tags=tags,
+            )  # fmt: skip
+        return writers
+
+    def _finish(
+        self, work: WorkFolder, writers: dict[str, RasterWriter], card: ModelCard, areas: PixelArea, threads: int
+    ) -> dict[Path, Path]:
+        """Make all files in the working folder; returns where each of them goes."""
+        moves: dict[Path, Path] = {}
+        unclassified = card.unclassified_code() if card.thresholds else None
+        for name, writer in writers.items():
+            self.monitor.check()
+            target = Path(self.job.output) if name == "output" else self.job.scores()[name]
+            made = writer.finish(threads)
+            if name == "output":
+                rows = _rows(card, areas)
+                if unclassified is not None:
+                    rows.append(_row(unclassified, "Unclassified", "#c8c8c8", areas))
+                with writing(target.name):
+                    table = write_pam(made, rows, card.nodata_code(), unclassified)
+                    style = write_style(made, thematic_style(rows, card.nodata_code(), unclassified))
+                moves[table] = target.with_name(target.name + ".aux.xml")
+                moves[style] = target.with_suffix(".qml")
+            else:
+                with writing(target.name):
+                    style = write_style(made, score_style(name, 0.0, 1.0))
+                moves[style] = target.with_suffix(".qml")
+            moves[made] = target
+        return moves
+
+    def _files(self) -> dict[str, str]:
+        output = Path(self.job.output)
+        files = {"output": output, "style": output.with_suffix(".qml"), "report": self.job.report_path()}
+        files.update(self.job.scores())
+        return {name: str(path.absolute()) for name, path in files.items()}
+
+
+def _rows(card: ModelCard, areas: PixelArea | None) -> list[ClassRow]:
+    return [_row(entry.value, entry.name, entry.color, areas) for entry in card.classes]
+
+
+def _row(value: int, name: str, color: str, areas: PixelArea | None) -> ClassRow:
+    if areas is None:
+        return ClassRow(value, name, color)
+    return ClassRow(value, name, color, areas.pixels_of(value), areas.hectares_of(value))
+
+
+def _cores() -> int:
+    """Cores that this process may use (a Slurm job or container may have fewer than the machine)."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(len(os.sched_getaffinity(0)), 1)
+    return os.cpu_count() or 1
+
+
+def _parse_crs(text: str | None) -> CRS | None:
+    if not text:
+        return None
+    try:
+        return CRS.from_user_input(text)
+    except (CRSError, ValueError) as error:
+        raise InputError(
+            f"“{text[:80]}” is not a coordinate reference system; write EPSG:32632, for example."
+        ) from error
+
+
+def _check_outputs(job: PixelJob) -> None:
+    """Refuse results that would hit an input, each other or, unasked, an existing file."""
+    targets = {"output": Path(job.output), **job.scores(), "report": job.report_path()}
+    seen: dict[Path, str] = {}
+    inputs = {Path(path).resolve() for path in job.rasters if "://" not in path and not path.startswith("/vsi")}
+    for name, path in targets.items():
+        if path.is_dir():
+            raise OutputError(f"“{path}” is a folder; give the result a file name.")
+        if not path.parent.is_dir():
+            raise OutputError(f"The folder “{path.parent}” does not exist; create it or choose another place.")
+        resolved = path.resolve()
+        if resolved in inputs:
+            raise OutputError(f"The result would overwrite the input “{path}”; choose another name.")
+        if resolved in seen:
+            raise OutputError(f"“{path}” is asked for twice ({seen[resolved]} and {name}); choose different names.")
+        seen[resolved] = name
+        if path.exists() and not job.overwrite and name != "report":
+            raise OutputError(f"“{path}” exists already; use --overwrite to replace it, or choose another name.")
+    for key in ("model", "card"):
+        value = getattr(job, key)
+        if value and Path(value).is_file() and Path(value).resolve() in seen:
+            raise ModelError(f"The result would overwrite “{value}”; choose another name.")

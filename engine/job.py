@@ -1,0 +1,160 @@
+"""The job: what a door hands to the engine, as options or as one JSON file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .network import SCORES
+
+
+@dataclass
+class PixelJob:
+    """One run of Classify pixels.
+
+    Args:
+        rasters: the input files, on one grid.
+        model: an ONNX file or a name in the store.
+        output: the thematic raster to make (``.tif``).
+        mode: ``exact`` stitching (``smooth`` comes with the next issue).
+        tile: side of a tile's kept core in pixels, or None to choose.
+        overlap: halo in pixels, or None to choose.
+        batch: tiles per run, or None to choose.
+        bands: ``MODELBAND=RASTERBAND,…``.
+        scale, offset: from stored to physical values; None: as the raster declares.
+        nodata: replaces the declared nodata.
+        card: a card file that replaces the model's own.
+        area: a vector file, or (xmin, ymin, xmax, ymax); None: the whole raster.
+        area_crs: CRS of an extent; None: the raster's.
+        raster_crs: replaces the raster's CRS.
+        sensor: a preset of band names; None: guessed where it is unambiguous.
+        invalid: ``any``: a pixel is missing if one band used is; ``all``: only if all are.
+        confidence, entropy, margin, probabilities: score rasters to make too.
+        provider: ONNX Runtime provider; None: the best present.
+        threads: threads in all; None: one per core.
+        report: path of the report; None: beside the output.
+        overwrite: replace existing results.
+    """
+
+    rasters: list[str]
+    model: str
+    output: str
+    mode: str = "exact"
+    tile: int | None = None
+    overlap: int | None = None
+    batch: int | None = None
+    bands: str = ""
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+    card: str | None = None
+    area: str | list[float] | None = None
+    area_crs: str | None = None
+    raster_crs: str | None = None
+    sensor: str | None = None
+    invalid: str = "any"
+    confidence: str | None = None
+    entropy: str | None = None
+    margin: str | None = None
+    probabilities: str | None = None
+    provider: str | None = None
+    threads: int | None = None
+    report: str | None = None
+    overwrite: bool = False
+
+    def scores(self) -> dict[str, Path]:
+        """The score rasters asked for, by name."""
+        return {name: Path(getattr(self, name)) for name in SCORES if getattr(self, name)}
+
+    def report_path(self) -> Path:
+        """Where the report goes: ``map.tif`` → ``map.report.json``."""
+        return Path(self.report) if self.report else Path(self.output).with_suffix(".report.json")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The job as plain values, without what was left open."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, "", False)}
+
+    def check(self) -> None:
+        """Check what can be checked without opening anything.
+
+        Raises:
+            InputError: an option outside its range.
+        """
+        if not self.rasters:
+            raise InputError("No raster was given; name at least one image file.")
+        if self.mode not in ("exact", "smooth"):
+            raise InputError(f"There is no mode “{self.mode}”; use exact.")
+        if self.mode == "smooth":
+            raise InputError("Smooth stitching is not available yet; use --mode exact.")
+        if self.invalid not in ("any", "all"):
+            raise InputError(f"“{self.invalid}” is no rule for missing pixels; use any or all.")
+        for name, lowest in (("tile", 1), ("overlap", 0), ("batch", 1), ("threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise InputError(f"--{name} must be at least {lowest}, not {value}.")
+        if self.scale == 0:
+            raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
+        if Path(self.output).suffix.lower() not in (".tif", ".tiff"):
+            raise InputError(f"The result “{self.output}” must be a GeoTIFF: let its name end in .tif.")
+        if isinstance(self.area, list) and len(self.area) != 4:
+            raise InputError("An extent needs four numbers: xmin,ymin,xmax,ymax.")
+
+
+def read_job(path: str | Path) -> PixelJob:
+    """Read a job from a JSON file.
+
+    Raises:
+        InputError: no such file, not JSON, or unknown or missing keys.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The job file “{path}” cannot be read: {error}.") from error
+    return job_from_dict(content)
+
+
+def job_from_dict(content: Any) -> PixelJob:
+    """A job from plain values.
+
+    Raises:
+        InputError: unknown, missing or mistyped keys.
+    """
+    if not isinstance(content, dict):
+        raise InputError("A job is a JSON object.")
+    command = content.get("command", "classify-pixels")
+    if command != "classify-pixels":
+        raise InputError(f"The job is for the command “{command}”, not classify-pixels.")
+    known = {entry.name for entry in fields(PixelJob)}
+    values = {key: value for key, value in content.items() if key != "command" and value is not None}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(f"The job has unknown entries: {', '.join(unknown)}.")
+    missing = [key for key in ("rasters", "model", "output") if not values.get(key)]
+    if missing:
+        raise InputError(f"The job lacks {', '.join(missing)}.")
+    for key, kind in _KINDS.items():
+        if key in values and (
+            not isinstance(values[key], kind) or (isinstance(values[key], bool) and kind is not bool)
+        ):
+            raise InputError(f"The job's entry “{key}” has the wrong type ({type(values[key]).__name__}).")
+    return PixelJob(**values)
+
+
+_NUMBER = (int, float)
+_KINDS: dict[str, Any] = {
+    "rasters": list,
+    "area": (str, list),
+    "overwrite": bool,
+    **dict.fromkeys(("tile", "overlap", "batch", "threads"), int),
+    **dict.fromkeys(("scale", "offset", "nodata"), _NUMBER),
+    **dict.fromkeys(
+        (
+            "model", "output", "mode", "bands", "card", "area_crs", "raster_crs", "sensor", "invalid", "confidence",
+            "entropy", "margin", "probabilities", "provider", "report",
+        ),
+        str,
+    ),
+}  # fmt: skip

@@ -1,0 +1,352 @@
+"""Receptive field and total stride of a convolutional network, read from its ONNX graph.
+
+Exact stitching needs to know which input pixels one output pixel sees, and by which shifts of the
+input the output shifts alike.  Both follow from the graph: each tensor's pixel ``i`` sees the input
+pixels ``scale * i + low`` to ``scale * i + high`` (Araujo, Norris & Sim 2019, "Computing receptive
+fields of convolutional neural networks", Distill, doi 10.23915/distill.00021).  A network in which
+some output sees everything (global pooling, instance normalisation) is recognised as such.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, shape_inference
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What stitching has to know of a network.
+
+    Args:
+        radius: pixels that an output pixel sees beyond itself, at most, in any direction.
+        stride: total stride in pixels: shifting the input by it shifts the output alike.
+        exact: whether tiles can be stitched exactly.
+        why: where not, the reason in words for the report.
+    """
+
+    radius: int
+    stride: int
+    exact: bool = True
+    why: str = ""
+
+    @property
+    def halo(self) -> int:
+        """The radius rounded up to the total stride, in pixels."""
+        return math.ceil(self.radius / self.stride) * self.stride
+
+
+@dataclass(frozen=True)
+class _View:
+    """How one axis of a tensor looks at the input: pixel i sees scale*i+low to scale*i+high."""
+
+    scale: Fraction
+    low: Fraction
+    high: Fraction
+
+    def merged(self, other: _View) -> _View:
+        return _View(max(self.scale, other.scale), min(self.low, other.low), max(self.high, other.high))
+
+
+class _NotLocal(Exception):
+    """Some output sees the whole input, or an operator whose reach is unknown."""
+
+
+# Work on each pixel by itself, whatever the other inputs are constants or tensors of the same size.
+_POINTWISE = {
+    "Abs", "Add", "And", "BatchNormalization", "Cast", "Ceil", "Celu", "Clip", "Concat", "Cos", "Div", "Dropout",
+    "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish",
+    "Identity", "LeakyRelu", "Less", "LessOrEqual", "Log", "LRN", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg",
+    "Not", "Or", "PRelu", "Pow", "QuantizeLinear", "DequantizeLinear", "Reciprocal", "Relu", "Round", "Selu",
+    "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Split", "Sqrt", "Sub", "Sum", "Tanh", "ThresholdedRelu",
+    "Where",
+}  # fmt: skip
+# Where the axis decides: over channels they are pointwise, over height or width they see everything.
+_AXIS_OPERATORS = {
+    "Softmax", "LogSoftmax", "ArgMax", "ArgMin", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1",
+    "ReduceL2", "ReduceProd", "ReduceLogSumExp", "ReduceSumSquare", "ReduceLogSum", "LayerNormalization", "Gather",
+    "Slice", "Squeeze", "Unsqueeze", "Hardmax", "CumSum", "TopK", "LpNormalization",
+}  # fmt: skip
+_GLOBAL = {
+    "GlobalAveragePool": "global average pooling",
+    "GlobalMaxPool": "global max pooling",
+    "GlobalLpPool": "global pooling",
+    "InstanceNormalization": "instance normalisation",
+    "GroupNormalization": "group normalisation",
+    "MeanVarianceNormalization": "mean-variance normalisation",
+    "LSTM": "a recurrent layer",
+    "GRU": "a recurrent layer",
+    "RNN": "a recurrent layer",
+}
+
+
+def analyse(model: onnx.ModelProto, output_name: str = "", probe: int = 256) -> ReceptiveField:
+    """Receptive field of an (N,C,H,W) → (N,K,H,W) network.
+
+    Args:
+        model: the network; its spatial axes may be free or fixed.
+        output_name: the output that counts; empty: the first.
+        probe: side in pixels at which tensor sizes are inferred where the axes are free.
+
+    Returns:
+        The receptive field; ``exact`` is False where stitching cannot equal the whole image.
+    """
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    image = next(entry for entry in graph.input if entry.name not in constants)
+    shapes = tensor_shapes(model, image.name, probe)
+    ranks = {name: len(shape) for name, shape in shapes.items()}
+    sizes = {name: (shape[2], shape[3]) for name, shape in shapes.items() if len(shape) == 4 and min(shape[2:]) > 0}
+
+    views: dict[str, tuple[_View, _View]] = {}
+    start = _View(Fraction(1), Fraction(0), Fraction(0))
+    views[image.name] = (start, start)
+    target = output_name or graph.output[0].name
+    strides: list[Fraction] = [Fraction(1)]
+    try:
+        for node in graph.node:
+            _walk(node, views, constants, ranks, sizes, strides)
+        if target not in views:
+            raise _NotLocal("the output does not depend on single pixels")
+    except _NotLocal as reason:
+        return ReceptiveField(0, _common_stride(strides), False, f"The network has {reason}.")
+    rows, columns = views[target]
+    if rows.scale != 1 or columns.scale != 1:
+        return ReceptiveField(
+            0, _common_stride(strides), False, "The network's output has another resolution than its input."
+        )
+    radius = max(-rows.low, rows.high, -columns.low, columns.high, Fraction(0))
+    return ReceptiveField(math.ceil(radius), _common_stride(strides))
+
+
+def _common_stride(strides: list[Fraction]) -> int:
+    result = 1
+    for stride in strides:
+        result = math.lcm(result, stride.numerator)
+    return result
+
+
+def tensor_shapes(model: onnx.ModelProto, image: str, probe: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors at a concrete input size; 0 for an axis that cannot be inferred.
+
+    Args:
+        model: the network.
+        image: name of its input.
+        probe: side in pixels that free spatial axes get; a free batch axis becomes 1.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for entry in copy.graph.input:
+        if entry.name == image:
+            for axis, dimension in enumerate(entry.type.tensor_type.shape.dim):
+                if not dimension.dim_value:
+                    dimension.dim_value = 1 if axis == 0 else probe
+    for entry in copy.graph.output:
+        # Declared free axes of the output would hide what can be inferred.
+        entry.type.tensor_type.ClearField("shape")
+    # Axes declared free inside the graph would too.
+    del copy.graph.value_info[:]
+    try:
+        inferred = shape_inference.infer_shapes(copy, data_prop=True)
+    except Exception:  # noqa: BLE001 - onnx raises bare errors of its C++ side; without sizes less can be said
+        inferred = copy
+    return {
+        entry.name: tuple(dimension.dim_value for dimension in entry.type.tensor_type.shape.dim)
+        for entry in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
+        if entry.type.tensor_type.HasField("shape")
+    }
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, object]:
+    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _walk(
+    node: onnx.NodeProto,
+    views: dict[str, tuple[_View, _View]],
+    constants: dict[str, onnx.TensorProto],
+    ranks: dict[str, int],
+    sizes: dict[str, tuple[int, int]],
+    strides: list[Fraction],
+) -> None:
+    """Derive the views of a node's outputs from those of its inputs."""
+    seen = [views[name] for name in node.input if name in views]
+    if not seen or node.op_type in ("Shape", "Size"):
+        # Constants, and arithmetic on shapes, do not look at pixels.
+        return
+    kind = node.op_type
+    rows, columns = seen[0]
+    for other_rows, other_columns in seen[1:]:
+        rows, columns = rows.merged(other_rows), columns.merged(other_columns)
+    if kind in _GLOBAL:
+        raise _NotLocal(_GLOBAL[kind])
+    if kind in ("Conv", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose"):
+        attributes = _attributes(node)
+        kernel = _kernel(node, attributes, constants)
+        step = _convolve_transposed if kind == "ConvTranspose" else _convolve
+        rows, columns = step(rows, attributes, kernel, 0), step(columns, attributes, kernel, 1)
+    elif kind in ("Resize", "Upsample"):
+        rows, columns = _resize(node, rows, columns, constants, sizes)
+    elif kind == "Pad":
+        pads = _constant(node, 1, constants)
+        if pads is None:
+            pads = np.asarray(_attributes(node).get("pads", []))
+        if pads.size != 8:
+            raise _NotLocal("padding of unknown size")
+        rows = _View(rows.scale, rows.low - rows.scale * int(pads[2]), rows.high - rows.scale * int(pads[2]))
+        columns = _View(
+            columns.scale, columns.low - columns.scale * int(pads[3]), columns.high - columns.scale * int(pads[3])
+        )
+    elif kind in ("DepthToSpace", "SpaceToDepth"):
+        block = int(str(_attributes(node)["blocksize"]))
+        factor = Fraction(1, block) if kind == "DepthToSpace" else Fraction(block)
+        # Coarse pixel i holds the fine pixels block*i to block*i+block-1.
+        grow = Fraction(block - 1)
+        if kind == "DepthToSpace":
+            rows = _View(rows.scale * factor, rows.low - rows.scale * grow / block, rows.high)
+            columns = _View(columns.scale * factor, columns.low - columns.scale * grow / block, columns.high)
+        else:
+            rows = _View(rows.scale * factor, rows.low, rows.high + rows.scale * grow)
+            columns = _View(columns.scale * factor, columns.low, columns.high + columns.scale * grow)
+    elif kind in _AXIS_OPERATORS:
+        _check_axes(node, constants, ranks)
+    elif kind == "Transpose":
+        order = list(_attributes(node).get("perm", []))  # type: ignore[call-overload]
+        if order[-2:] != [2, 3]:
+            raise _NotLocal("a transposition of height and width")
+    elif kind not in _POINTWISE:
+        raise _NotLocal(f"the operator {kind}, whose reach is not known")
+    strides += [rows.scale, columns.scale]
+    for name in node.output:
+        views[name] = (rows, columns)
+
+
+def _constant(node: onnx.NodeProto, index: int, constants: dict[str, onnx.TensorProto]) -> np.ndarray | None:
+    if len(node.input) <= index or node.input[index] not in constants:
+        return None
+    return numpy_helper.to_array(constants[node.input[index]])
+
+
+def _kernel(
+    node: onnx.NodeProto, attributes: dict[str, object], constants: dict[str, onnx.TensorProto]
+) -> tuple[int, int]:
+    shape = attributes.get("kernel_shape")
+    if shape is None:
+        place = 3 if node.op_type == "QLinearConv" else 1
+        if len(node.input) <= place or node.input[place] not in constants:
+            raise _NotLocal("a convolution whose kernel is computed")
+        shape = list(constants[node.input[place]].dims)[2:]
+    sides = [int(side) for side in shape]  # type: ignore[attr-defined]
+    if len(sides) != 2:
+        raise _NotLocal("a convolution that is not two-dimensional")
+    return sides[0], sides[1]
+
+
+def _numbers(attributes: dict[str, object], name: str, default: list[int]) -> list[int]:
+    return [int(value) for value in attributes.get(name, default)]  # type: ignore[attr-defined]
+
+
+def _convolve(view: _View, attributes: dict[str, object], kernel: tuple[int, int], axis: int) -> _View:
+    stride = _numbers(attributes, "strides", [1, 1])[axis]
+    dilation = _numbers(attributes, "dilations", [1, 1])[axis]
+    reach = dilation * (kernel[axis] - 1)
+    mode = attributes.get("auto_pad", b"NOTSET")
+    if mode in (b"SAME_UPPER", b"SAME_LOWER"):
+        # Tiles are multiples of the total stride, so the padding is the same for all of them.
+        total = max(reach + 1 - stride, 0)
+        before = total // 2 if mode == b"SAME_UPPER" else total - total // 2
+    elif mode == b"VALID":
+        before = 0
+    else:
+        before = _numbers(attributes, "pads", [0, 0, 0, 0])[axis]
+    return _View(view.scale * stride, view.low - view.scale * before, view.high + view.scale * (reach - before))
+
+
+def _convolve_transposed(view: _View, attributes: dict[str, object], kernel: tuple[int, int], axis: int) -> _View:
+    stride = _numbers(attributes, "strides", [1, 1])[axis]
+    dilation = _numbers(attributes, "dilations", [1, 1])[axis]
+    reach = dilation * (kernel[axis] - 1)
+    pads = _numbers(attributes, "pads", [0, 0, 0, 0])
+    before = pads[axis]
+    mode = attributes.get("auto_pad", b"NOTSET")
+    if mode in (b"SAME_UPPER", b"SAME_LOWER"):
+        total = max(reach + 1 - stride, 0)
+        before = total // 2 if mode == b"SAME_UPPER" else total - total // 2
+    scale = view.scale / stride
+    # Output pixel j = stride*i - before + t with t from 0 to reach: i lies in (j + before - reach)/stride … .
+    return _View(scale, view.low + scale * (before - reach), view.high + scale * before)
+
+
+def _resize(
+    node: onnx.NodeProto,
+    rows: _View,
+    columns: _View,
+    constants: dict[str, onnx.TensorProto],
+    sizes: dict[str, tuple[int, int]],
+) -> tuple[_View, _View]:
+    attributes = _attributes(node)
+    mode = attributes.get("mode", b"nearest")
+    coordinates = attributes.get("coordinate_transformation_mode", b"half_pixel")
+    if coordinates in (b"align_corners", b"tf_crop_and_resize"):
+        raise _NotLocal("resizing that aligns corners, whose result depends on the size of the image")
+    before, after = sizes.get(node.input[0]), sizes.get(node.output[0])
+    if before is None or after is None:
+        scales = _constant(node, 2 if node.op_type == "Resize" else 1, constants)
+        if scales is None or scales.size != 4:
+            raise _NotLocal("resizing by a factor that is computed")
+        factors = [Fraction(float(scales[2])).limit_denominator(64), Fraction(float(scales[3])).limit_denominator(64)]
+    else:
+        factors = [Fraction(after[0], before[0]), Fraction(after[1], before[1])]
+    # How many coarse pixels an interpolated one looks beyond its own place, at most.
+    reach = {b"nearest": Fraction(1), b"linear": Fraction(2), b"cubic": Fraction(3)}.get(mode)  # type: ignore[call-overload]
+    if reach is None:
+        raise _NotLocal("resizing of an unknown kind")
+    result = []
+    for view, factor in zip((rows, columns), factors, strict=True):
+        if factor == 1:
+            result.append(view)
+            continue
+        # A whole factor keeps the grids aligned; others have no common shift short of the whole image.
+        if factor.numerator != 1 and factor.denominator != 1:
+            raise _NotLocal("resizing by a factor that is not whole")
+        result.append(_View(view.scale / factor, view.low - view.scale * reach, view.high + view.scale * reach))
+    return result[0], result[1]
+
+
+def _check_axes(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], ranks: dict[str, int]) -> None:
+    """Let operators along the batch or channel axis pass; along height or width they see everything."""
+    attributes = _attributes(node)
+    rank = ranks.get(node.input[0], 4)
+    axes: list[int]
+    if "axes" in attributes:
+        axes = _numbers(attributes, "axes", [])
+    elif "axis" in attributes:
+        axes = [int(str(attributes["axis"]))]
+    elif node.op_type == "Slice":
+        given = _constant(node, 3, constants)
+        axes = [int(axis) for axis in given] if given is not None else list(range(rank))
+    elif len(node.input) > 1 and node.op_type.startswith("Reduce"):
+        given = _constant(node, 1, constants)
+        axes = [int(axis) for axis in given] if given is not None else list(range(rank))
+    elif node.op_type in ("Softmax", "LogSoftmax", "Hardmax", "LayerNormalization", "TopK", "LpNormalization"):
+        axes = [-1]
+    elif node.op_type in ("Squeeze", "Unsqueeze"):
+        given = _constant(node, 1, constants)
+        axes = [int(axis) for axis in given] if given is not None else [0]
+    elif node.op_type in ("ArgMax", "ArgMin", "Gather"):
+        axes = [0]
+    else:
+        axes = list(range(rank))
+    if node.op_type == "LayerNormalization":
+        axes = list(range(axes[0] % rank, rank))
+    if rank == 4 and any(axis % rank >= 2 for axis in axes):
+        raise _NotLocal(f"{node.op_type} over height or width")
+    if rank != 4 and rank != 2:
+        raise _NotLocal(f"{node.op_type} on a tensor with {rank} axes")

@@ -1,0 +1,132 @@
+"""The report beside a result: enough to understand it and to run it again (docs/result-files.md)."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..models.card import ModelCard
+from ..models.fit import Fit
+from .ground_area import PixelArea
+from .job import PixelJob
+from .pipeline import Timing
+from .raster import RasterSource
+from .session import Session
+from .tiling import Plan
+
+#: Packages whose versions can change a result.
+PACKAGES = ("numpy", "rasterio", "onnx", "onnxruntime", "pyogrio", "shapely")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the runtime's packages; those that are absent are left out."""
+    versions = {}
+    for name in (*PACKAGES, "onnxruntime-gpu", "torch"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def build_report(
+    job: PixelJob,
+    created: str,
+    seconds: float,
+    source: RasterSource,
+    model_path: Path,
+    card: ModelCard,
+    fit: Fit,
+    plan: Plan,
+    session: Session,
+    areas: PixelArea,
+    timing: Timing,
+    finish_seconds: float,
+    warnings: list[str],
+) -> dict[str, Any]:
+    """Everything about a run, as plain values."""
+    classes = []
+    coded = [(entry.value, entry.name, entry.color) for entry in card.classes]
+    known = sum(areas.pixels_of(value) for value, _, _ in coded) + areas.pixels_of(card.unclassified_code())
+    for value, name, color in coded:
+        pixels, hectares = areas.pixels_of(value), areas.hectares_of(value)
+        classes.append(
+            {
+                "value": value,
+                "name": name,
+                "color": color,
+                "pixels": pixels,
+                "hectares": round(hectares, 4) if hectares is not None else None,
+                "percent": round(100 * pixels / known, 4) if known else 0.0,
+            }
+        )
+    return {
+        "thematica": __version__,
+        "command": "classify-pixels",
+        "task": card.task,
+        "created": created,
+        "seconds": round(seconds, 3),
+        "inputs": [
+            {
+                "path": path,
+                "width": dataset.width,
+                "height": dataset.height,
+                "crs": source.crs.to_string() if source.crs else None,
+            }
+            for path, dataset in zip(source.paths, source.datasets, strict=True)
+        ],
+        "model": {
+            "name": card.name,
+            "title": card.title,
+            "path": str(model_path),
+            "sha256": card.weights_sha256,
+            "card": card.origin,
+        },
+        "parameters": {"command": "classify-pixels", **job.to_dict()},
+        "bands": [
+            {"model": match.model_band.name, "file": match.source, "band": match.band, "how": match.how}
+            for match in fit.matches
+        ],
+        "scale": fit.scale,
+        "offset": fit.offset,
+        "window": asdict(plan.region),
+        "tiling": {
+            "mode": job.mode,
+            "tile": list(plan.core),
+            "halo": plan.halo,
+            "stride": plan.stride,
+            "batch": plan.batch,
+            "exact": plan.exact,
+            "why": plan.why,
+            "tiles": timing.tiles,
+            "skipped": timing.skipped,
+        },
+        "backend": {
+            "name": "onnxruntime",
+            "provider": session.provider,
+            "threads": plan.threads,
+            "workers": plan.workers,
+        },
+        "classes": classes,
+        "nodata": {"value": card.nodata_code(), "pixels": areas.pixels_of(card.nodata_code())},
+        "unclassified": {"value": card.unclassified_code(), "pixels": areas.pixels_of(card.unclassified_code())},
+        "warnings": warnings,
+        "seconds_per_stage": {
+            "read": round(timing.read, 3),
+            "infer": round(timing.infer, 3),
+            "write": round(timing.write, 3),
+            "finish": round(finish_seconds, 3),
+        },
+        "versions": {"thematica": __version__, "python": platform.python_version(), **package_versions()},
+    }
+
+
+def write_report(path: Path, report: dict[str, Any]) -> Path:
+    """Write a report as indented JSON."""
+    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

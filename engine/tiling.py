@@ -1,0 +1,243 @@
+"""The plan of a run: chunks to read and write, tiles to infer, the halo around them.
+
+A *tile* is what the network sees at once: a core that is kept, and a halo around it that is
+cropped.  A *chunk* is what is read and written at once: one or more tiles.  Chunks run down strips
+of limited width, so that the halo of one chunk is still in GDAL's block cache from the last, and
+memory depends on neither the width nor the height of the image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .network import Network
+from .receptive_field import tensor_shapes
+
+#: Memory that activations may take, in bytes, over all workers.
+ACTIVATION_BUDGET = 320 * 1024 * 1024
+#: Pixels of a chunk's core, at most (unless one tile is larger).
+CHUNK_PIXELS = 1 << 20
+# Side of blocks of the files that we write.
+OUTPUT_BLOCK = 512
+# Kept part of a tile: small ones stay in the processor's cache, large ones waste less on the halo.
+_CORES = (256, 384, 512, 768, 1024, 1536, 2048)
+_WASTE = 1.15
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A window of pixels: first row and column, height and width."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a region is cut up.
+
+    Args:
+        region: the output pixels, in the raster's own grid.
+        core: kept part of a tile, rows and columns.
+        halo: pixels around it that the network sees and that are cropped.
+        stride: tile origins are multiples of it in the raster's grid.
+        batch: tiles per run.
+        chunk: rows and columns of a chunk.
+        strip: width of a strip in pixels.
+        exact: whether the result equals one run over the whole image.
+        why: where not, the reason.
+        workers: threads that run the network side by side.
+        threads: threads inside each run.
+        fixed: the network's fixed input size, or None.
+        fixed_batch: the network's fixed batch, or 0.
+    """
+
+    region: Rectangle
+    core: tuple[int, int]
+    halo: int
+    stride: int
+    batch: int
+    chunk: tuple[int, int]
+    strip: int
+    exact: bool
+    why: str
+    workers: int
+    threads: int
+    fixed: tuple[int, int] | None = None
+    fixed_batch: int = 0
+
+    def chunks(self) -> Iterator[Rectangle]:
+        """The chunks, strip by strip, from top to bottom.
+
+        Cuts lie at multiples of the chunk's size in the raster's own grid (not the region's), so that
+        blocks are read once and tiles do not depend on the area asked for.
+        """
+        region = self.region
+        for left, width in _cuts(region.column, region.width, self.strip):
+            for top, height in _cuts(region.row, region.height, self.chunk[0]):
+                for column, columns in _cuts(left, width, self.chunk[1]):
+                    yield Rectangle(top, column, height, columns)
+
+    def tiles(self, chunk: Rectangle) -> Iterator[Rectangle]:
+        """The cores of the tiles of a chunk."""
+        for row, height in _cuts(chunk.row, chunk.height, self.core[0]):
+            for column, width in _cuts(chunk.column, chunk.width, self.core[1]):
+                yield Rectangle(row, column, height, width)
+
+    def pixels(self) -> int:
+        """Number of output pixels."""
+        return self.region.height * self.region.width
+
+
+def _cuts(start: int, length: int, step: int) -> Iterator[tuple[int, int]]:
+    """Cut ``[start, start+length)`` at multiples of ``step``: yields first index and length."""
+    end = start + length
+    while start < end:
+        stop = min((start // step + 1) * step, end)
+        yield start, stop - start
+        start = stop
+
+
+def make_plan(
+    network: Network,
+    region: Rectangle,
+    block: tuple[int, int],
+    raster_width: int,
+    tile: int | None = None,
+    overlap: int | None = None,
+    batch: int | None = None,
+    threads: int = 1,
+) -> Plan:
+    """Choose tile, batch, chunk and number of workers.
+
+    Args:
+        network: what will run.
+        region: output pixels in the raster's grid.
+        block: rows and columns of the input file's blocks.
+        raster_width: width of the raster, in pixels.
+        tile: side of a tile's kept core asked for, in pixels; rounded up to the total stride.
+        overlap: halo asked for, in pixels; a larger one than needed is used, a smaller one only where
+            no halo makes the result exact.
+        batch: tiles per run asked for.
+        threads: threads in all.
+    """
+    stride = network.field.stride
+    exact, why = network.field.exact, network.field.why
+    if exact:
+        halo = max(network.field.halo, _up(overlap or 0, stride))
+    else:
+        halo = _up(64 if overlap is None else overlap, stride)
+    fixed = network.tile
+    if fixed is not None:
+        core, halo, exact, why = _core_of_fixed(fixed, halo, stride, exact, why)
+        memory = _activation_bytes(network) * fixed[0] * fixed[1]
+        workers = threads if memory * threads <= ACTIVATION_BUDGET else 1
+    else:
+        side, workers = _free_core(network, halo, stride, threads)
+        if tile is not None:
+            side = _up(max(tile, 1), stride)
+        core = (side, side)
+    if network.batch:
+        batch = network.batch
+    chunk, strip = _chunk(core, halo, block, raster_width, batch or 1)
+    return Plan(
+        region=region,
+        core=core,
+        halo=halo,
+        stride=stride,
+        batch=max(batch or 1, 1),
+        chunk=chunk,
+        strip=strip,
+        exact=exact,
+        why=why,
+        workers=workers,
+        threads=max(threads // workers, 1),
+        fixed=fixed,
+        fixed_batch=network.batch,
+    )
+
+
+def _up(value: int, step: int) -> int:
+    return math.ceil(value / step) * step
+
+
+def _core_of_fixed(
+    fixed: tuple[int, int], halo: int, stride: int, exact: bool, why: str
+) -> tuple[tuple[int, int], int, bool, str]:
+    """Kept part of a tile whose size the network fixes; the halo shrinks where nothing would be left."""
+    smallest = min(fixed)
+    if smallest - 2 * halo < stride:
+        if exact:
+            why = (
+                f"The network's fixed tile of {smallest} pixels is smaller than its receptive field "
+                f"(a halo of {halo} pixels is needed on each side)."
+            )
+        exact = False
+        halo = (smallest // 4) // stride * stride
+    core = tuple(max((side - 2 * halo) // stride * stride, 1) for side in fixed)
+    return (core[0], core[1]), halo, exact, why
+
+
+def _free_core(network: Network, halo: int, stride: int, threads: int) -> tuple[int, int]:
+    """Side of the kept part, and workers: the smallest that wastes little on the halo and fits in memory."""
+    per_pixel = _activation_bytes(network)
+
+    def fits(core: int, workers: int) -> bool:
+        return per_pixel * (core + 2 * halo) ** 2 * workers <= ACTIVATION_BUDGET
+
+    frugal = next((core for core in _CORES if (core + 2 * halo) ** 2 <= _WASTE * core**2), _CORES[-1])
+    if fits(frugal, threads):
+        return _up(frugal, stride), threads
+    best = max((core for core in _CORES if core <= frugal and fits(core, 1)), default=_CORES[0])
+    return _up(best, stride), 1
+
+
+def _activation_bytes(network: Network) -> float:
+    """Bytes of activations per input pixel at the fullest moment of a run, estimated from the graph."""
+    if network.pixelwise:
+        widest = max((tensor.dims[-1] for tensor in network.model.graph.initializer if tensor.dims), default=64)
+        return 3.0 * 4 * max(int(widest), len(network.card.bands))
+    probe = 256 if network.tile is None else 0
+    area = probe * probe if probe else (network.tile or (1, 1))[0] * (network.tile or (1, 1))[1]
+    shapes = tensor_shapes(network.model, network.card.input_name, probe or 1)
+    bytes_of = {name: 4.0 * math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) == 4}
+    last_use: dict[str, int] = {}
+    for index, node in enumerate(network.model.graph.node):
+        for name in node.input:
+            last_use[name] = index
+    live = peak = 0.0
+    for index, node in enumerate(network.model.graph.node):
+        live += sum(bytes_of.get(name, 0) for name in node.output)
+        peak = max(peak, live)
+        live -= sum(bytes_of.get(name, 0) for name in {*node.input} if last_use.get(name) == index)
+    # Convolutions reorder and unfold into buffers of their own.
+    return 1.5 * peak / area if peak else 4096.0
+
+
+def _chunk(
+    core: tuple[int, int], halo: int, block: tuple[int, int], raster_width: int, batch: int
+) -> tuple[tuple[int, int], int]:
+    """Rows and columns of a chunk, and the width of a strip, in pixels.
+
+    Chunks are whole tiles; where they can be, they are also whole blocks of the input, each decoded once.
+    """
+    rows = core[0]
+    if block[1] >= raster_width and block[0] < 64:
+        # Rows stored as strips: every column of a chunk costs the whole row, so chunks span the width.
+        columns = _up(raster_width, core[1])
+        while rows * 2 * columns <= CHUNK_PIXELS:
+            rows *= 2
+        return (rows, columns), columns
+    while rows < max(block[0], OUTPUT_BLOCK) and rows * 2 * core[1] <= CHUNK_PIXELS:
+        rows *= 2
+    columns = core[1]
+    while (rows * columns * 2 <= CHUNK_PIXELS or rows * columns < core[0] * core[1] * batch) and columns < raster_width:
+        columns *= 2
+    # A strip of about 4096 pixels: wide enough that re-reading its edges costs little, narrow enough
+    # that a row of its blocks stays in the cache.
+    strip = _up(max(4096, columns), columns)
+    return (rows, columns), strip

@@ -24,6 +24,7 @@ def _first(*names: str) -> Any:
 
 ALPHA_BAND = _first("Qgis.RasterColorInterpretation.AlphaBand", "QgsRaster.AlphaBand")
 POLYGON_GEOMETRY = _first("Qgis.GeometryType.Polygon", "QgsWkbTypes.GeometryType.PolygonGeometry")
+METRES = _first("Qgis.DistanceUnit.Meters", "QgsUnitTypes.DistanceUnit.DistanceMeters")
 MULTI_POLYGON = _first("Qgis.WkbType.MultiPolygon", "QgsWkbTypes.Type.MultiPolygon")
 WKT_PREFERRED = _first("Qgis.CrsWktVariant.Preferred", "QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED")
 WRITER_NO_ERROR = _first("QgsVectorFileWriter.WriterError.NoError", "QgsVectorFileWriter.NoError")

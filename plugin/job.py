@@ -23,6 +23,7 @@ from qgis.core import (
     QgsGeometry,
     QgsProviderRegistry,
     QgsRasterLayer,
+    QgsRasterRange,
     QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
@@ -87,9 +88,9 @@ def pixel_job(
         "output": output,
     }
     prepared = PreparedJob(job)
-    _add_layer_knowledge(prepared, layer)
     given = {key: value for key, value in (options or {}).items() if value is not None and value != ""}
     job.update(given)
+    _add_layer_knowledge(prepared, layer)
     if area_layer is not None and extent is not None and not extent.isNull():
         raise InputError("Give either a polygon layer or an extent as the area, not both.")
     if area_layer is not None:
@@ -123,7 +124,7 @@ def raster_source(layer: QgsRasterLayer) -> str:
             "export it first (right-click ▸ Export ▸ Save As…) and classify the file."
         )
     parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
-    if parts.get("authcfg") or parts.get("openOptions") or parts.get("credentialOptions"):
+    if "authcfg=" in layer.source() or parts.get("openOptions") or parts.get("credentialOptions"):
         raise InputError(
             f"The layer “{name}” is opened with a sign-in or with open options, which are not passed on yet: "
             "export it first (right-click ▸ Export ▸ Save As…) and classify the file."
@@ -138,32 +139,38 @@ def raster_source(layer: QgsRasterLayer) -> str:
 
 def _add_layer_knowledge(prepared: PreparedJob, layer: QgsRasterLayer) -> None:
     """CRS and nodata that were set on the layer and differ from the file's."""
-    provider = layer.dataProvider()
+    provider, name = layer.dataProvider(), layer.name()
     if layer.crs().isValid() and layer.crs() != provider.crs():
         prepared.job["raster_crs"] = layer.crs().toWkt(WKT_PREFERRED)
-    set_by_user: set[float] = set()
-    for band in range(1, provider.bandCount() + 1):
-        for span in provider.userNoDataValues(band):
-            if span.min() != span.max():
-                prepared.warnings.append(
-                    f"The nodata range {span.min():g} to {span.max():g} set on the layer “{layer.name()}” "
-                    "cannot be passed on; only single values can."
-                )
-            else:
-                set_by_user.add(span.min())
-        if provider.sourceHasNoDataValue(band) and not provider.useSourceNoDataValue(band):
-            prepared.warnings.append(
-                f"The layer “{layer.name()}” shows the file's nodata value {provider.sourceNoDataValue(band):g} "
-                f"of band {band} as data; the map has nodata there."
-            )
-    if len(set_by_user) > 1:
-        values = ", ".join(f"{value:g}" for value in sorted(set_by_user))
+    if "nodata" in prepared.job:
+        return  # given explicitly
+
+    numbers = range(1, provider.bandCount() + 1)
+    spans = [span for number in numbers for span in provider.userNoDataValues(number)]
+    added = {span.min() for span in spans if span.min() == span.max()}
+    declared = {provider.sourceNoDataValue(number) for number in numbers if provider.sourceHasNoDataValue(number)}
+    used = {
+        provider.sourceNoDataValue(number)
+        for number in numbers
+        if provider.sourceHasNoDataValue(number) and provider.useSourceNoDataValue(number)
+    }
+    if any(span.min() != span.max() for span in spans) or (len(added | used) > 1 and added):
         raise InputError(
-            f"The layer “{layer.name()}” has several additional nodata values ({values}): keep one of them "
-            "(Layer Properties ▸ Transparency)."
+            f"The layer “{name}” has several nodata values ({_listed(spans, used)}); Thematica takes one: keep one in "
+            "Layer Properties ▸ Transparency, or give the nodata value explicitly."
         )
-    if set_by_user:
-        prepared.job["nodata"] = set_by_user.pop()
+    if added:
+        prepared.job["nodata"] = added.pop()
+    elif declared and not used:
+        prepared.warnings.append(
+            f"The layer “{name}” shows the file's nodata value as data, but the map has nodata there: change the "
+            "file's nodata value if it is data."
+        )
+
+
+def _listed(spans: list[QgsRasterRange], used: set[float]) -> str:
+    texts = [f"{span.min():g}" if span.min() == span.max() else f"{span.min():g} to {span.max():g}" for span in spans]
+    return ", ".join(dict.fromkeys([*(f"{value:g}" for value in sorted(used)), *texts]))
 
 
 def write_area(source: QgsFeatureSource, path: Path, selected_only: bool = False) -> Path:

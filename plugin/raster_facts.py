@@ -1,0 +1,161 @@
+"""What is known of a raster layer before anything runs, as the engine will know of its file.
+
+The dialog checks with these facts whether a model fits.  Only a few thousand values are read.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Iterator
+
+from qgis.core import QgsDistanceArea, QgsPointXY, QgsProject, QgsRasterDataProvider, QgsRasterLayer, QgsRectangle
+
+from ..models.bands import Band
+from ..models.fit import RasterFacts
+from .compat import ALPHA_BAND, METRES, enum_number
+
+# Numbers of Qgis.DataType, which are GDAL's, and the names that NumPy has for them.
+_DATA_TYPES = {
+    1: "uint8",
+    2: "uint16",
+    3: "int16",
+    4: "uint32",
+    5: "int32",
+    6: "float32",
+    7: "float64",
+    8: "complex_int16",
+    9: "complex_int32",
+    10: "complex64",
+    11: "complex128",
+    14: "int8",
+}
+
+# A raster up to this many pixels is sampled whole and decimated, a larger one in nine windows: a decimated
+# read of a large file without overviews would decode all of it.
+_SMALL = 512 * 512
+_SMALL_SAMPLE_SIDE = 64
+_WINDOW_SIDE = 24
+_WINDOW_PLACES = (0.2, 0.5, 0.8)
+
+
+def facts_of_layer(layer: QgsRasterLayer) -> RasterFacts:
+    """Facts of a raster layer, from its data provider and what is set on the layer.
+
+    Args:
+        layer: a valid raster layer.
+
+    Returns:
+        Bands (alpha with the unit ``alpha``), data type, declared scale and offset, pixel size on the
+        ground in metres, and the 2nd and 98th percentile of some valid values per band, as stored.
+    """
+    provider = layer.dataProvider()
+    numbers = range(1, provider.bandCount() + 1)
+    wavelengths = _wavelengths(provider)
+    types = [_DATA_TYPES.get(enum_number(provider.sourceDataType(number)), "unknown") for number in numbers]
+    is_complex = any(name.startswith("complex") for name in types)
+    return RasterFacts(
+        path=layer.source(),
+        bands=[
+            Band(
+                name=_description(provider, number),
+                wavelength=wavelengths.get(number),
+                unit="alpha" if provider.colorInterpretation(number) == ALPHA_BAND else "",
+            )
+            for number in numbers
+        ],
+        data_type=next((name for name in types if name.startswith("complex")), types[0] if types else "unknown"),
+        scales=[provider.bandScale(number) for number in numbers],
+        offsets=[provider.bandOffset(number) for number in numbers],
+        gsd=ground_sampling_distance(layer),
+        sample={} if is_complex else _sample(layer),
+    )
+
+
+def ground_sampling_distance(layer: QgsRasterLayer) -> float | None:
+    """Side of a pixel on the ground in metres, at the layer's centre; None without a CRS.
+
+    The geometric mean of the pixel's two sides, measured on the ellipsoid, as pixels in degrees are
+    not square on the ground.
+    """
+    if not layer.crs().isValid() or not layer.width() or not layer.height():
+        return None
+    measure = QgsDistanceArea()
+    measure.setSourceCrs(layer.crs(), QgsProject.instance().transformContext())
+    measure.setEllipsoid(layer.crs().ellipsoidAcronym() or "WGS84")
+    centre = layer.extent().center()
+    dx, dy = layer.rasterUnitsPerPixelX(), layer.rasterUnitsPerPixelY()
+    sides = [
+        measure.convertLengthMeasurement(
+            measure.measureLine(centre, QgsPointXY(centre.x() + x, centre.y() + y)), METRES
+        )
+        for x, y in ((dx, 0.0), (0.0, dy))
+    ]
+    product = sides[0] * sides[1]
+    return math.sqrt(product) if math.isfinite(product) and product > 0 else None
+
+
+def _description(provider: QgsRasterDataProvider, number: int) -> str:
+    """The band's own description: QGIS puts "Band 1: " before it, in the interface's language."""
+    name = provider.generateBandName(number)
+    generic = re.match(rf"[^\d:]*\b0*{number}(?::\s*(.*))?$", name)
+    return (generic.group(1) or "").strip() if generic else name
+
+
+def _wavelengths(provider: QgsRasterDataProvider) -> dict[int, float]:
+    """Centre wavelengths in micrometres from band metadata, which QGIS shows in its HTML only."""
+    found = {}
+    for number, items in re.findall(r">[^<>\d]*(\d+)</td><td><ul>(.*?)</ul>", provider.htmlMetadata(), re.DOTALL):
+        tags = dict(re.findall(r"<li>([^=<]+)=([^<]*)</li>", items))
+        tags = {html.unescape(key).strip().lower(): html.unescape(value).strip() for key, value in tags.items()}
+        try:
+            wavelength = float(tags.get("wavelength") or tags.get("center_wavelength") or "")
+        except ValueError:
+            continue
+        units = tags.get("wavelength_units", "").lower()
+        # Nanometres are written as numbers in the hundreds, micrometres as 0.4 to 15.
+        is_nanometres = units.startswith("nano") or (not units.startswith("micro") and wavelength > 100)
+        found[int(number)] = wavelength / 1000 if is_nanometres else wavelength
+    return found
+
+
+def _sample(layer: QgsRasterLayer) -> dict[int, tuple[float, float]]:
+    provider = layer.dataProvider()
+    places = list(_sample_places(layer))
+    result = {}
+    for number in range(1, provider.bandCount() + 1):
+        scale, offset = provider.bandScale(number) or 1.0, provider.bandOffset(number)
+        values: list[float] = []
+        for extent, columns, rows in places:
+            block = provider.block(number, extent, columns, rows)
+            values += [block.value(index) for index in range(columns * rows) if not block.isNoData(index)]
+        values = sorted(value for value in values if math.isfinite(value))
+        if values:
+            # QGIS applies scale and offset when it reads; facts are about what is stored.
+            ends = [(_percentile(values, share) - offset) / scale for share in (0.02, 0.98)]
+            result[number] = (min(ends), max(ends))
+    return result
+
+
+def _sample_places(layer: QgsRasterLayer) -> Iterator[tuple[QgsRectangle, int, int]]:
+    """Extents to read, each with its columns and rows."""
+    width, height, extent = layer.width(), layer.height(), layer.extent()
+    if width * height <= _SMALL or min(width, height) <= _WINDOW_SIDE:
+        yield extent, min(width, _SMALL_SAMPLE_SIDE), min(height, _SMALL_SAMPLE_SIDE)
+        return
+    dx, dy = extent.width() / width, extent.height() / height
+    for share_y in _WINDOW_PLACES:
+        for share_x in _WINDOW_PLACES:
+            left = extent.xMinimum() + int((width - _WINDOW_SIDE) * share_x) * dx
+            top = extent.yMaximum() - int((height - _WINDOW_SIDE) * share_y) * dy
+            window = QgsRectangle(left, top - _WINDOW_SIDE * dy, left + _WINDOW_SIDE * dx, top)
+            yield window, _WINDOW_SIDE, _WINDOW_SIDE
+
+
+def _percentile(ordered: list[float], share: float) -> float:
+    """Linear between the two nearest values."""
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

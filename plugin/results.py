@@ -1,0 +1,191 @@
+"""Result layers: styled, described, in a layer group; and files that QGIS shows while they are replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Callable
+
+from qgis.core import (
+    QgsLayerMetadata,
+    QgsLayerTreeGroup,
+    QgsMapLayerStyle,
+    QgsProject,
+    QgsProviderRegistry,
+    QgsRasterLayer,
+)
+
+GROUP = "Thematica"
+#: Custom properties of result layers.
+REPORT_PROPERTY = "thematica/report"
+MODEL_PROPERTY = "thematica/model"
+
+#: The optional rasters of a result, as they are called in a layer's name.
+EXTRA_TITLES = {
+    "confidence": "confidence",
+    "entropy": "entropy",
+    "margin": "margin",
+    "probabilities": "probabilities",
+}
+
+
+def load_result(
+    result: dict[str, Any], title: str = "", project: QgsProject | None = None, group: str = GROUP
+) -> list[QgsRasterLayer]:
+    """Load the rasters of a result into the project, the thematic map on top.
+
+    Args:
+        result: the worker's ``result`` event.
+        title: name of the map's layer; made from model and input where empty.
+        project: the current one where None.
+        group: layer group, made at the top where it is missing; ``""`` for none.
+
+    Returns:
+        The layers that could be loaded, the thematic map first.
+    """
+    project = project or QgsProject.instance()
+    files, report = result.get("files", {}), result.get("report", {})
+    title = title or result_title(report)
+    layers = []
+    for kind in ("output", *EXTRA_TITLES):
+        path = files.get(kind)
+        if not path:
+            continue
+        name = title if kind == "output" else f"{title} – {EXTRA_TITLES[kind]}"
+        layer = QgsRasterLayer(str(path), name, "gdal")
+        if not layer.isValid():
+            continue
+        describe_layer(layer, result)
+        layers.append(layer)
+    parent = _group(project, group) if group else project.layerTreeRoot()
+    for place, layer in enumerate(layers):
+        project.addMapLayer(layer, False)
+        node = parent.insertLayer(place, layer)
+        # The map is what was asked for; a score over it would hide it, and its legend is long.
+        node.setItemVisibilityChecked(place == 0)
+        node.setExpanded(place == 0)
+    return layers
+
+
+def result_title(report: dict[str, Any]) -> str:
+    """``scene – model title``: a layer's name from a report."""
+    model = report.get("model", {})
+    inputs = report.get("inputs") or [{}]
+    scene = Path(str(inputs[0].get("path", ""))).stem
+    named = str(model.get("title") or model.get("name") or "classified")
+    return f"{scene} – {named}" if scene else named
+
+
+def describe_layer(layer: QgsRasterLayer, result: dict[str, Any]) -> None:
+    """Give a result's layer its style, metadata and a pointer to its report."""
+    files, report = result.get("files", {}), result.get("report", {})
+    style = Path(layer.source()).with_suffix(".qml")
+    if style.is_file():
+        layer.loadNamedStyle(str(style))
+    layer.setMetadata(_metadata(layer, report))
+    model = report.get("model", {})
+    if files.get("report"):
+        layer.setCustomProperty(REPORT_PROPERTY, str(files["report"]))
+    if model.get("sha256"):
+        layer.setCustomProperty(MODEL_PROPERTY, str(model["sha256"]))
+
+
+def report_of_layer(layer: QgsRasterLayer) -> dict[str, Any] | None:
+    """The report of a result's layer, or None where it has none (any more)."""
+    path = layer.customProperty(REPORT_PROPERTY) or str(Path(layer.source()).with_suffix(".report.json"))
+    try:
+        report = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None
+
+
+def area_table(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Area per class for a table: value, name, color, pixels, hectares, percent; in the report's order.
+
+    Unclassified pixels come last, where there are any; hectares and percent may be None.
+    """
+    columns = ("value", "name", "color", "pixels", "hectares", "percent")
+    rows = [{key: entry.get(key) for key in columns} for entry in report.get("classes", [])]
+    unclassified = report.get("unclassified") or {}
+    if unclassified.get("pixels"):
+        row = {key: unclassified.get(key) for key in columns}
+        rows.append({**row, "name": row["name"] or "unclassified"})
+    return rows
+
+
+def release_layers(path: str, project: QgsProject | None = None) -> Callable[[], None]:
+    """Make QGIS let go of a raster file that is about to be replaced (Windows refuses otherwise).
+
+    The layers stay in the project, unavailable for the time being.
+
+    Returns:
+        What to call afterwards, whether or not the file was replaced: the layers are read again. A file
+        that did not change gets its layers' own styles back, a new one comes with its own.
+    """
+    project = project or QgsProject.instance()
+    before = _fingerprint(path)
+    released = []
+    for layer in project.mapLayers().values():
+        if isinstance(layer, QgsRasterLayer) and layer.providerType() == "gdal" and _shows(layer, path):
+            style = QgsMapLayerStyle()
+            style.readFromLayer(layer)
+            released.append((layer.id(), layer.source(), style))
+            layer.setDataSource("", layer.name(), "gdal")
+
+    def restore() -> None:
+        is_new = _fingerprint(path) != before
+        for layer_id, source, style in released:
+            layer = project.mapLayer(layer_id)
+            if layer is None:
+                continue  # removed by the analyst in the meantime
+            layer.setDataSource(source, layer.name(), "gdal", is_new)
+            if not is_new:
+                style.writeToLayer(layer)
+            layer.triggerRepaint()
+
+    return restore
+
+
+def _group(project: QgsProject, name: str) -> QgsLayerTreeGroup:
+    root = project.layerTreeRoot()
+    return root.findGroup(name) or root.insertGroup(0, name)
+
+
+def _metadata(layer: QgsRasterLayer, report: dict[str, Any]) -> QgsLayerMetadata:
+    model = report.get("model", {})
+    card = model.get("card") or {}
+    described = str((card.get("properties") or {}).get("description") or "")
+    metadata = layer.metadata()
+    metadata.setTitle(layer.name())
+    metadata.setAbstract(
+        "\n\n".join(
+            filter(
+                None, [f"Thematic map made with the model “{model.get('title') or model.get('name', '')}”.", described]
+            )
+        )
+    )
+    inputs = ", ".join(str(entry.get("path", "")) for entry in report.get("inputs", []))
+    metadata.setHistory(
+        [
+            f"{report.get('created', '')}: classified by Thematica {report.get('thematica', '')}",
+            f"Input: {inputs}",
+            f"Model: {model.get('name', '')}, sha256 {model.get('sha256', '')}",
+            "Parameters: " + json.dumps(report.get("parameters", {}), ensure_ascii=False, sort_keys=True),
+        ]
+    )
+    return metadata
+
+
+def _shows(layer: QgsRasterLayer, path: str) -> bool:
+    shown = QgsProviderRegistry.instance().decodeUri("gdal", layer.source()).get("path") or layer.source()
+    return os.path.normcase(os.path.realpath(str(shown))) == os.path.normcase(os.path.realpath(path))
+
+
+def _fingerprint(path: str) -> tuple[int, int, int] | None:
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino

@@ -1,0 +1,156 @@
+"""QGIS for the tests: a real application without a display, small rasters, and workers of all sorts."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+qgis_core = pytest.importorskip("qgis.core", reason="these tests run in QGIS's Python: make qgis-tests")
+
+from osgeo import gdal, osr  # noqa: E402
+from qgis.core import QgsApplication, QgsProject  # noqa: E402
+
+gdal.UseExceptions()
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKOUT_PYTHON = ROOT / ".venv" / "bin" / "python"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def qgis_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QgsApplication]:
+    """The application, with a profile of its own."""
+    from qgis.testing import start_app
+
+    # Qt calls abort() on an unhandled exception in a slot unless there is a hook; pytest's report is better.
+    yield start_app()
+
+
+@pytest.fixture(autouse=True)
+def _empty_project() -> Iterator[None]:
+    yield
+    QgsProject.instance().clear()
+
+
+@pytest.fixture(scope="session")
+def processing(qgis_app: QgsApplication) -> Iterator[object]:
+    """The ``processing`` module, with Thematica's provider registered."""
+    sys.path.insert(0, str(Path(QgsApplication.pkgDataPath()) / "python" / "plugins"))
+    import processing as module
+    from processing.core.Processing import Processing
+
+    from thematica.plugin.provider import ThematicaProvider
+
+    Processing.initialize()
+    provider = ThematicaProvider()
+    QgsApplication.processingRegistry().addProvider(provider)
+    yield module
+    QgsApplication.processingRegistry().removeProvider(provider)
+
+
+@pytest.fixture(scope="session")
+def real_runtime() -> Path:
+    """The checkout's own runtime, or the test skips."""
+    if not CHECKOUT_PYTHON.exists():
+        pytest.skip("there is no .venv in this checkout: make runtime")
+    return CHECKOUT_PYTHON
+
+
+def _make_raster(
+    path: Path,
+    bands: Sequence[Sequence[float]],
+    width: int,
+    *,
+    kind: int = gdal.GDT_Float32,
+    descriptions: Sequence[str] = (),
+    nodata: float | None = None,
+    epsg: int | None = 32633,
+    pixel: float = 10.0,
+) -> Path:
+    height = len(bands[0]) // width
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), width, height, len(bands), kind)
+    dataset.SetGeoTransform((500000, pixel, 0, 5000000, 0, -pixel))
+    if epsg:
+        crs = osr.SpatialReference()
+        crs.ImportFromEPSG(epsg)
+        dataset.SetProjection(crs.ExportToWkt())
+    for number, values in enumerate(bands, start=1):
+        band = dataset.GetRasterBand(number)
+        if nodata is not None:
+            band.SetNoDataValue(nodata)
+        if number <= len(descriptions):
+            band.SetDescription(descriptions[number - 1])
+        packed = struct.pack(f"{len(values)}d", *values)
+        band.WriteRaster(0, 0, width, height, packed, buf_type=gdal.GDT_Float64)
+    return path
+
+
+@pytest.fixture
+def make_raster(tmp_path: Path) -> Callable[..., Path]:
+    """``make_raster("a.tif", bands, width, …)``: a small GeoTIFF; bands are flat lists of values."""
+    return lambda name, *arguments, **options: _make_raster(tmp_path / name, *arguments, **options)
+
+
+SENTINEL_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
+WATER = (0.05, 0.04, 0.03, 0.02, 0.015, 0.012, 0.01, 0.01, 0.005, 0.004)
+FOREST = (0.02, 0.05, 0.03, 0.08, 0.25, 0.32, 0.35, 0.37, 0.17, 0.08)
+
+
+def read_codes(path: str | Path) -> list[list[int]]:
+    """Rows of class codes of a map."""
+    dataset = gdal.Open(str(path))
+    width = dataset.RasterXSize
+    raw = dataset.GetRasterBand(1).ReadRaster(buf_type=gdal.GDT_Int32)
+    flat = struct.unpack(f"{len(raw) // 4}i", raw)
+    return [list(flat[start : start + width]) for start in range(0, len(flat), width)]
+
+
+@pytest.fixture
+def scene(make_raster: Callable[..., Path]) -> Path:
+    """A 10-band Sentinel-2-like image, 24 × 16: water at the left, forest at the right, no data in a corner."""
+    width, height = 24, 16
+
+    def value(band: int, row: int, column: int) -> float:
+        if row < 3 and column < 4:
+            return -1.0
+        return WATER[band] if column < width // 2 else FOREST[band]
+
+    bands = [
+        [value(band, row, column) for row in range(height) for column in range(width)]
+        for band in range(len(SENTINEL_BANDS))
+    ]
+    return make_raster("szene ä 1.tif", bands, width, descriptions=SENTINEL_BANDS, nodata=-1.0)
+
+
+# What the fake worker does is said by $THEMATICA_FAKE, which a clean environment keeps.
+_FAKE = r"""#!{python} -I
+import json, os, signal, sys, time
+job = json.load(open(sys.argv[sys.argv.index("--job") + 1], encoding="utf-8"))
+def say(**event):
+    print(json.dumps(event), flush=True)
+def wait_for_cancel():
+    line = sys.stdin.readline()
+    assert line in ("cancel\n", ""), line
+    say(event="error", code="cancelled", message="Cancelled.", details="")
+    sys.exit(3)
+exec(os.environ["THEMATICA_FAKE"])
+"""
+
+
+@pytest.fixture
+def fake_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], object]:
+    """``fake_worker(code)``: a runtime whose interpreter runs this code instead of Thematica's."""
+    from thematica.plugin.runtime import Runtime
+
+    def make(code: str) -> Runtime:
+        interpreter = tmp_path / "fake-python"
+        interpreter.write_text(_FAKE.format(python=os.path.realpath(sys.executable)), encoding="utf-8")
+        interpreter.chmod(0o755)
+        monkeypatch.setenv("THEMATICA_FAKE", code)
+        return Runtime(interpreter, "environment")
+
+    return make

@@ -13,8 +13,6 @@ from qgis.PyQt.QtCore import QObject
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
-from ..errors import ThematicaError
-
 MENU = "Thematica"
 ICON = Path(__file__).resolve().parent / "icons" / "thematica.svg"
 
@@ -37,14 +35,14 @@ class ThematicaPlugin:
 
     # -- coming and going -----------------------------------------------------------------------
 
-    def initProcessing(self) -> None:  # noqa: N802 - QGIS calls it by this name
+    def initProcessing(self) -> None:
         """Register the algorithms; all that is needed under ``qgis_process``."""
         from .provider import ThematicaProvider
 
         self.provider = ThematicaProvider()
         QgsApplication.processingRegistry().addProvider(self.provider)
 
-    def initGui(self) -> None:  # noqa: N802 - QGIS calls it by this name
+    def initGui(self) -> None:
         """Add menu entries, toolbar button and layer actions."""
         from ..ui.compat import RASTER_TYPE
 
@@ -124,15 +122,11 @@ class ThematicaPlugin:
 
     def open_area_table(self) -> None:
         """Show the area table of the active layer."""
-        from ..ui.area_report import read_report
-
-        path = _report_of(self.iface.activeLayer())
-        if path is None:
-            return
-        try:
-            self.show_areas(read_report(path))
-        except ThematicaError as error:
-            self.iface.messageBar().pushWarning(MENU, error.message)
+        report = _report_of(self.iface.activeLayer())
+        if report is None:
+            self.iface.messageBar().pushWarning(MENU, "This layer's report is gone; classify again to get a new one.")
+        else:
+            self.show_areas(report)
 
     def show_areas(self, report: dict[str, Any]) -> None:
         """Open the area table of a report."""
@@ -146,14 +140,14 @@ class ThematicaPlugin:
                 self.iface.addCustomActionForLayer(self.area_action, layer)
 
 
-def _report_of(layer: QgsMapLayer | None) -> Path | None:
-    """The report beside a raster layer's file, or None."""
-    if not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
+def _report_of(layer: QgsMapLayer | None) -> dict[str, Any] | None:
+    """The report of a map of ours, or None for any other layer."""
+    if not isinstance(layer, QgsRasterLayer):
         return None
-    from ..ui.area_report import report_path
-    from ..ui.replacing import file_of_layer
+    from .results import report_of_layer
 
-    return report_path(file_of_layer(layer))
+    report = report_of_layer(layer)
+    return report if report is not None and report.get("classes") else None
 
 
 def _show(dialog: Any) -> None:

@@ -10,12 +10,11 @@ from qgis.PyQt.QtWidgets import QWidget
 from .forms import load_form
 
 _SETTINGS = "thematica/classify"
-_MODES = ("exact", "smooth")
 _INVALID = ("any", "all")
 
 
 class AdvancedChoice(QWidget):
-    """Tile, batch, threads, how tiles meet, and what counts as no data."""
+    """Tile, batch, threads, and what counts as no data."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -23,16 +22,12 @@ class AdvancedChoice(QWidget):
         settings = QgsSettings()
         for name in ("tile", "batch", "threads"):
             getattr(self, name).setValue(settings.value(f"{_SETTINGS}/{name}", 0, type=int))
-        for combo, values, name in ((self.mode, _MODES, "mode"), (self.invalid, _INVALID, "invalid")):
-            last = settings.value(f"{_SETTINGS}/{name}", values[0])
-            combo.setCurrentIndex(values.index(last) if last in values else 0)
+        last = settings.value(f"{_SETTINGS}/invalid", _INVALID[0])
+        self.invalid.setCurrentIndex(_INVALID.index(last) if last in _INVALID else 0)
 
     def options(self) -> dict[str, Any]:
         """Job options; what is left to the engine is not among them."""
-        options: dict[str, Any] = {
-            "mode": _MODES[self.mode.currentIndex()],
-            "invalid": _INVALID[self.invalid.currentIndex()],
-        }
+        options: dict[str, Any] = {"invalid": _INVALID[self.invalid.currentIndex()]}
         for name in ("tile", "batch", "threads"):
             if getattr(self, name).value():
                 options[name] = getattr(self, name).value()
@@ -40,12 +35,11 @@ class AdvancedChoice(QWidget):
 
     def is_default(self) -> bool:
         """True where everything is left to the engine."""
-        return self.options() == {"mode": _MODES[0], "invalid": _INVALID[0]}
+        return self.options() == {"invalid": _INVALID[0]}
 
     def remember(self) -> None:
         """Keep the choice for the next time."""
         settings = QgsSettings()
         for name in ("tile", "batch", "threads"):
             settings.setValue(f"{_SETTINGS}/{name}", getattr(self, name).value())
-        settings.setValue(f"{_SETTINGS}/mode", _MODES[self.mode.currentIndex()])
         settings.setValue(f"{_SETTINGS}/invalid", _INVALID[self.invalid.currentIndex()])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
-from ..errors import InputError
+from ..plugin.results import area_table
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,15 @@ class AreaRow:
 
 
 def area_rows(report: Mapping[str, Any]) -> list[AreaRow]:
-    """The classes of a report, the largest first, then pixels without a class."""
+    """The classes of a report, the largest first, then pixels without data."""
     rows = [
-        AreaRow(entry["name"], entry["color"], entry["pixels"], entry.get("hectares"), entry.get("percent"))
-        for entry in report["classes"]
+        AreaRow(entry["name"], entry["color"] or "", entry["pixels"], entry["hectares"], entry["percent"])
+        for entry in area_table(dict(report))
     ]
     rows.sort(key=lambda row: -row.pixels)
-    for key, name in (("unclassified", "unclassified"), ("nodata", "no data")):
-        pixels = report.get(key, {}).get("pixels", 0)
-        if pixels:
-            rows.append(AreaRow(name, "", pixels, None, None))
+    without = report.get("nodata", {}).get("pixels", 0)
+    if without:
+        rows.append(AreaRow("no data", "", without, None, None))
     return rows
 
 
@@ -55,26 +53,3 @@ def table_text(rows: list[AreaRow], delimiter: str = "\t") -> str:
         percent = "" if row.percent is None else f"{row.percent:.3f}"
         writer.writerow([row.name, row.pixels, hectares, percent])
     return buffer.getvalue()
-
-
-def report_path(raster: str) -> Path | None:
-    """The report beside a thematic raster, or None where there is none."""
-    path = Path(raster)
-    beside = path.with_name(f"{path.stem}.report.json")
-    return beside if beside.is_file() else None
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """A result's report.
-
-    Raises:
-        InputError: the file is no report of a classification.
-    """
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        area_rows(report)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"“{path}” is not a report that Thematica wrote; classify the layer again.", repr(error)
-        ) from error
-    return report

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from qgis.core import QgsSettings
 from qgis.PyQt.QtCore import QLocale, QSize, Qt

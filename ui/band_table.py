@@ -47,6 +47,9 @@ class BandTable(QWidget):
             validator.setLocale(QLocale.c())
             field.setValidator(validator)
             field.textEdited.connect(self._number_edited)
+        # Ten bands of Sentinel-2 are seen without scrolling.
+        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 9)
+        self.table.verticalHeader().setMinimumSectionSize(18)
         header = self.table.horizontalHeader()
         for column, mode in enumerate(("ResizeToContents", "ResizeToContents", "Stretch", "ResizeToContents")):
             header.setSectionResizeMode(column, getattr(QHeaderView.ResizeMode, mode))

@@ -19,8 +19,8 @@ from .classify_run import ClassifyRun, log
 from .compat import RASTER_LAYERS
 from .fitting import FitView, band_option, view_fit
 from .forms import load_form
-from .replacing import layers_showing, refuse_input_as_output, release_layers
-from .wording import progress_label
+from .replacing import refuse_input_as_output
+from .wording import for_dialog, model_summary, progress_label
 
 _SETTINGS = "thematica/classify"
 
@@ -49,7 +49,8 @@ class ClassifyDialog(QDialog):
         self._check_soon = QTimer(self, singleShot=True, interval=0)
         self._check_soon.timeout.connect(self._check)
         self.raster.setFilters(RASTER_LAYERS)
-        self.raster.layerChanged.connect(self._inputs_changed)
+        self.model_label.setBuddy(self.model)
+        self.raster.layerChanged.connect(self._raster_changed)
         self.model.changed.connect(self._inputs_changed)
         self.bands.changed.connect(self._check_soon.start)
         self.area.changed.connect(self._check_soon.start)
@@ -63,7 +64,7 @@ class ClassifyDialog(QDialog):
         self.advanced_group.setCollapsed(self.advanced.is_default())
         self._show_progress(False)
         self._restore_size()
-        self._inputs_changed()
+        self._raster_changed()
 
     # -- what is given --------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ class ClassifyDialog(QDialog):
 
     # -- whether it fits ------------------------------------------------------------------------
 
-    def _inputs_changed(self, *_: object) -> None:
+    def _raster_changed(self, *_: object) -> None:
         layer = self.raster.currentLayer()
         self._facts, self._facts_problem = None, ""
         if layer is not None:
@@ -101,7 +102,15 @@ class ClassifyDialog(QDialog):
             except ThematicaError as error:
                 self._facts_problem = error.message
                 log(f"{error.message}\n{error.details}".strip())
-        self.bands.start_over(self.model.card, self._facts)
+        if self._facts is not None:
+            facts = self._facts
+            self.model.propose(lambda card: view_fit(card, facts).fits)
+        self._inputs_changed()
+
+    def _inputs_changed(self) -> None:
+        card = self.model.card
+        self.summary.setHtml(model_summary(card) if card else "")
+        self.bands.start_over(card, self._facts)
         self._check()
 
     def _check(self) -> None:
@@ -150,23 +159,23 @@ class ClassifyDialog(QDialog):
     def _run(self) -> None:
         self.run_notice.clear()
         layer = self.raster.currentLayer()
-        assert layer is not None and self.model.card is not None
-        model_title = self.model.card.title or self.model.card.name
+        assert layer is not None
+        assert self.model.card is not None
         output = self.result.output(f"{_file_stem(layer.name())}_{_file_stem(self.model.card.name)}")
         extras = self.result.extra_files(output)
         try:
-            replaces = self._agree_to_replace(layer, [output, *extras.values()])
-            if replaces is None:
+            replaced = self._agree_to_replace(layer, [output, *extras.values()])
+            if replaced is None:
                 return
-            prepared = self._prepare(layer, output, {**extras, "overwrite": replaces})
+            prepared = self._prepare(layer, output, {**extras, "overwrite": bool(replaced)})
         except ThematicaError as error:
             log(f"{error.message}\n{error.details}".strip())
-            self.run_notice.tell("error", error.message)
+            self.run_notice.tell("error", for_dialog(error.message))
             return
         for part in (self.model, self.result, self.advanced):
             part.remember()
-        group = f"{layer.name()}: {model_title}"
-        self.current_run = ClassifyRun(self.iface, prepared, layer.name(), group, self.show_areas, self.runs)
+        title = f"{layer.name()} – {self.model.card.title or self.model.card.name}"
+        self.current_run = ClassifyRun(self.iface, prepared, title, replaced, self.show_areas, self.runs)
         self.current_run.progress.connect(self._show_event)
         self.current_run.ended.connect(self._ended)
         self._show_progress(True)
@@ -194,8 +203,8 @@ class ClassifyDialog(QDialog):
             options=options,
         )
 
-    def _agree_to_replace(self, layer: QgsRasterLayer, paths: list[str]) -> bool | None:
-        """Ask before files are replaced: True to replace, False where there is nothing, None to stop.
+    def _agree_to_replace(self, layer: QgsRasterLayer, paths: list[str]) -> list[str] | None:
+        """Ask before files are replaced: those that exist and may be, or None to stop.
 
         Raises:
             OutputError: the map would replace its own input.
@@ -203,24 +212,16 @@ class ClassifyDialog(QDialog):
         refuse_input_as_output(layer, paths)
         existing = [path for path in paths if Path(path).exists()]
         if not existing:
-            return False
-        shown = layers_showing(existing)
+            return []
         text = "This file exists already:" if len(existing) == 1 else "These files exist already:"
-        text += "\n\n" + "\n".join(existing) + "\n\n"
-        if shown:
-            names = ", ".join(f"“{entry.name()}”" for entry in shown)
-            text += f"The project shows what is there now as {names}, which will be taken out of the project.\n\n"
         answer = QMessageBox.question(
             self,
             "Replace the result?",
-            f"{text}Replace?",
+            "\n".join([text, "", *existing, "", "Replace?"]),
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
             QMessageBox.StandardButton.No,
         )
-        if answer != QMessageBox.StandardButton.Yes:
-            return None
-        release_layers(shown)
-        return True
+        return existing if answer == QMessageBox.StandardButton.Yes else None
 
     def _cancel(self) -> None:
         if self.current_run is not None:
@@ -251,12 +252,12 @@ class ClassifyDialog(QDialog):
 
     # -- the window -----------------------------------------------------------------------------
 
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+    def showEvent(self, event: QShowEvent) -> None:
         """A runtime may have been made, and bands renamed, since the dialog was last open."""
         super().showEvent(event)
         self.check_runtime()
 
-    def hideEvent(self, event: QHideEvent) -> None:  # noqa: N802 - Qt's name
+    def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         QgsSettings().setValue(f"{_SETTINGS}/size", self.saveGeometry())
 
@@ -264,6 +265,9 @@ class ClassifyDialog(QDialog):
         geometry = QgsSettings().value(f"{_SETTINGS}/size")
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
+        else:
+            # All bands of Sentinel-2 without scrolling, where the screen is tall enough.
+            self.resize(self.width(), min(self.height(), self.screen().availableGeometry().height() - 60))
 
 
 def _file_stem(name: str) -> str:

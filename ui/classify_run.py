@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
 
 from qgis.core import QgsApplication, QgsMessageLog, QgsProject
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtWidgets import QPushButton
 
-from ..errors import ThematicaError
 from ..plugin.classify_task import ClassifyTask
 from ..plugin.compat import LEVEL_CRITICAL, LEVEL_INFO, LEVEL_SUCCESS, LEVEL_WARNING
 from ..plugin.job import PreparedJob
-from ..plugin.results import load_result
-from .wording import done_label
+from ..plugin.results import REPORT_PROPERTY, load_result, release_layers
+from .replacing import layers_showing
+from .wording import done_label, for_dialog
 
 LOG_TAG = "Thematica"
 
@@ -30,7 +31,7 @@ class ClassifyRun(QObject):
         iface: QGIS's interface.
         prepared: the job.
         title: of the result, as the analyst reads it.
-        group: name of the layer group for the result.
+        replaced: files that exist and will be replaced; the project may show them.
         show_areas: called with a report when the analyst asks for the area table.
         parent: the Qt parent; the run must outlive the dialog.
     """
@@ -41,10 +42,17 @@ class ClassifyRun(QObject):
     ended = pyqtSignal(str, str)
 
     def __init__(
-        self, iface: Any, prepared: PreparedJob, title: str, group: str, show_areas: Any, parent: QObject | None = None
+        self,
+        iface: Any,
+        prepared: PreparedJob,
+        title: str,
+        replaced: Sequence[str],
+        show_areas: Callable[[Mapping[str, Any]], None],
+        parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.iface, self.title, self.group, self.show_areas = iface, title, group, show_areas
+        self.iface, self.title, self.replaced, self.show_areas = iface, title, list(replaced), show_areas
+        self._restore: list[Callable[[], None]] = []
         self.report: dict[str, Any] | None = None
         self.is_running = True
         self.warnings = list(prepared.warnings)
@@ -58,6 +66,7 @@ class ClassifyRun(QObject):
 
     def start(self) -> None:
         """Hand the task to QGIS's task manager."""
+        self._restore = [release_layers(path) for path in self.replaced]
         QgsApplication.taskManager().addTask(self.task)
 
     def cancel(self) -> None:
@@ -74,17 +83,31 @@ class ClassifyRun(QObject):
 
     def _succeeded(self, result: dict[str, Any]) -> None:
         self.report = result["report"]
-        try:
-            load_result(result, self.title, QgsProject.instance(), self.group)
-        except ThematicaError as error:
-            self._failed(error.message, error.details)
-            return
+        self._let_go_of_old_maps()
+        load_result(result, self.title)
         sentence = done_label(self.report)
         self._push(sentence, LEVEL_SUCCESS, 12, "Area table…", lambda: self.show_areas(self.report))
         log(f"{self.title}: {sentence} {result.get('files', {})}")
         self._end("ok", sentence)
 
+    def _let_go_of_old_maps(self) -> None:
+        """Maps of ours that were replaced give way to the new ones; layers made by others stay."""
+        self._put_back()
+        old = [
+            layer.id()
+            for path in self.replaced
+            for layer in layers_showing(path)
+            if layer.customProperty(REPORT_PROPERTY)
+        ]
+        QgsProject.instance().removeMapLayers(old)
+
+    def _put_back(self) -> None:
+        for restore in self._restore:
+            restore()
+        self._restore.clear()
+
     def _failed(self, message: str, details: str) -> None:
+        message = for_dialog(message)
         log(f"{message}\n{details}".strip(), LEVEL_CRITICAL)
         self._push(message, LEVEL_CRITICAL, 0, "Open log", self.iface.openMessageLog)
         self._end("error", message)
@@ -94,6 +117,7 @@ class ClassifyRun(QObject):
         self._end("info", "Cancelled; nothing was written.")
 
     def _end(self, kind: str, sentence: str) -> None:
+        self._put_back()
         self.is_running = False
         self.ended.emit(kind, sentence)
 

@@ -7,13 +7,14 @@ visible band by band, also where it is a refusal.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Mapping, Sequence
 
 from ..errors import InputError
 from ..models.bands import SENSORS, Band, BandMatch, guess_sensor, match_bands
 from ..models.card import TASK_TITLES, ModelCard
 from ..models.fit import RasterFacts, check_fit
+from .wording import for_dialog
 
 #: Tasks of the card that "Classify layer" serves.
 SERVED_TASKS = ("pixel", "segmentation")
@@ -59,8 +60,8 @@ def view_fit(
     try:
         fit = check_fit(card, [raster], given, scale, offset, sensor)
     except InputError as error:
-        return FitView(False, error.message, matches=_each_band(card.bands, raster, given, sensor))
-    warnings = fit.warnings + _fed_twice(fit.matches)
+        return FitView(False, for_dialog(error.message), matches=_each_band(card.bands, raster, given, sensor))
+    warnings = [for_dialog(warning) for warning in fit.warnings] + _fed_twice(fit.matches)
     count = len(fit.matches)
     bands = f"all {count} bands are there" if count > 1 else "its band is there"
     return FitView(True, f"The model fits this raster: {bands}.", warnings, list(fit.matches), fit.scale, fit.offset)

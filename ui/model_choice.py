@@ -1,8 +1,9 @@
-"""Choosing a model: the store by title, files opened before, and the model's card to read."""
+"""Choosing a model: the store by title, and ONNX files opened before."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Callable
 
 from qgis.core import QgsSettings
 from qgis.PyQt.QtCore import Qt, pyqtSignal
@@ -13,14 +14,14 @@ from ..models.card import ModelCard
 from ..models.reading import read_model_card
 from ..models.store import list_models
 from .forms import load_form
-from .wording import model_summary
+from .wording import for_dialog
 
 _SETTINGS = "thematica/classify"
 _RECENT_FILES = 5
 
 
 class ModelChoice(QWidget):
-    """A list of models with the chosen one's card below.
+    """A list of models and a button for files.
 
     ``model`` is what the engine takes (a name in the store or a path), ``card`` its card or None, and
     ``problem`` the sentence that says why there is no card.
@@ -34,8 +35,12 @@ class ModelChoice(QWidget):
         self.model = ""
         self.card: ModelCard | None = None
         self.problem = ""
+        #: True once the analyst chose a model, so that none is chosen for them any more.
+        self.by_hand = False
         self._fill()
+        self.setFocusProxy(self.models)
         self.models.currentIndexChanged.connect(self._read)
+        self.models.activated.connect(self._choose_by_hand)
         self.open_file.clicked.connect(self._browse)
         self._read()
 
@@ -61,8 +66,21 @@ class ModelChoice(QWidget):
             self.models.setItemData(index, path, Qt.ItemDataRole.ToolTipRole)
         return index
 
+    def _choose_by_hand(self) -> None:
+        self.by_hand = True
+
+    def propose(self, fits: Callable[[ModelCard], bool]) -> None:
+        """Choose the first model of the store that fits, unless the chosen one does or was chosen by hand."""
+        if self.by_hand or (self.card is not None and fits(self.card)):
+            return
+        for entry in list_models():
+            if entry.card is not None and fits(entry.card):
+                self.models.setCurrentIndex(self.models.findData(entry.name))
+                return
+
     def choose_file(self, path: str) -> None:
         """Put an ONNX file into the list and choose it."""
+        self.by_hand = True
         index = self._add_file(path)
         if index == self.models.currentIndex():
             self._read()
@@ -87,8 +105,7 @@ class ModelChoice(QWidget):
             try:
                 self.card = read_model_card(self._path())
             except InputError as error:
-                self.problem = error.message
-        self.summary.setHtml(model_summary(self.card) if self.card else "")
+                self.problem = for_dialog(error.message)
         self.changed.emit()
 
     def _path(self) -> Path:

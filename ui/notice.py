@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import Sequence
+from collections.abc import Sequence
 
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
@@ -28,6 +28,7 @@ class Notice(QFrame):
         self.kind = ""
         self.sign = QLabel(self)
         self.label = QLabel(self)
+        self.label.setTextFormat(Qt.TextFormat.RichText)
         self.label.setWordWrap(True)
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
@@ -58,7 +59,9 @@ class Notice(QFrame):
             "Notice QLabel { color: #202020; background: transparent; }"
         )
         self.sign.setText(f"<b>{sign}</b>")
-        self.label.setText("<br>".join([html.escape(sentence), *(f"⚠ {html.escape(text)}" for text in more)]))
+        self.label.setText(
+            "<br>".join([html.escape(sentence, quote=False), *(f"⚠ {html.escape(text, quote=False)}" for text in more)])
+        )
         self.button.setText(button)
         self.button.setVisible(bool(button))
         self.setVisible(True)

@@ -1,10 +1,10 @@
-"""Replacing files that QGIS shows: on Windows a file that is open cannot be replaced."""
+"""Which layers show a file that is about to be replaced, and the one that must never be."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from qgis.core import QgsMapLayer, QgsProject, QgsProviderRegistry
 
@@ -25,18 +25,9 @@ def _same_file(one: str, other: str) -> bool:
     return Path(one).absolute() == Path(other).absolute()
 
 
-def layers_showing(paths: Sequence[str]) -> list[QgsMapLayer]:
-    """The project's layers that show one of the files."""
-    return [
-        layer
-        for layer in QgsProject.instance().mapLayers().values()
-        if any(_same_file(file_of_layer(layer), path) for path in paths)
-    ]
-
-
-def release_layers(layers: Sequence[QgsMapLayer]) -> None:
-    """Take layers out of the project, which closes their files."""
-    QgsProject.instance().removeMapLayers([layer.id() for layer in layers])
+def layers_showing(path: str) -> list[QgsMapLayer]:
+    """The project's layers that show a file."""
+    return [layer for layer in QgsProject.instance().mapLayers().values() if _same_file(file_of_layer(layer), path)]
 
 
 def refuse_input_as_output(layer: QgsMapLayer, paths: Sequence[str]) -> None:

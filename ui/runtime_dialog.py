@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import traceback
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from qgis.core import QgsApplication, QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
@@ -91,7 +92,7 @@ class RuntimeDialog(QDialog):
         self._show_busy(False)
         self._show_state()
 
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+    def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if self.task is None:
             self._show_state()

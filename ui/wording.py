@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import math
-from typing import Any, Mapping
+import re
+from collections.abc import Mapping
+from typing import Any
 
 from ..models.bands import Band
 from ..models.card import TASK_TITLES, ModelCard
@@ -54,6 +56,13 @@ def progress_label(event: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def for_dialog(sentence: str) -> str:
+    """A sentence that also serves the shell, without the shell's options: the dialog has fields for them."""
+    sentence = re.sub(r" \(--[a-z]+( [A-Z=]+)?(, --[a-z]+)*\)", "", sentence)
+    sentence = re.sub(r"with --bands MODELBAND=RASTERBAND(,…)?", "in the table", sentence)
+    return re.sub(r"(?<!\S)--(?=[a-z])", "", sentence)
+
+
 def swatch(color: str) -> str:
     """A small square of a class's colour, for rich text."""
     return f'<span style="background-color:{html.escape(color)}; color:{html.escape(color)};">&nbsp;▇&nbsp;</span>'
@@ -61,9 +70,17 @@ def swatch(color: str) -> str:
 
 def model_summary(card: ModelCard) -> str:
     """The model's card as rich text: what it maps, what it wants, where it comes from and how good it is."""
-    rows = [("Task", html.escape(TASK_TITLES[card.task]))]
+    classes = " &nbsp; ".join(
+        # Joined by non-breaking spaces, so that a swatch never parts from its name.
+        f"{swatch(entry.color)}&nbsp;{html.escape(entry.name).replace(' ', '&nbsp;')}"
+        for entry in card.classes
+    )
     bands = ", ".join(html.escape(band.name or band.common_name or "?") for band in card.bands)
-    rows.append(("Bands", f"{len(card.bands)}: {bands}"))
+    rows = [
+        ("Classes", classes),
+        ("Task", html.escape(TASK_TITLES[card.task])),
+        ("Bands", f"{len(card.bands)}: {bands}"),
+    ]
     if card.value_range:
         low, high = card.value_range
         rows.append(("Values", f"{html.escape(card.unit or 'values')} from {low:g} to {high:g}"))
@@ -71,12 +88,6 @@ def model_summary(card: ModelCard) -> str:
         rows.append(("Pixel size", f"{card.gsd_range[0]:g} to {card.gsd_range[1]:g} m"))
     elif card.gsd:
         rows.append(("Pixel size", f"{card.gsd:g} m"))
-    classes = " &nbsp; ".join(
-        # Joined by non-breaking spaces, so that a swatch never parts from its name.
-        f"{swatch(entry.color)}&nbsp;{html.escape(entry.name).replace(' ', '&nbsp;')}"
-        for entry in card.classes
-    )
-    rows.append(("Classes", classes))
     if card.trained_on:
         rows.append(("Trained on", html.escape(card.trained_on)))
     if card.metrics:

@@ -26,7 +26,10 @@ FILES = (
     "requirements.txt",
 )
 FOLDERS = ("plugin", "ui", "engine", "models", "trainer", "cli")
-SUFFIXES = set(".py .ui .svg .png .qml .json .onnx .csv .txt .html .md .ts .qm .sh .sbatch".split())
+CODE = {".py", ".sh", ".sbatch"}
+DATA = {".onnx", ".json", ".csv", ".txt", ".md", ".html"}
+LOOKS = {".ui", ".svg", ".png", ".qml", ".ts", ".qm"}
+SUFFIXES = CODE | DATA | LOOKS
 
 #: The QGIS plugin repository takes no larger upload.
 LARGEST = 20 * 1024 * 1024
@@ -77,9 +80,7 @@ def main() -> None:
     parser.add_argument("--folder", default="thematica", help="name of the one top folder")
     options = parser.parse_args()
     size = make_package(options.target, options.folder)
-    print(
-        f"{options.target} ({size / 2**20:.2f} MiB).  In QGIS: Plugins > Manage and Install Plugins > Install from ZIP."
-    )
+    print(f"{options.target} ({size / 2**20:.2f} MiB).  QGIS: Plugins > Manage and Install Plugins > Install from ZIP")
 
 
 if __name__ == "__main__":

@@ -22,12 +22,11 @@ CHECKOUT_PYTHON = ROOT / ".venv" / "bin" / "python"
 
 
 @pytest.fixture(autouse=True, scope="session")
-def qgis_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QgsApplication]:
+def qgis_app() -> QgsApplication:
     """The application, with a profile of its own."""
     from qgis.testing import start_app
 
-    # Qt calls abort() on an unhandled exception in a slot unless there is a hook; pytest's report is better.
-    yield start_app()
+    return start_app()
 
 
 @pytest.fixture(autouse=True)

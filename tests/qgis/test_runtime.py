@@ -1,0 +1,266 @@
+"""The runtime: found, judged, created; and an environment without what QGIS put into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from qgis.core import QgsSettings
+
+from thematica import __version__
+from thematica.errors import Cancelled, RuntimeMissingError
+from thematica.plugin import runtime as module
+from thematica.plugin.runtime import (
+    SETTING,
+    STAMP,
+    Runtime,
+    check_runtime,
+    clean_environment,
+    create_runtime,
+    find_base_python,
+    find_runtime,
+    interpreter_in,
+    requirements,
+    runtime_problem,
+    worker_command,
+)
+
+POISON = {
+    "PYTHONHOME": "/nonsense",
+    "PYTHONPATH": "/nonsense",
+    "PYTHONSTARTUP": "/nonsense",
+    "PROJ_LIB": "/nonsense",
+    "PROJ_DATA": "/nonsense",
+    "GDAL_DATA": "/nonsense",
+    "GDAL_DRIVER_PATH": "/nonsense",
+    "LD_LIBRARY_PATH": "/nonsense",
+    "QT_PLUGIN_PATH": "/nonsense",
+    "VIRTUAL_ENV": "/nonsense",
+    "CONDA_PREFIX": "/nonsense",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_runtime(monkeypatch, tmp_path):
+    """Neither variable nor setting nor checkout names a runtime, unless a test says so."""
+    monkeypatch.delenv("THEMATICA_RUNTIME", raising=False)
+    monkeypatch.setenv("THEMATICA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(module, "PLUGIN_FOLDER", tmp_path / "plugin")
+    (tmp_path / "plugin").mkdir()
+    (tmp_path / "plugin" / "requirements.txt").write_text("# why\nnumpy>=1.26  # reason\n\nrasterio\n")
+    QgsSettings().remove(SETTING)
+    yield
+    QgsSettings().remove(SETTING)
+
+
+def make_interpreter(folder: Path) -> Path:
+    python = interpreter_in(folder)
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    return python
+
+
+def test_the_order_of_search(monkeypatch, tmp_path):
+    assert find_runtime() is None
+    checkout = make_interpreter(tmp_path / "plugin" / ".venv")
+    assert find_runtime() == Runtime(checkout, "checkout")
+    own = make_interpreter(tmp_path / "home" / "runtime")
+    assert find_runtime() == Runtime(checkout, "checkout"), "an unfinished runtime is not chosen"
+    (tmp_path / "home" / "runtime" / STAMP).write_text("{}")
+    assert find_runtime() == Runtime(own, "user")
+    named = make_interpreter(tmp_path / "named")
+    QgsSettings().setValue(SETTING, str(named))
+    assert find_runtime() == Runtime(named, "setting")
+    variable = make_interpreter(tmp_path / "variable")
+    monkeypatch.setenv("THEMATICA_RUNTIME", str(tmp_path / "variable"))
+    assert find_runtime() == Runtime(variable, "environment")
+
+
+def test_problems_are_told_in_a_sentence(monkeypatch, tmp_path):
+    assert "no runtime yet" in runtime_problem(None)
+    monkeypatch.setenv("THEMATICA_RUNTIME", str(tmp_path / "gone"))
+    assert "THEMATICA_RUNTIME" in runtime_problem(find_runtime())
+    monkeypatch.delenv("THEMATICA_RUNTIME")
+
+    own = Runtime(make_interpreter(tmp_path / "home" / "runtime"), "user")
+    stamp = tmp_path / "home" / "runtime" / STAMP
+    assert "not complete" in runtime_problem(own)
+    stamp.write_text("{ half")
+    assert "not complete" in runtime_problem(own)
+    stamp.write_text(json.dumps({"thematica": "0.0.1", "requirements": ["numpy>=1.20"]}))
+    assert "made for Thematica 0.0.1" in runtime_problem(own)
+    stamp.write_text(json.dumps({"thematica": "0.0.1", "requirements": ["numpy>=1.26", "rasterio"]}))
+    assert runtime_problem(own) == "", "what counts is the packages, since the code is the plugin's own"
+
+
+def test_requirements_are_read_without_comments():
+    assert requirements() == ["numpy>=1.26", "rasterio"]
+
+
+def test_clean_environment(monkeypatch):
+    kept = {
+        "HTTPS_PROXY": "http://proxy:8080",
+        "LANG": "de_AT.UTF-8",
+        "SSL_CERT_FILE": "/etc/own.pem",
+        "HOME": "/home/x",
+    }
+    for name, value in {**POISON, **kept, "THEMATICA_X": "1"}.items():
+        monkeypatch.setenv(name, value)
+    environment = clean_environment()
+    assert not POISON.keys() & environment.keys()
+    assert {**kept, "THEMATICA_X": "1"}.items() <= environment.items()
+    assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_worker_command_runs_the_plugins_own_code(tmp_path):
+    command = worker_command(Runtime(Path("/r/bin/python"), "user"), "doctor", "--json")
+    assert command[0] == "/r/bin/python"
+    assert command[-3:] == [str(tmp_path / "plugin" / "__main__.py"), "doctor", "--json"]
+
+
+def test_a_base_python_is_found_and_can_make_environments():
+    try:
+        base = find_base_python()
+    except RuntimeMissingError as error:
+        pytest.skip(f"this machine has no Python for it: {error.message}")
+    version = subprocess.run([base, "-I", "-c", "import venv, ensurepip, sys; print(sys.version_info >= (3, 10))"],
+                             capture_output=True, text=True, check=True, env=clean_environment())  # fmt: skip
+    assert version.stdout.strip() == "True"
+
+
+def test_unusable_pythons_are_named(monkeypatch, tmp_path):
+    old = tmp_path / "python3.8"
+    old.write_text('#!/bin/sh\necho \'["CPython", [3, 8], true, "/usr/bin/python3.8"]\'\n')
+    bare = tmp_path / "python3"
+    bare.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'ensurepip'\" >&2\nexit 1\n")
+    for path in (old, bare):
+        path.chmod(0o755)
+    monkeypatch.setattr(module, "_candidates", lambda: [old, bare, tmp_path / "none"])
+    lines = []
+    with pytest.raises(RuntimeMissingError, match="python3-venv") as caught:
+        find_base_python(lines.append)
+    assert "it is Python 3.8" in caught.value.details
+    assert "its module ensurepip is missing" in caught.value.details
+    assert len(lines) == 3
+
+
+def fake_base(monkeypatch, tmp_path, pip: str) -> None:
+    """A base Python whose environments have a pip that does this (shell)."""
+    base = tmp_path / "base-python"
+    base.write_text(
+        "#!/bin/sh\n"
+        'for last; do :; done\nmkdir -p "$last/bin"\n'
+        f"cat > \"$last/bin/python\" <<'END'\n#!/bin/sh\n{pip}\nEND\n"
+        'chmod +x "$last/bin/python"\necho made "$last"\n'
+    )
+    base.chmod(0o755)
+    monkeypatch.setattr(module, "find_base_python", lambda on_line: base)
+
+
+def test_create_puts_the_stamp_last_and_replaces(monkeypatch, tmp_path):
+    fake_base(monkeypatch, tmp_path, 'echo "Successfully installed"')
+    old = tmp_path / "home" / "runtime"
+    make_interpreter(old)
+    (old / "old-file").touch()
+    lines = []
+    made = create_runtime(lines.append, lambda: False)
+    assert made == find_runtime() == Runtime(interpreter_in(old), "user")
+    assert runtime_problem(made) == ""
+    assert json.loads((old / STAMP).read_text())["thematica"] == __version__
+    assert not (old / "old-file").exists()
+    assert "Successfully installed" in lines
+    assert [path.name for path in old.parent.iterdir()] == ["runtime"], "nothing is left beside it"
+
+
+def test_a_failed_installation_leaves_the_old_runtime(monkeypatch, tmp_path):
+    fake_base(monkeypatch, tmp_path, 'echo "ERROR: No matching distribution found for numpy"; exit 1')
+    old = tmp_path / "home" / "runtime"
+    make_interpreter(old)
+    (old / STAMP).write_text("{}")
+    with pytest.raises(RuntimeMissingError, match="No matching distribution found for numpy"):
+        create_runtime(lambda line: None, lambda: False)
+    assert (old / STAMP).exists()
+    assert [path.name for path in old.parent.iterdir()] == ["runtime"]
+
+
+def test_cancelling_kills_pip_and_its_children(monkeypatch, tmp_path):
+    marker = tmp_path / "child-pid"
+    fake_base(monkeypatch, tmp_path, f"sleep 60 &\necho $! > {marker}\nwait")
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        create_runtime(lambda line: None, lambda: marker.exists() and marker.read_text() != "")
+    assert time.monotonic() - started < 5
+    assert find_runtime() is None
+    for _ in range(100):  # the orphan is reaped by the system, not by us
+        status = Path(f"/proc/{marker.read_text().strip()}/stat")
+        if not status.exists() or status.read_text().split()[2] == "Z":
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("pip's child still runs")
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written(monkeypatch, tmp_path):
+    fake_base(monkeypatch, tmp_path, "exit 0")
+    (tmp_path / "file").touch()
+    with pytest.raises(RuntimeMissingError, match="could not be written"):
+        create_runtime(lambda line: None, lambda: False, tmp_path / "file" / "runtime")
+
+
+def test_check_refuses_another_version_and_nonsense(tmp_path):
+    python = make_interpreter(tmp_path / "r")
+    python.write_text('#!/bin/sh\necho \'{"ok": true, "version": "99"}\'\n')
+    with pytest.raises(RuntimeMissingError, match="Thematica 99"):
+        check_runtime(Runtime(python, "user"))
+    python.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    with pytest.raises(RuntimeMissingError, match="does not work") as caught:
+        check_runtime(Runtime(python, "user"))
+    assert "broken" in caught.value.details
+    python.write_text("#!/bin/sh\nsleep 30\n")
+    with pytest.raises(RuntimeMissingError, match="did not answer"):
+        check_runtime(Runtime(python, "user"), timeout=0.3)
+
+
+def test_doctor_in_a_poisoned_environment(monkeypatch, real_runtime, repository):
+    monkeypatch.setattr(module, "PLUGIN_FOLDER", repository)
+    for name, value in POISON.items():
+        monkeypatch.setenv(name, value)
+    answer = check_runtime(Runtime(real_runtime, "checkout"))
+    assert answer["ok"], answer["problems"]
+    assert answer["version"] == __version__
+
+
+# QGIS's own modules are loaded before; what the plugin adds is printed and judged.
+_LOAD = """
+import sys, time
+import qgis.core, qgis.gui, qgis.PyQt.QtWidgets, qgis.PyQt.QtSvg
+before = set(sys.modules)
+sys.path.insert(0, sys.argv[1])
+started = time.perf_counter()
+import thematica
+plugin = thematica.classFactory(None)
+plugin.initProcessing()
+seconds = time.perf_counter() - started
+print(f"{seconds:.3f} s")
+print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+"""
+
+
+def test_loading_the_plugin_needs_no_third_party_module(repository, capsys):
+    link = repository / "build" / "pkg"
+    done = subprocess.run([sys.executable, "-c", _LOAD, str(link)], capture_output=True, text=True, check=True,
+                          env={**clean_environment(), "QT_QPA_PLATFORM": "offscreen"})  # fmt: skip
+    seconds, modules = done.stdout.strip().splitlines()[-2:]
+    with capsys.disabled():
+        print(f" [loading the plugin: {seconds}] ", end="")
+    foreign = {"numpy", "torch", "onnx", "onnxruntime", "rasterio", "osgeo", "shapely", "processing", "pip", "scipy"}
+    assert not foreign & set(modules.split())
+    third_party = set(modules.split()) - set(sys.stdlib_module_names) - {"thematica", "qgis", "PyQt5", "PyQt6", "sip"}
+    assert not third_party

@@ -34,7 +34,7 @@ _DATA_TYPES = {
 
 # A raster up to this many pixels is sampled whole and decimated, a larger one in nine windows: a decimated
 # read of a large file without overviews would decode all of it.
-_SMALL = 512 * 512
+_SMALL = 1200 * 1200
 _SMALL_SAMPLE_SIDE = 64
 _WINDOW_SIDE = 24
 _WINDOW_PLACES = (0.2, 0.5, 0.8)
@@ -83,7 +83,7 @@ def ground_sampling_distance(layer: QgsRasterLayer) -> float | None:
         return None
     measure = QgsDistanceArea()
     measure.setSourceCrs(layer.crs(), QgsProject.instance().transformContext())
-    measure.setEllipsoid(layer.crs().ellipsoidAcronym() or "WGS84")
+    measure.setEllipsoid("EPSG:7030")  # WGS 84; a CRS's own may be one that QGIS has no name for
     centre = layer.extent().center()
     dx, dy = layer.rasterUnitsPerPixelX(), layer.rasterUnitsPerPixelY()
     sides = [

@@ -10,6 +10,7 @@ some output sees everything (global pooling, instance normalisation) is recognis
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -58,19 +59,21 @@ class _NotLocal(Exception):
 
 # Work on each pixel by itself, whatever the other inputs are constants or tensors of the same size.
 _POINTWISE = {
-    "Abs", "Add", "And", "BatchNormalization", "Cast", "Ceil", "Celu", "Clip", "Concat", "Cos", "Div", "Dropout",
+    "Abs", "Add", "And", "BatchNormalization", "Cast", "Ceil", "Celu", "Clip", "Cos", "Div", "Dropout",
     "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish",
     "Identity", "LeakyRelu", "Less", "LessOrEqual", "Log", "LRN", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg",
     "Not", "Or", "PRelu", "Pow", "QuantizeLinear", "DequantizeLinear", "Reciprocal", "Relu", "Round", "Selu",
-    "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Split", "Sqrt", "Sub", "Sum", "Tanh", "ThresholdedRelu",
+    "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tanh", "ThresholdedRelu",
     "Where",
 }  # fmt: skip
 # Where the axis decides: over channels they are pointwise, over height or width they see everything.
 _AXIS_OPERATORS = {
     "Softmax", "LogSoftmax", "ArgMax", "ArgMin", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1",
     "ReduceL2", "ReduceProd", "ReduceLogSumExp", "ReduceSumSquare", "ReduceLogSum", "LayerNormalization", "Gather",
-    "Slice", "Squeeze", "Unsqueeze", "Hardmax", "CumSum", "TopK", "LpNormalization",
+    "Slice", "Squeeze", "Unsqueeze", "Hardmax", "CumSum", "TopK", "LpNormalization", "Concat", "Split",
 }  # fmt: skip
+# Their constants are vectors along the channels; elsewhere a vector stretches along the width.
+_PER_CHANNEL = {"BatchNormalization", "QuantizeLinear", "DequantizeLinear"}
 _GLOBAL = {
     "GlobalAveragePool": "global average pooling",
     "GlobalMaxPool": "global max pooling",
@@ -102,7 +105,7 @@ def analyse(model: onnx.ModelProto, output_name: str = "", probe: int = 256) -> 
             constants[node.output[0]] = node.attribute[0].t
     image = next(entry for entry in graph.input if entry.name not in constants)
     shapes = tensor_shapes(model, image.name, probe)
-    ranks = {name: len(shape) for name, shape in shapes.items()}
+    shapes.update({name: tuple(tensor.dims) for name, tensor in constants.items()})
     sizes = {name: (shape[2], shape[3]) for name, shape in shapes.items() if len(shape) == 4 and min(shape[2:]) > 0}
 
     views: dict[str, tuple[_View, _View]] = {}
@@ -112,7 +115,7 @@ def analyse(model: onnx.ModelProto, output_name: str = "", probe: int = 256) -> 
     strides: list[Fraction] = [Fraction(1)]
     try:
         for node in graph.node:
-            _walk(node, views, constants, ranks, sizes, strides)
+            _walk(node, views, constants, shapes, sizes, strides)
         if target not in views:
             raise _NotLocal("the output does not depend on single pixels")
     except _NotLocal as reason:
@@ -172,11 +175,13 @@ def _walk(
     node: onnx.NodeProto,
     views: dict[str, tuple[_View, _View]],
     constants: dict[str, onnx.TensorProto],
-    ranks: dict[str, int],
+    shapes: dict[str, tuple[int, ...]],
     sizes: dict[str, tuple[int, int]],
     strides: list[Fraction],
 ) -> None:
     """Derive the views of a node's outputs from those of its inputs."""
+    if any(name in views for name in _names_in_bodies(node)):
+        raise _NotLocal(f"a branch or loop ({node.op_type}) that cannot be followed")
     seen = [views[name] for name in node.input if name in views]
     if not seen or node.op_type in ("Shape", "Size"):
         # Constants, and arithmetic on shapes, do not look at pixels.
@@ -216,16 +221,36 @@ def _walk(
             rows = _View(rows.scale * factor, rows.low, rows.high + rows.scale * grow)
             columns = _View(columns.scale * factor, columns.low, columns.high + columns.scale * grow)
     elif kind in _AXIS_OPERATORS:
-        _check_axes(node, constants, ranks)
+        _check_axes(node, constants, shapes)
     elif kind == "Transpose":
         order = list(_attributes(node).get("perm", []))  # type: ignore[call-overload]
         if order[-2:] != [2, 3]:
             raise _NotLocal("a transposition of height and width")
     elif kind not in _POINTWISE:
         raise _NotLocal(f"the operator {kind}, whose reach is not known")
+    if kind == "Concat" or (kind in _POINTWISE and kind not in _PER_CHANNEL):
+        _check_constants(node, views, shapes)
     strides += [rows.scale, columns.scale]
     for name in node.output:
         views[name] = (rows, columns)
+
+
+def _names_in_bodies(node: onnx.NodeProto) -> Iterator[str]:
+    """What the sub-graphs of a branch or loop use; they take tensors from around them without listing them."""
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            for inner in body.node:
+                yield from inner.input
+                yield from _names_in_bodies(inner)
+
+
+def _check_constants(
+    node: onnx.NodeProto, views: dict[str, tuple[_View, _View]], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    """Let scalars and one number per channel pass; a picture makes a pixel depend on its place in the tile."""
+    for name in node.input:
+        if name and name not in views and any(size != 1 for size in shapes.get(name, (0,))[-2:]):
+            raise _NotLocal("values that depend on the place in the tile (a learned or computed picture)")
 
 
 def _constant(node: onnx.NodeProto, index: int, constants: dict[str, onnx.TensorProto]) -> np.ndarray | None:
@@ -316,14 +341,21 @@ def _resize(
         # A whole factor keeps the grids aligned; others have no common shift short of the whole image.
         if factor.numerator != 1 and factor.denominator != 1:
             raise _NotLocal("resizing by a factor that is not whole")
-        result.append(_View(view.scale / factor, view.low - view.scale * reach, view.high + view.scale * reach))
+        # Reduced n-fold, a coarse pixel lies up to (n-1)/2 fine ones behind the first of its n, and with
+        # antialiasing its kernel is n times as wide.
+        shrink = max(1 / factor, Fraction(1))
+        wide = reach * shrink if attributes.get("antialias", 0) else reach
+        low, high = view.scale * wide, view.scale * (wide + (shrink - 1) / 2)
+        result.append(_View(view.scale / factor, view.low - low, view.high + high))
     return result[0], result[1]
 
 
-def _check_axes(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], ranks: dict[str, int]) -> None:
+def _check_axes(
+    node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], shapes: dict[str, tuple[int, ...]]
+) -> None:
     """Let operators along the batch or channel axis pass; along height or width they see everything."""
     attributes = _attributes(node)
-    rank = ranks.get(node.input[0], 4)
+    rank = len(shapes.get(node.input[0], (0,) * 4))
     axes: list[int]
     if "axes" in attributes:
         axes = _numbers(attributes, "axes", [])
@@ -340,7 +372,7 @@ def _check_axes(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], ra
     elif node.op_type in ("Squeeze", "Unsqueeze"):
         given = _constant(node, 1, constants)
         axes = [int(axis) for axis in given] if given is not None else [0]
-    elif node.op_type in ("ArgMax", "ArgMin", "Gather"):
+    elif node.op_type in ("ArgMax", "ArgMin", "Gather", "Split"):
         axes = [0]
     else:
         axes = list(range(rank))

@@ -7,7 +7,7 @@ from typing import Any
 
 from qgis.core import QgsMapLayer, QgsRasterLayer, QgsSettings
 from qgis.PyQt.QtCore import QByteArray, QObject, QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QHideEvent, QShowEvent
+from qgis.PyQt.QtGui import QGuiApplication, QHideEvent, QShowEvent
 from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
 
 from ..errors import ThematicaError
@@ -61,6 +61,8 @@ class ClassifyDialog(QDialog):
         self.runtime_button.clicked.connect(self.runtime_wanted)
         self.runtime_notice.clicked.connect(self.runtime_wanted)
         self.run_notice.clicked.connect(self._show_areas)
+        # Open where a setting is not the usual one: it would work unseen otherwise.
+        self.advanced_group.setSaveCollapsedState(False)
         self.advanced_group.setCollapsed(self.advanced.is_default())
         self._show_progress(False)
         self._restore_size()
@@ -267,7 +269,9 @@ class ClassifyDialog(QDialog):
             self.restoreGeometry(geometry)
         else:
             # All bands of Sentinel-2 without scrolling, where the screen is tall enough.
-            self.resize(self.width(), min(self.height(), self.screen().availableGeometry().height() - 60))
+            self.resize(
+                self.width(), min(self.height(), QGuiApplication.primaryScreen().availableGeometry().height() - 60)
+            )
 
 
 def _file_stem(name: str) -> str:

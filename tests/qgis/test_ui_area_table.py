@@ -1,0 +1,82 @@
+"""The area table: what is shown, copied and saved."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from qgis.core import QgsSettings
+from qgis.PyQt.QtCore import QLocale, Qt
+from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QApplication, QFileDialog
+
+from thematica.ui.area_report import area_rows, table_text
+from thematica.ui.area_table import AreaTable
+
+REPORT = {
+    "classes": [
+        {"value": 0, "name": "Grünland, „nass“", "color": "#00aa00", "pixels": 1, "hectares": 0.25, "percent": 25.0},
+        {"value": 1, "name": "Water", "color": "#0000ff", "pixels": 1234567, "hectares": 12345.678, "percent": 75.0},
+        {"value": 2, "name": "Snow", "color": "#ffffff", "pixels": 0, "hectares": None, "percent": 0.0},
+    ],
+    "unclassified": {"value": 254, "pixels": 0},
+    "nodata": {"value": 255, "pixels": 9},
+    "inputs": [{"path": "/somewhere/scene.tif"}],
+    "model": {"name": "m", "title": "My model"},
+    "files": {"output": "/somewhere/map.tif"},
+    "warnings": ["Check the bands."],
+}
+
+
+@pytest.fixture
+def table():
+    QgsSettings().remove("thematica")
+    dialog = AreaTable(REPORT)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+    dialog.show()
+    yield dialog
+    dialog.deleteLater()
+
+
+def test_largest_class_first_and_no_data_last():
+    assert [row.name for row in area_rows(REPORT)] == ["Water", "Grünland, „nass“", "Snow", "no data"]
+
+
+def test_unclassified_pixels_are_told():
+    report = {**REPORT, "unclassified": {"value": 254, "pixels": 5}}
+    assert "unclassified" in [row.name for row in area_rows(report)]
+
+
+def test_the_table_reads_as_the_locale_writes(table):
+    assert table.table.rowCount() == 5
+    assert table.table.item(0, 0).text() == "Water"
+    assert table.table.item(0, 1).text() == QLocale().toString(1234567)
+    assert table.table.item(0, 2).text() == QLocale().toString(12345.678, "f", 2)
+    assert not table.table.item(0, 0).icon().isNull()
+    assert table.table.item(2, 2).text() == ""
+    assert [table.table.item(4, column).text() for column in (0, 1)] == ["all classes", QLocale().toString(1234568)]
+    assert "My model" in table.heading.text()
+    assert "Check the bands." in table.notes.text()
+
+
+def test_copy_gives_what_a_spreadsheet_takes(table):
+    QTest.mouseClick(table.copy_button, Qt.MouseButton.LeftButton)
+    rows = list(csv.reader(io.StringIO(QApplication.clipboard().text()), delimiter="\t"))
+    assert rows[0] == ["class", "pixels", "hectares", "percent"]
+    assert rows[1] == ["Water", "1234567", "12345.6780", "75.000"]
+    assert rows[2][0] == "Grünland, „nass“"
+
+
+def test_csv_keeps_commas_quotes_and_umlauts(table, tmp_path, monkeypatch):
+    path = tmp_path / "Flächen"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: (str(path), ""))
+    QTest.mouseClick(table.save_button, Qt.MouseButton.LeftButton)
+    text = path.with_suffix(".csv").read_text(encoding="utf-8-sig")
+    assert list(csv.reader(io.StringIO(text)))[2][0] == "Grünland, „nass“"
+
+
+def test_rows_survive_the_round_trip_through_csv():
+    rows = area_rows(REPORT)
+    back = list(csv.DictReader(io.StringIO(table_text(rows, ","))))
+    assert [(row["class"], int(row["pixels"])) for row in back] == [(row.name, row.pixels) for row in rows]

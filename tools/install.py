@@ -41,30 +41,37 @@ def plugin_folders(profile: str) -> list[Path]:
 def install(plugins: Path, copy: bool) -> str:
     """Install into one plugin folder; return a sentence that says what was done."""
     target = plugins / "thematica"
+    if target.is_symlink() and not copy and target.resolve() == ROOT:
+        return f"{target} leads to this checkout already."
     plugins.mkdir(parents=True, exist_ok=True)
-    if target.is_symlink():
-        if not copy and target.resolve() == ROOT:
-            return f"{target} leads to this checkout already."
-        target.unlink()
-    elif target.exists():
-        if not (target / "metadata.txt").is_file():
-            raise SystemExit(f"{target} is not Thematica; move it away and run this again.")
-        # Beside the plugins it would be loaded as a plugin of its own.
-        backup = plugins.parent / "thematica-before"
-        shutil.rmtree(backup, ignore_errors=True)
-        shutil.move(str(target), str(backup))
-    if copy:
-        with tempfile.TemporaryDirectory() as scratch:
-            package = Path(scratch) / "thematica.zip"
+    with tempfile.TemporaryDirectory() as scratch:
+        # Made first: what is installed goes away only when what replaces it is there.
+        package = Path(scratch) / "thematica.zip"
+        if copy:
             make_package(package)
+        _make_room(target)
+        if copy:
             with zipfile.ZipFile(package) as archive:
                 archive.extractall(plugins)
-        return f"Copied to {target}."
+            return f"Copied to {target}."
     try:
         target.symlink_to(ROOT, target_is_directory=True)
     except OSError as error:
         raise SystemExit(f"{target} cannot be made a link ({error}); use: make install COPY=1") from error
     return f"Linked {target} to this checkout."
+
+
+def _make_room(target: Path) -> None:
+    """Take away an installed Thematica: a link, or a copy, which is kept outside the plugin folder."""
+    if target.is_symlink():
+        target.unlink()
+    elif target.exists():
+        if not (target / "metadata.txt").is_file():
+            raise SystemExit(f"{target} is not Thematica; move it away and run this again.")
+        # Beside the plugins it would be loaded as a plugin of its own.
+        backup = target.parent.parent / "thematica-before"
+        shutil.rmtree(backup, ignore_errors=True)
+        shutil.move(str(target), str(backup))
 
 
 def main() -> None:

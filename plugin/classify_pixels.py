@@ -28,11 +28,11 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from ..errors import ThematicaError
+from ..errors import InputError, ThematicaError
 from ..models.bands import SENSOR_TITLES, SENSORS
 from ..models.store import BUNDLED_FOLDER, list_models, resolve_model
 from .compat import NUMBER_DOUBLE, NUMBER_INTEGER, PARAMETER_ADVANCED, SOURCE_POLYGON
-from .job import PreparedJob, pixel_job
+from .job import ONE_AREA, PreparedJob, check_area, pixel_job, raster_source
 from .results import GROUP, area_table, describe_layer
 from .runtime import find_runtime, runtime_problem
 from .worker import run_worker
@@ -145,6 +145,24 @@ class ClassifyPixels(QgsProcessingAlgorithm):
     def canExecute(self) -> tuple[bool, str]:
         problem = runtime_problem(find_runtime())
         return not problem, problem
+
+    def checkParameterValues(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple[bool, str]:
+        # What needs only a look is said before the run: dialogs and scripts then show the sentence itself,
+        # while Processing reduces an error of prepareAlgorithm to "There were errors executing the algorithm".
+        possible, why = super().checkParameterValues(parameters, context)
+        if not possible:
+            return possible, why
+        try:
+            resolve_model(self.parameterAsString(parameters, "MODEL", context))
+            raster_source(self.parameterAsRasterLayer(parameters, "INPUT", context))
+            area = self.parameterAsSource(parameters, "AREA", context)
+            if area is not None:
+                check_area(area)
+            if area is not None and not self.parameterAsExtent(parameters, "EXTENT", context).isNull():
+                raise InputError(ONE_AREA)
+        except ThematicaError as error:
+            return False, error.message
+        return True, ""
 
     def prepareAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback

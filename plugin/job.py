@@ -33,6 +33,8 @@ from qgis.core import (
 from ..errors import InputError
 from .compat import MULTI_POLYGON, POLYGON_GEOMETRY, WKT_PREFERRED, WRITER_NO_ERROR
 
+ONE_AREA = "Give either a polygon layer or an extent as the area, not both."
+
 
 @dataclass
 class PreparedJob:
@@ -92,7 +94,7 @@ def pixel_job(
     job.update(given)
     _add_layer_knowledge(prepared, layer)
     if area_layer is not None and extent is not None and not extent.isNull():
-        raise InputError("Give either a polygon layer or an extent as the area, not both.")
+        raise InputError(ONE_AREA)
     if area_layer is not None:
         folder = Path(tempfile.mkdtemp(prefix="thematica-"))
         prepared.temporary.append(folder)
@@ -173,6 +175,19 @@ def _listed(spans: list[QgsRasterRange], used: set[float]) -> str:
     return ", ".join(dict.fromkeys([*(f"{value:g}" for value in sorted(used)), *texts]))
 
 
+def check_area(source: QgsFeatureSource) -> None:
+    """Refuse what cannot limit a map.
+
+    Raises:
+        InputError: no polygon layer, or no CRS.
+    """
+    name = source.sourceName() or "area"
+    if QgsWkbTypes.geometryType(source.wkbType()) != POLYGON_GEOMETRY:
+        raise InputError(f"The area layer “{name}” has no polygons: choose a polygon layer.")
+    if not source.sourceCrs().isValid():
+        raise InputError(f"The area layer “{name}” has no CRS: set it (right-click ▸ Layer CRS) and try again.")
+
+
 def write_area(source: QgsFeatureSource, path: Path, selected_only: bool = False) -> Path:
     """Write the polygons of a layer or Processing source, as they are on the screen, to a GeoPackage.
 
@@ -181,19 +196,14 @@ def write_area(source: QgsFeatureSource, path: Path, selected_only: bool = False
     Raises:
         InputError: no polygon layer, no CRS, no features, or the file cannot be written.
     """
+    check_area(source)
     name = source.sourceName() or "area"
-    if QgsWkbTypes.geometryType(source.wkbType()) != POLYGON_GEOMETRY:
-        raise InputError(f"The area layer “{name}” has no polygons: choose a polygon layer.")
-    crs = source.sourceCrs()
-    if not crs.isValid():
-        raise InputError(f"The area layer “{name}” has no CRS: set it (right-click ▸ Layer CRS) and try again.")
-
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
     options.layerName = "area"
     options.fileEncoding = "UTF-8"
     writer = QgsVectorFileWriter.create(
-        str(path), QgsFields(), MULTI_POLYGON, crs, QgsCoordinateTransformContext(), options
+        str(path), QgsFields(), MULTI_POLYGON, source.sourceCrs(), QgsCoordinateTransformContext(), options
     )
     selected = selected_only and isinstance(source, QgsVectorLayer)
     written = 0

@@ -1,0 +1,549 @@
+"""Processing: the algorithm, batch, saved models, ``qgis_process``; with the real worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from osgeo import gdal
+from qgis.core import (
+    QgsApplication,
+    QgsCoordinateReferenceSystem,
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingModelAlgorithm,
+    QgsProcessingModelChildAlgorithm,
+    QgsProcessingModelChildParameterSource,
+    QgsProcessingModelOutput,
+    QgsProcessingModelParameter,
+    QgsProcessingOutputLayerDefinition,
+    QgsProcessingParameterRasterLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsReferencedRectangle,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtCore import QCoreApplication, QPointF
+
+from thematica.plugin.runtime import clean_environment
+
+from .conftest import read_codes
+
+MODEL = "basic-cover-sentinel2"
+NODATA = 255
+
+
+class Log(QgsProcessingFeedback):
+    """Keeps what an algorithm says."""
+
+    def __init__(self):
+        super().__init__(False)
+        self.texts, self.infos, self.warnings, self.errors, self.details = [], [], [], [], []
+
+    def setProgressText(self, text):
+        self.texts.append(text)
+
+    def pushInfo(self, text):
+        self.infos.append(text)
+
+    def pushWarning(self, text):
+        self.warnings.append(text)
+
+    def pushDebugInfo(self, text):
+        self.details.append(text)
+
+    def reportError(self, text, fatal=False):
+        self.errors.append(text)
+
+
+@pytest.fixture
+def runtime(real_runtime, monkeypatch):
+    monkeypatch.setenv("THEMATICA_RUNTIME", str(real_runtime))
+    return real_runtime
+
+
+@pytest.fixture
+def classify(processing, runtime, scene, tmp_path):
+    """``classify(PARAMETER=value, …)``: run it on the scene; gives results and log."""
+
+    def run(**parameters):
+        log = Log()
+        given = {"INPUT": str(scene), "MODEL": MODEL, "OUTPUT": str(tmp_path / "Karte 1.tif"), **parameters}
+        return processing.run("thematica:classifypixels", given, feedback=log), log
+
+    return run
+
+
+def area_layer(*rectangles: QgsRectangle, crs: str = "EPSG:32633") -> QgsVectorLayer:
+    layer = QgsVectorLayer(f"Polygon?crs={crs}", "area", "memory")
+    for rectangle in rectangles:
+        feature = QgsFeature(layer.fields())
+        feature.setGeometry(QgsGeometry.fromRect(rectangle))
+        layer.dataProvider().addFeature(feature)
+    return layer
+
+
+def valid_pixels(path) -> set[tuple[int, int]]:
+    return {
+        (row, column)
+        for row, codes in enumerate(read_codes(path))
+        for column, code in enumerate(codes)
+        if code != NODATA
+    }
+
+
+CORNER = {(row, column) for row in range(3) for column in range(4)}
+EVERYWHERE = {(row, column) for row in range(16) for column in range(24)} - CORNER
+
+
+def pixels(left: int, top: int, right: int, bottom: int) -> QgsRectangle:
+    """A rectangle in map units around pixels of the scene."""
+    return QgsRectangle(500000 + left * 10, 5000000 - bottom * 10, 500000 + right * 10, 5000000 - top * 10)
+
+
+# ------------------------------------------------------------------------------------------ the algorithm
+def test_a_map_of_water_and_forest(classify, tmp_path):
+    results, log = classify(
+        CONFIDENCE=str(tmp_path / "c.tif"), PROBABILITIES="TEMPORARY_OUTPUT", REPORT=str(tmp_path / "r.json")
+    )
+    codes = read_codes(results["OUTPUT"])
+    assert valid_pixels(results["OUTPUT"]) == EVERYWHERE
+    water, forest = codes[8][2], codes[8][20]
+    assert water != forest
+    names = {row["value"]: row["name"] for row in json.loads(results["CLASS_AREAS"])}
+    assert "water" in names[water].lower()
+    assert "green" in names[forest].lower()
+    assert results["NODATA_PIXELS"] == len(CORNER)
+    assert results["CONFIDENCE"] == str(tmp_path / "c.tif")
+    assert gdal.Open(results["PROBABILITIES"]).RasterCount == len(names)
+    assert "ENTROPY" not in results
+    assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["model"]["name"] == MODEL
+    assert log.errors == []
+    assert any("ha" in text for text in log.infos)
+    # The style lies beside the map, and QGIS finds it by itself.
+    assert QgsRasterLayer(results["OUTPUT"], "map").renderer().type() == "paletted"
+
+
+def test_a_temporary_output_is_a_tif(classify):
+    results, _ = classify(OUTPUT="TEMPORARY_OUTPUT")
+    assert results["OUTPUT"].endswith(".tif")
+    assert valid_pixels(results["OUTPUT"]) == EVERYWHERE
+
+
+def test_an_extent_in_another_crs(classify):
+    # About pixels 4 to 20 and 4 to 12 of the scene, in degrees.
+    results, _ = classify(
+        EXTENT=QgsReferencedRectangle(pixels(4, 4, 20, 12), QgsCoordinateReferenceSystem("EPSG:32633"))
+    )
+    assert valid_pixels(results["OUTPUT"]) == {(row, column) for row in range(4, 12) for column in range(4, 20)}
+
+
+def test_an_edited_unsaved_area(classify):
+    layer = area_layer(pixels(0, 0, 24, 16))
+    assert layer.startEditing()
+    for feature in list(layer.getFeatures()):
+        layer.deleteFeature(feature.id())
+    drawn = QgsFeature(layer.fields())
+    drawn.setGeometry(QgsGeometry.fromRect(pixels(6, 5, 9, 8)))
+    layer.addFeature(drawn)
+    QgsProject.instance().addMapLayer(layer)
+    results, _ = classify(AREA=layer)
+    assert valid_pixels(results["OUTPUT"]) == {(row, column) for row in range(5, 8) for column in range(6, 9)}
+    layer.rollBack()
+
+
+def test_an_existing_map_is_replaced(classify, tmp_path):
+    (tmp_path / "Karte 1.tif").write_bytes(b"an older map")
+    results, _ = classify()
+    assert valid_pixels(results["OUTPUT"]) == EVERYWHERE
+
+
+def test_temporary_files_do_not_stay(classify, tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    classify(AREA=area_layer(pixels(0, 0, 10, 10)))
+    assert list(folder.iterdir()) == []
+    with pytest.raises(QgsProcessingException):
+        classify(AREA=area_layer(pixels(0, 0, 10, 10)), SCALE=0.000001)
+    assert list(folder.iterdir()) == []
+
+
+def test_errors_are_one_sentence_and_keep_the_older_map(classify, tmp_path):
+    older = tmp_path / "Karte 1.tif"
+    older.write_bytes(b"an older map")
+    with pytest.raises(QgsProcessingException) as caught:
+        classify(BANDS="B77=1")
+    assert "B77" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert older.read_bytes() == b"an older map"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"MODEL": "no-such-model"}, "no-such-model"),
+        ({"EXTENT": "0,1,0,1 [EPSG:32633]", "AREA": area_layer}, "not both"),
+    ],
+)
+def test_what_cannot_be_prepared_is_said(classify, parameters, sentence):
+    if callable(parameters.get("AREA")):
+        parameters = {**parameters, "AREA": area_layer(pixels(0, 0, 5, 5))}
+    with pytest.raises(QgsProcessingException) as caught:
+        classify(**parameters)
+    assert sentence in str(caught.value)
+
+
+def test_area_without_crs_is_refused(classify):
+    layer = area_layer(pixels(0, 0, 5, 5))
+    layer.setCrs(QgsCoordinateReferenceSystem())
+    with pytest.raises(QgsProcessingException, match="no CRS"):
+        classify(AREA=layer)
+
+
+def test_an_area_without_features_is_refused(processing, runtime, scene, tmp_path):
+    log = Log()
+    given = {"INPUT": str(scene), "MODEL": MODEL, "AREA": area_layer(), "OUTPUT": str(tmp_path / "o.tif")}
+    with pytest.raises(QgsProcessingException):
+        processing.run("thematica:classifypixels", given, feedback=log)
+    assert "The area layer “area” has no polygons" in log.errors[0]
+
+
+def test_a_poisoned_environment_does_not_reach_the_worker(classify, monkeypatch):
+    for name in (
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PROJ_LIB",
+        "PROJ_DATA",
+        "GDAL_DATA",
+        "LD_LIBRARY_PATH",
+        "GDAL_DRIVER_PATH",
+    ):
+        monkeypatch.setenv(name, "/nonsense")
+    results, _ = classify()
+    assert valid_pixels(results["OUTPUT"]) == EVERYWHERE
+
+
+def test_without_a_runtime_it_is_listed_and_explains(processing, monkeypatch, tmp_path):
+    monkeypatch.setenv("THEMATICA_RUNTIME", str(tmp_path / "nowhere"))
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypixels")
+    assert algorithm is not None
+    possible, why = algorithm.canExecute()
+    assert not possible
+    assert str(tmp_path / "nowhere") in why
+
+
+def test_the_algorithm_describes_itself(processing):
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypixels")
+    assert MODEL in algorithm.shortHelpString()
+    assert "sentinel2-l2a" in algorithm.shortHelpString()
+    assert not algorithm.icon().isNull()
+    assert algorithm.icon().pixmap(32, 32).toImage().pixelColor(16, 16).alpha() == 255
+    model = algorithm.parameterDefinition("MODEL")
+    assert model.type() == "string"
+    assert model.defaultValue().startswith("basic-cover")
+
+
+# --------------------------------------------------------------------------------- fake workers, cancelling
+def test_progress_in_words_but_not_for_every_event(processing, fake_worker, monkeypatch, scene, tmp_path):
+    runtime = fake_worker(
+        "for n in range(500): say(event='progress', fraction=n/500, stage='Classifying', pixels_per_second=2.5e6,"
+        " seconds_left=3.2)\n"
+        "say(event='log', level='warning', message='careful')\n"
+        "say(event='result', files={'output': job['output']}, report={})"
+    )
+    monkeypatch.setenv("THEMATICA_RUNTIME", str(runtime.python))
+    log, fractions = Log(), []
+    log.progressChanged.connect(fractions.append)
+    processing.run(
+        "thematica:classifypixels",
+        {"INPUT": str(scene), "MODEL": MODEL, "OUTPUT": str(tmp_path / "o.tif")},
+        feedback=log,
+    )
+    assert log.texts[0] == "Classifying, 2.5 million pixels/s, about 3 s left"
+    assert len(log.texts) < 5
+    assert log.warnings == ["careful"]
+    assert max(fractions) > 99
+
+
+def test_a_killed_worker_is_explained(processing, fake_worker, monkeypatch, scene, tmp_path):
+    runtime = fake_worker("os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setenv("THEMATICA_RUNTIME", str(runtime.python))
+    with pytest.raises(QgsProcessingException, match="memory"):
+        processing.run(
+            "thematica:classifypixels", {"INPUT": str(scene), "MODEL": MODEL, "OUTPUT": str(tmp_path / "o.tif")}
+        )
+
+
+def workers_of(folder: Path) -> list[int]:
+    """Processes that have the folder's name in a job file of theirs."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if "classify-pixels" in command and any(str(folder) in argument for argument in command):
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def large_scene(tmp_path):
+    """Enough for a few seconds: a VRT that repeats a small file."""
+    small = gdal.GetDriverByName("GTiff").Create(str(tmp_path / "small.tif"), 512, 512, 10, gdal.GDT_Float32)
+    small.SetGeoTransform((500000, 10, 0, 5000000, 0, -10))
+    for number in range(1, 11):
+        small.GetRasterBand(number).Fill(0.01 * number)
+        small.GetRasterBand(number).SetDescription(
+            ["B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"][number - 1]
+        )
+    small.SetProjection(QgsCoordinateReferenceSystem("EPSG:32633").toWkt())
+    del small
+    side = 20480
+    bands = "".join(
+        f'<VRTRasterBand dataType="Float32" band="{band}"><Description>{name}</Description>'
+        + "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">small.tif</SourceFilename><SourceBand>{band}</SourceBand>'
+            f'<SrcRect xOff="0" yOff="0" xSize="512" ySize="512"/>'
+            f'<DstRect xOff="{x}" yOff="{y}" xSize="512" ySize="512"/></SimpleSource>'
+            for y in range(0, side, 512)
+            for x in range(0, side, 512)
+        )
+        + "</VRTRasterBand>"
+        for band, name in enumerate(["B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"], start=1)
+    )
+    vrt = tmp_path / "large.vrt"
+    crs = QgsCoordinateReferenceSystem("EPSG:32633").toWkt().replace('"', "&quot;")
+    vrt.write_text(
+        f'<VRTDataset rasterXSize="{side}" rasterYSize="{side}"><SRS>{crs}</SRS>'
+        f"<GeoTransform>500000, 10, 0, 5000000, 0, -10</GeoTransform>{bands}</VRTDataset>"
+    )
+    return vrt
+
+
+def start(parameters, context, log):
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypixels")
+    task = QgsProcessingAlgRunnerTask(algorithm, parameters, context, log)
+    ended = []
+    task.executed.connect(lambda ok, results: ended.append((ok, results)))
+    QgsApplication.taskManager().addTask(task)
+    return task, ended
+
+
+def wait_until(condition, seconds=30):
+    limit = time.monotonic() + seconds
+    while not condition():
+        QCoreApplication.processEvents()
+        time.sleep(0.01)
+        assert time.monotonic() < limit
+
+
+def test_cancelling_a_real_run(processing, runtime, large_scene, tmp_path, monkeypatch):
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(jobs))
+    context, log = QgsProcessingContext(), Log()
+    output = tmp_path / "out" / "map.tif"
+    output.parent.mkdir()
+    task, ended = start({"INPUT": str(large_scene), "MODEL": MODEL, "OUTPUT": str(output)}, context, log)
+    wait_until(lambda: log.texts or ended)
+    assert not ended, log.errors
+    cancelled_at = time.monotonic()
+    task.cancel()
+    wait_until(lambda: ended)
+    assert time.monotonic() - cancelled_at < 3
+    assert not ended[0][0]
+    assert list(output.parent.iterdir()) == []
+    assert workers_of(jobs) == []
+
+
+def test_a_real_worker_killed_in_the_middle(processing, runtime, large_scene, tmp_path, monkeypatch):
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(jobs))
+    context, log = QgsProcessingContext(), Log()
+    output = tmp_path / "out" / "map.tif"
+    output.parent.mkdir()
+    output.write_bytes(b"an older map")
+    _, ended = start({"INPUT": str(large_scene), "MODEL": MODEL, "OUTPUT": str(output)}, context, log)
+    wait_until(lambda: log.texts or ended)
+    (pid,) = workers_of(jobs)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: ended)
+    assert not ended[0][0]
+    assert any("memory" in text for text in log.errors), log.errors
+    assert output.read_bytes() == b"an older map"
+
+
+# --------------------------------------------------------------------------- loading, batch, models, headless
+def test_loaded_results_are_styled_and_grouped(processing, runtime, scene, tmp_path):
+    from processing.gui.Postprocessing import handleAlgorithmResults
+
+    project = QgsProject.instance()
+    context, log = QgsProcessingContext(), Log()
+    context.setProject(project)
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypixels")
+    output = QgsProcessingOutputLayerDefinition(str(tmp_path / "map.tif"), project)
+    parameters = {"INPUT": str(scene), "MODEL": MODEL, "OUTPUT": output}
+    results, ok = algorithm.run(parameters, context, log)
+    assert ok, log.errors
+    handleAlgorithmResults(algorithm, context, log, parameters)
+    (node,) = project.layerTreeRoot().findLayers()
+    assert node.parent().name() == "Thematica"
+    layer = node.layer()
+    assert layer.renderer().type() == "paletted"
+    assert layer.customProperty("thematica/report") == str(tmp_path / "map.report.json")
+    assert results["OUTPUT"] == layer.source()
+
+
+def test_batch(processing, runtime, scene, make_raster, tmp_path):
+    from processing.gui.AlgorithmExecutor import executeIterating  # noqa: F401 - the module of batch runs must import
+
+    second = tmp_path / "second.tif"
+    shutil.copy(scene, second)
+    outputs = []
+    for number, path in enumerate((scene, second)):
+        given = {"INPUT": str(path), "MODEL": MODEL, "OUTPUT": str(tmp_path / f"{number}.tif")}
+        outputs.append(processing.run("thematica:classifypixels", given)["OUTPUT"])
+    assert read_codes(outputs[0]) == read_codes(outputs[1])
+
+
+def two_step_model() -> QgsProcessingModelAlgorithm:
+    """Classify, then reclassify class 0 to 100: as the model designer would make it."""
+    model = QgsProcessingModelAlgorithm("cover twice", "tests", "cover")
+    image = QgsProcessingModelParameter("image")
+    image.setPosition(QPointF(0, 0))
+    model.addModelParameter(QgsProcessingParameterRasterLayer("image", "Image"), image)
+
+    first = QgsProcessingModelChildAlgorithm("thematica:classifypixels")
+    first.setChildId("classify")
+    static = QgsProcessingModelChildParameterSource.fromStaticValue
+    first.addParameterSources("INPUT", [QgsProcessingModelChildParameterSource.fromModelParameter("image")])
+    first.addParameterSources("MODEL", [static(MODEL)])
+    first.addParameterSources("MODE", [static("exact")])
+    model.addChildAlgorithm(first)
+
+    second = QgsProcessingModelChildAlgorithm("native:reclassifybytable")
+    second.setChildId("reclassify")
+    second.addParameterSources(
+        "INPUT_RASTER", [QgsProcessingModelChildParameterSource.fromChildOutput("classify", "OUTPUT")]
+    )
+    second.addParameterSources("RASTER_BAND", [static(1)])
+    second.addParameterSources("TABLE", [static([0, 1, 100])])
+    second.addParameterSources("RANGE_BOUNDARIES", [static(1)])
+    result = QgsProcessingModelOutput("result")
+    result.setChildId("reclassify")
+    result.setChildOutputName("OUTPUT")
+    second.setModelOutputs({"result": result})
+    model.addChildAlgorithm(second)
+    return model
+
+
+def test_a_saved_model_of_the_model_designer(processing, runtime, scene, classify, tmp_path):
+    path = tmp_path / "cover.model3"
+    assert two_step_model().toFile(str(path))
+    # In the file the model's name must stand as text: an index would mean another one after an update.
+    assert MODEL in path.read_text(encoding="utf-8")
+
+    model = QgsProcessingModelAlgorithm()
+    assert model.fromFile(str(path))
+    model.initAlgorithm()
+    assert model.canExecute()[0]
+    context, log = QgsProcessingContext(), Log()
+    outputs = [output.name() for output in model.outputDefinitions()]
+    target = next(name for name in outputs if name.endswith("result"))
+    results, ok = model.run({"image": str(scene), target: str(tmp_path / "final.tif")}, context, log)
+    assert ok, log.errors
+    single = read_codes(classify()[0]["OUTPUT"])
+    final = read_codes(results[target])
+    assert any(0 in row for row in single)
+    for row, expected in zip(final, single, strict=True):
+        assert [code for code, given in zip(row, expected, strict=True) if given == 0] == [100] * expected.count(0)
+
+
+@pytest.fixture
+def qgis_process(tmp_path, repository):
+    """``qgis_process(arguments…)`` in a profile of its own that has the plugin switched on."""
+    program = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
+    if program is None:
+        pytest.skip("there is no qgis_process on this machine")
+    plugins = tmp_path / "profile" / "profiles" / "default" / "python" / "plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "thematica").symlink_to(repository)
+    environment = {
+        **clean_environment(),
+        "QGIS_CUSTOM_CONFIG_PATH": str(tmp_path / "profile"),
+        "QT_QPA_PLATFORM": "offscreen",
+    }
+
+    def run(*arguments, **variables):
+        return subprocess.run(
+            [program, *arguments], env={**environment, **variables}, capture_output=True, text=True, check=False
+        )
+
+    enabled = run("plugins", "enable", "thematica")
+    assert enabled.returncode == 0, enabled.stdout + enabled.stderr
+    return run
+
+
+def test_qgis_process(qgis_process, runtime, scene, tmp_path):
+    listed = qgis_process("--json", "list")
+    assert "thematica:classifypixels" in json.loads(listed.stdout)["providers"]["thematica"]["algorithms"]
+    done = qgis_process(
+        "--json", "run", "thematica:classifypixels", f"--INPUT={scene}", f"--MODEL={MODEL}",
+        f"--OUTPUT={tmp_path / 'headless.tif'}", "--EXTENT=500000,500100,4999900,5000000 [EPSG:32633]",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["results"]["OUTPUT"] == str(tmp_path / "headless.tif")
+    assert (
+        valid_pixels(tmp_path / "headless.tif") == {(row, column) for row in range(10) for column in range(10)} - CORNER
+    )
+
+
+def test_qgis_process_says_one_sentence(qgis_process, runtime, scene, tmp_path):
+    done = qgis_process(
+        "run", "thematica:classifypixels", f"--INPUT={scene}", f"--MODEL={MODEL}", "--SCALE=100",
+        f"--OUTPUT={tmp_path / 'headless.tif'}",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "scale" in done.stdout + done.stderr
+    assert not (tmp_path / "headless.tif").exists()
+
+
+def test_qgis_process_runs_a_saved_model(qgis_process, runtime, processing, scene, tmp_path):
+    path = tmp_path / "cover.model3"
+    model = two_step_model()
+    assert model.toFile(str(path))
+    target = next(output.name() for output in model.outputDefinitions() if output.name().endswith("result"))
+    done = qgis_process("--json", "run", str(path), f"--image={scene}", f"--{target}={tmp_path / 'final.tif'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any(100 in row for row in read_codes(tmp_path / "final.tif"))
+
+
+def test_the_model_widget_of_processings_dialog(processing, runtime):
+    from processing.gui.AlgorithmDialog import AlgorithmDialog
+
+    from thematica.plugin.model_widget import ModelWidget
+
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypixels")
+    dialog = AlgorithmDialog(algorithm, False, None)
+    wrapper = dialog.mainWidget().wrappers["MODEL"]
+    assert isinstance(wrapper, ModelWidget)
+    assert wrapper.value() == algorithm.parameterDefinition("MODEL").defaultValue()
+    wrapper.setValue("/models/my own.onnx")
+    assert wrapper.value() == "/models/my own.onnx"
+    wrapper.setValue(MODEL)
+    assert wrapper.value() == MODEL
+    dialog.close()

@@ -1,1 +1,37 @@
-"""Raster in, map out: reading, tiling, sessions, stitching, writing."""
+"""Raster in, map out: reading, tiling, sessions, stitching, writing.
+
+From Python::
+
+    from thematica.engine import PixelJob, classify
+
+    result = classify(PixelJob(["scene.tif"], "basic-cover-sentinel2", "map.tif"))
+    print(result["report"]["classes"])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .classify_pixels import classify_pixels as classify
+    from .job import PixelJob
+    from .progress import Monitor
+
+__all__ = ["Monitor", "PixelJob", "classify"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: listing models must not wait for rasterio and ONNX Runtime."""
+    if name == "classify":
+        from .classify_pixels import classify_pixels
+
+        return classify_pixels
+    if name == "PixelJob":
+        from .job import PixelJob
+
+        return PixelJob
+    if name == "Monitor":
+        from .progress import Monitor
+
+        return Monitor
+    raise AttributeError(name)

@@ -45,7 +45,7 @@ def classify_pixels(job: PixelJob, monitor: Monitor | None = None) -> dict[str, 
     """
     monitor = monitor or Monitor()
     job.check()
-    with gdal_environment():
+    with gdal_environment(job.threads or _cores()):
         return _Run(job, monitor).result()
 
 
@@ -219,7 +219,8 @@ def _rows(card: ModelCard, areas: PixelArea | None) -> list[ClassRow]:
 def _row(value: int, name: str, color: str, areas: PixelArea | None) -> ClassRow:
     if areas is None:
         return ClassRow(value, name, color)
-    return ClassRow(value, name, color, areas.pixels_of(value), areas.hectares_of(value))
+    hectares = areas.hectares
+    return ClassRow(value, name, color, areas.counts[value], hectares[value] if hectares else None)
 
 
 def _cores() -> int:

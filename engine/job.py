@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .network import SCORES
+from .scores import SCORES
 
 
 @dataclass

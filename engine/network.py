@@ -19,9 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ..errors import MisfitError, ModelError
 from ..models.card import ModelCard, Normalisation
 from .receptive_field import ReceptiveField, analyse
-
-#: Rasters that can be asked for beside the classes.
-SCORES = ("confidence", "entropy", "margin", "probabilities")
+from .scores import SCORES
 
 _PREFIX = "thematica_"
 
@@ -66,7 +64,7 @@ class Deployment:
         content: the serialised model.
         input_name: name of the input tensor.
         outputs: names of the outputs: ``classes`` (class index), ``check`` (a sum that is NaN if any
-            score is), and those asked for of :data:`SCORES`.
+            score is), and those asked for of :data:`.scores.SCORES`.
         layout: ``nchw``, or ``cn`` where the input is (C, pixels).
     """
 
@@ -180,7 +178,7 @@ def deploy(
         data_type: of the stored samples that will enter.
         scale: per band, from stored to physical values: ``stored * scale + offset``.
         offset: see ``scale``.
-        scores: which of :data:`SCORES` to compute too.
+        scores: which of :data:`.scores.SCORES` to compute too.
 
     Raises:
         MisfitError: the samples cannot be turned into the integers that the network takes.
@@ -351,7 +349,7 @@ def _arithmetic(
 
 
 def fill_values(network: Network, data_type: np.dtype, scale: Sequence[float], offset: Sequence[float]) -> np.ndarray:
-    """The sample that stands for a missing one, per band: what the network sees as zero, as nearly as the type allows."""
+    """The sample that stands for a missing one, per band: what enters as 0, as nearly as the type allows."""
     gain, bias, low, high = _arithmetic(network.card.normalisation, scale, offset)
     values = np.clip(np.where(gain != 0, -bias / np.where(gain == 0, 1, gain), 0.0), low, high)
     if data_type.kind in "iu":

@@ -31,10 +31,15 @@ _SAMPLE_SIDE = 256
 GDAL_CACHE_BYTES = 192 * 1024 * 1024
 
 
-def gdal_environment() -> rasterio.Env:
-    """The GDAL settings under which the engine reads and writes."""
+def gdal_environment(threads: int = 1) -> rasterio.Env:
+    """The GDAL settings under which the engine reads and writes.
+
+    Args:
+        threads: threads that decode the blocks of one request side by side.
+    """
     return rasterio.Env(
         GDAL_CACHEMAX=GDAL_CACHE_BYTES,
+        GDAL_NUM_THREADS=str(threads),
         # A folder with a million files must not be listed to look for side-cars; known names are still tried.
         GDAL_DISABLE_READDIR_ON_OPEN="TRUE",
         GDAL_PAM_ENABLED="YES",

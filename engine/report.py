@@ -52,9 +52,10 @@ def build_report(
     """Everything about a run, as plain values."""
     classes = []
     coded = [(entry.value, entry.name, entry.color) for entry in card.classes]
-    known = sum(areas.pixels_of(value) for value, _, _ in coded) + areas.pixels_of(card.unclassified_code())
+    counts, areas_on_ground = areas.counts, areas.hectares
+    known = sum(counts[value] for value, _, _ in coded) + counts[card.unclassified_code()]
     for value, name, color in coded:
-        pixels, hectares = areas.pixels_of(value), areas.hectares_of(value)
+        pixels, hectares = counts[value], areas_on_ground[value] if areas_on_ground else None
         classes.append(
             {
                 "value": value,
@@ -113,8 +114,8 @@ def build_report(
             "workers": plan.workers,
         },
         "classes": classes,
-        "nodata": {"value": card.nodata_code(), "pixels": areas.pixels_of(card.nodata_code())},
-        "unclassified": {"value": card.unclassified_code(), "pixels": areas.pixels_of(card.unclassified_code())},
+        "nodata": {"value": card.nodata_code(), "pixels": counts[card.nodata_code()]},
+        "unclassified": {"value": card.unclassified_code(), "pixels": counts[card.unclassified_code()]},
         "warnings": warnings,
         "seconds_per_stage": {
             "read": round(timing.read, 3),

@@ -141,14 +141,92 @@ def normalise_name(name: str) -> str:
     return _SYNONYMS.get(bare, bare)
 
 
-def _names_of(description: str) -> set[str]:
-    """All names that a band description may mean: ``"B8A, narrow NIR"`` means b8a and nir08."""
+def _names_of(band: Band, known: Band | None) -> set[str]:
+    """All names that a raster band answers to: ``"B8A, narrow NIR"`` to b8a and nir08.
+
+    A number is a name only where it is known whose: band 4 is red on Sentinel-2 and near infrared on
+    Landsat 7, and the fourth band of an unnamed file is anything.
+    """
+    if known is not None:
+        return {normalise_name(known.name)}
+    description = band.name
     parts = [description, *re.split(r"[\s,;:()/\[\]|=]+", description)]
     # Products name their files …_B02 or …_B02_10m: the band is the last part that looks like one.
     last = re.search(r"(?:^|[_\-.])(B\d{1,2}A?)(?:_\d+m)?$", description, re.IGNORECASE)
     if last:
         parts.append(last.group(1))
-    return {normalise_name(part) for part in parts if part} - {""}
+    return {normalise_name(part) for part in parts if not re.match(r"(?i)\s*(?:band[\s_]*)?\d", part)} - {""}
+
+
+# Landsat's own band numbers: TM and ETM+ on 4 to 7, OLI and TIRS on 8 and 9.
+_NUMBERED_LANDSAT7 = {**dict(zip("123457", _LANDSAT7)), "6": _THERMAL}
+_NUMBERED_LANDSAT8 = {**dict(zip("1234567", _LANDSAT8)), "10": _THERMAL}
+_NUMBERED_SENTINEL2 = {name[1:]: band for name, band in SENTINEL2_BANDS.items()}
+
+# How products name their files.
+_SENTINEL2_NAME = re.compile(r"(?:^|[^A-Z])S(?:EN(?:TINEL)?)?[-_]?2(?![0-9])|MSIL[12]|(?:^|_)T\d{2}[A-Z]{3}_")
+_LANDSAT_NAME = re.compile(r"(?:^|[^A-Z])L[ETCMO]\d{1,2}(?=_|\d)|LANDSAT")
+_LANDSAT8_NAME = re.compile(r"(?:^|[^A-Z])L[CO]0?[89]|LANDSAT[-_ ]?[89]")
+
+
+def identify_bands(bands: Sequence[Band], file_name: str = "", sensor: str | None = None) -> list[Band | None]:
+    """What each band of a raster is, from its number in the sensor's own count or from its position.
+
+    Args:
+        bands: the raster's bands as they are.
+        file_name: the file's name, which tells the sensor where the bands do not.
+        sensor: a preset of :data:`SENSORS` that decides by position; None: find out.
+
+    Returns:
+        The sensor's band for each band, None where nothing is known.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    places = [index for index, band in enumerate(bands) if band.unit not in ("alpha", "mask")]
+    image_bands = [bands[index] for index in places]
+    result: list[Band | None] = [None] * len(bands)
+    if sensor is None:
+        numbered = _numbered(image_bands, file_name)
+        if numbered is not None:
+            for index, found in zip(places, numbered):
+                result[index] = found
+            return result
+        sensor = guess_sensor(image_bands, file_name)
+    if sensor is None:
+        return result
+    if sensor not in SENSORS:
+        raise InputError(f"There is no sensor preset “{sensor}”; known are {', '.join(SENSORS)}.")
+    for index, band in zip(places, SENSORS[sensor]):
+        result[index] = band
+    return result
+
+
+def _numbered(bands: Sequence[Band], file_name: str) -> list[Band | None] | None:
+    """Bands called by numbers (``B8A``, ``SR_B5``, ``band 7 reflectance``), if the sensor can be told."""
+    numbers: list[str] = []
+    for band in bands:
+        found = re.fullmatch(
+            r"(?i)(?:(?:sr|st|toa)[ _])?b(?:and)?[ _-]*0?(\d{1,2}a?)(?:[ _:,(-].*)?", band.name.strip()
+        )
+        numbers.append(found.group(1).upper() if found else "")
+    # A mask or an index among the bands has no number.
+    if sum(map(bool, numbers)) < max(len(bands) - 2, 1):
+        return None
+    stem = re.split(r"[\\/]", file_name)[-1].upper()
+    counted = numbers == [str(position) for position in range(1, len(bands) + 1)]
+    if "8A" in numbers or (_SENTINEL2_NAME.search(stem) and not counted):
+        table = _NUMBERED_SENTINEL2
+    elif counted:
+        # Counted from 1 without a gap: that says no more than the position.
+        return None
+    elif _LANDSAT8_NAME.search(stem) or any(re.match(r"(?i)SR_B", band.name) for band in bands):
+        table = _NUMBERED_LANDSAT8
+    elif _LANDSAT_NAME.search(stem):
+        table = _NUMBERED_LANDSAT7
+    else:
+        return None
+    return [table.get(number) for number in numbers]
 
 
 def guess_sensor(bands: Sequence[Band], file_name: str = "") -> str | None:
@@ -169,8 +247,7 @@ def guess_sensor(bands: Sequence[Band], file_name: str = "") -> str | None:
         return None
     stem = re.split(r"[\\/]", file_name)[-1].upper()
     count = len(bands)
-    sentinel = re.search(r"(?:^|[^A-Z])S(?:EN(?:TINEL)?)?[-_]?2(?![0-9])|MSIL[12]|(?:^|_)T\d{2}[A-Z]{3}_", stem)
-    landsat = re.search(r"(?:^|[^A-Z])L[ETCMO]\d{1,2}(?=_|\d)|LANDSAT", stem)
+    sentinel, landsat = _SENTINEL2_NAME.search(stem), _LANDSAT_NAME.search(stem)
     if count == 13 and not landsat:
         return "sentinel2-l1c"
     if count == 12 and not landsat:
@@ -180,7 +257,7 @@ def guess_sensor(bands: Sequence[Band], file_name: str = "") -> str | None:
     if count == 4 and sentinel:
         return "sentinel2-4"
     if landsat:
-        eight_or_nine = re.search(r"L[COT]0?[89]|LANDSAT[-_ ]?[89]", stem)
+        eight_or_nine = _LANDSAT8_NAME.search(stem)
         if count == 7 and eight_or_nine:
             return "landsat8-7"
         if count == 6:
@@ -257,21 +334,12 @@ def match_bands(
 
     candidates: list[tuple[int, int, Band, Band | None]] = []
     for source, bands in enumerate(raster_bands, start=1):
-        preset: Sequence[Band] = ()
-        image_bands = [band for band in bands if band.unit not in ("alpha", "mask")]
         file_name = file_names[source - 1] if source <= len(file_names) else ""
-        key = sensor or guess_sensor(image_bands, file_name)
-        if key is not None:
-            if key not in SENSORS:
-                raise InputError(f"There is no sensor preset “{key}”; known are {', '.join(SENSORS)}.")
-            preset = SENSORS[key]
-        for number, band in enumerate(bands, start=1):
-            if band.unit in ("alpha", "mask"):
+        identities = identify_bands(bands, file_name, sensor)
+        for number, (band, known) in enumerate(zip(bands, identities), start=1):
+            if band.unit in ("alpha", "mask") or (known is not None and known.unit == "mask"):
                 continue
-            named = preset[number - 1] if number <= len(preset) else None
-            if named is not None and named.unit == "mask":
-                continue
-            candidates.append((source, number, band, named))
+            candidates.append((source, number, band, known))
 
     matches: list[BandMatch | None] = []
     for index, wanted in enumerate(model_bands):
@@ -332,13 +400,15 @@ def _resolve_given(
 
 
 def _find(wanted: Band, candidates: Sequence[tuple[int, int, Band, Band | None]]) -> BandMatch | None:
-    """The raster band for one model band: by name, by common name, by wavelength, by preset."""
+    """The raster band for one model band: by name, by common name, by wavelength, by what the sensor's band is."""
     name, common = normalise_name(wanted.name), normalise_name(wanted.common_name)
-    for source, number, band, _ in candidates:
-        if name and not _generic(wanted.name) and name in _names_of(band.name):
-            return BandMatch(wanted, source, number, "name")
-    for source, number, band, _ in candidates:
-        names = {normalise_name(band.common_name)} if band.common_name else _names_of(band.name)
+    for source, number, band, known in candidates:
+        if name and not _generic(wanted.name) and name in _names_of(band, known):
+            # A preset is a guess from file name and position; a description is what the file says.
+            said = bool(band.name) and not _generic(band.name)
+            return BandMatch(wanted, source, number, "name" if said else "sensor")
+    for source, number, band, known in candidates:
+        names = {normalise_name(band.common_name)} if band.common_name else _names_of(band, known)
         if common and common in names:
             return BandMatch(wanted, source, number, "common name")
     if wanted.wavelength:
@@ -352,18 +422,17 @@ def _find(wanted: Band, candidates: Sequence[tuple[int, int, Band, Band | None]]
         if near and min(near)[0] <= tolerance:
             _, source, number = min(near)
             return BandMatch(wanted, source, number, "wavelength")
-    for source, number, _, named in candidates:
-        if named and name and name == normalise_name(named.name):
-            return BandMatch(wanted, source, number, "sensor")
-    for source, number, _, named in candidates:
-        if named and common and common == normalise_name(named.common_name):
+    for source, number, _, known in candidates:
+        if known and common and common == normalise_name(known.common_name):
             return BandMatch(wanted, source, number, "sensor")
     # A sensor with one near-infrared band feeds both of a model's, and the other way round.
     nir = {"nir", "nir08"}
     if common in nir:
-        for source, number, band, named in candidates:
-            if normalise_name((named or band).common_name) in nir or _names_of(band.name) & nir:
-                return BandMatch(wanted, source, number, "sensor" if named else "common name")
+        for source, number, band, known in candidates:
+            if known and normalise_name(known.common_name) in nir:
+                return BandMatch(wanted, source, number, "sensor")
+            if not known and ({normalise_name(band.common_name)} | _names_of(band, known)) & nir:
+                return BandMatch(wanted, source, number, "common name")
     return None
 
 

@@ -1,0 +1,286 @@
+"""``make bench``: how close the engine comes to what its two unavoidable parts cost alone.
+
+For each network:
+
+- *session*: bare ``session.run`` of the network as given on haloed tiles that lie in memory, with the
+  engine's tile, batch, workers and threads;
+- *io*: reading the input once and making the same COG, with plain rasterio;
+- ``floor = max(session, io, (session_cpu + io_cpu) / cores)`` and ``ratio = floor / wall``.
+
+*wall* is the engine's own time for the job, in a process of its own; the start of that process is given
+beside it.  Peak memory is that process's, as the kernel counts it.  Results: build/bench.json, and the
+table in docs/benchmarks.md between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import rasterio
+from bench_networks import BANDS, CLASSES, DATA_TYPES, write_network
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+
+from thematica.engine.cog import _WORKING_OPTIONS, write_cog
+from thematica.engine.network import load_network
+from thematica.engine.raster import gdal_environment
+from thematica.engine.tiling import Plan, Rectangle, make_plan
+from thematica.models.reading import read_model_card
+
+FOLDER = Path("build/bench")
+SIZES = {"light": 8192, "spectral": 8192, "unet": 3072}
+START, END = "<!-- bench: start -->", "<!-- bench: end -->"
+
+
+def make_raster(path: Path, size: int, bands: int, data_type: str) -> None:
+    """A deflate-compressed GeoTIFF of smooth patches and noise, about as compressible as a scene."""
+    if path.exists():
+        return
+    random = np.random.default_rng(3)
+    top = 255 if data_type == "uint8" else 4000
+    coarse = random.random((bands, size // 64 + 2, size // 64 + 2), np.float32)
+    profile = {
+        "driver": "GTiff", "width": size, "height": size, "count": bands, "dtype": data_type, "tiled": True,
+        "blockxsize": 256, "blockysize": 256, "compress": "deflate", "interleave": "pixel", "num_threads": "all_cpus",
+        "crs": "EPSG:32632", "transform": from_origin(500000, 5500000, 10, 10), "BIGTIFF": "IF_SAFER",
+    }  # fmt: skip
+    partial = path.with_suffix(".part.tif")
+    with rasterio.open(partial, "w", **profile) as target:
+        for row in range(0, size, 256):
+            rows = (np.arange(row, row + 256) / 64)[:, None]
+            columns = (np.arange(size) / 64)[None, :]
+            y, x = rows.astype(int), columns.astype(int)
+            dy, dx = (rows - y).astype(np.float32), (columns - x).astype(np.float32)
+            smooth = (
+                coarse[:, y, x] * (1 - dy) * (1 - dx)
+                + coarse[:, y + 1, x] * dy * (1 - dx)
+                + coarse[:, y, x + 1] * (1 - dy) * dx
+                + coarse[:, y + 1, x + 1] * dy * dx
+            )
+            noise = random.standard_normal((1, 256, size), np.float32) * 0.01
+            values = np.clip((smooth + noise) * top, 1, top).astype(data_type)
+            target.write(values, window=Window(0, row, size, 256))
+    partial.rename(path)
+
+
+class Stopwatch:
+    """Wall and processor seconds of a block of code."""
+
+    def __enter__(self) -> Stopwatch:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall, self.cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+
+
+def measure_session(model: Path, plan: Plan, pixelwise: bool, bands: int) -> Stopwatch:
+    """Run the network as given on as many tiles as the plan has, from memory."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = plan.threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    height, width = (side + 2 * plan.halo for side in plan.core)
+    random = np.random.default_rng(5)
+    shape = (plan.core[0] * plan.core[1], bands) if pixelwise else (plan.batch, bands, height, width)
+    # A few dozen different tiles: as many as fit in memory without counting as a cache.
+    tiles = [random.random(shape, np.float32) for _ in range(max(2, min(32, 2**28 // (4 * int(np.prod(shape))))))]
+    count = sum(1 for chunk in plan.chunks() for _ in plan.tiles(chunk)) // plan.batch
+    session.run(None, {name: tiles[0]})
+    counter = iter(range(count))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                index = next(counter, None)
+            if index is None:
+                return
+            session.run(None, {name: tiles[index % len(tiles)]})
+
+    workers = [threading.Thread(target=work) for _ in range(plan.workers)]
+    with Stopwatch() as watch:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    return watch
+
+
+def measure_io(raster: Path, classes: Path, plan: Plan, threads: int) -> Stopwatch:
+    """Read the input once, and make the engine's own result again from its codes in memory."""
+    with rasterio.open(classes) as source:
+        codes = source.read(1)
+        profile = {"crs": source.crs, "transform": source.transform, "nodata": source.nodata}
+        colors = source.colormap(1)
+    working, finished = FOLDER / "io-working.tif", FOLDER / "io-cog.tif"
+    with gdal_environment(threads), Stopwatch() as watch:
+        with rasterio.open(raster) as source:
+            for chunk in plan.chunks():
+                source.read(window=Window(chunk.column, chunk.row, chunk.width, chunk.height))
+        height, width = codes.shape
+        with rasterio.open(
+            working, "w", **_WORKING_OPTIONS, width=width, height=height, count=1, dtype=codes.dtype, **profile
+        ) as target:
+            target.write_colormap(1, colors)
+            for chunk in plan.chunks():
+                part = codes[chunk.row : chunk.row + chunk.height, chunk.column : chunk.column + chunk.width]
+                target.write(part, 1, window=Window(chunk.column, chunk.row, chunk.width, chunk.height))
+        write_cog(working, finished, threads, classes=True)
+    working.unlink()
+    finished.unlink()
+    return watch
+
+
+def measure_engine(raster: Path, model: Path, output: Path) -> dict[str, float]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "thematica", "classify-pixels", str(raster), "--model", str(model)]
+    command += ["--output", str(output), "--overwrite", "--progress", "none"]
+    begun = time.perf_counter()
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    elapsed = time.perf_counter() - begun
+    if status:
+        raise SystemExit(f"the engine failed on {raster.name}")
+    report = json.loads(output.with_suffix(".report.json").read_text())
+    return {
+        "wall_s": report["seconds"],
+        "process_s": elapsed,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "peak_rss_mib": usage.ru_maxrss / 1024,
+    }
+
+
+def measure(name: str, repeats: int) -> dict[str, float]:
+    """All figures of one network; the best of several runs, since other programs can only slow one down."""
+    size, bands = SIZES[name], BANDS[name]
+    raster, model, output = FOLDER / f"{name}.tif", FOLDER / f"{name}.onnx", FOLDER / f"{name}-map.tif"
+    make_raster(raster, size, bands, DATA_TYPES[name])
+    gflop = write_network(name, model)
+    card = read_model_card(model)
+    network = load_network(model, card)
+    cores = len(os.sched_getaffinity(0))
+    plan = make_plan(network, Rectangle(0, 0, size, size), (256, 256), size, threads=cores)
+    runs = [measure_engine(raster, model, output) for _ in range(repeats)]
+    best = min(runs, key=lambda run: run["wall_s"])
+    session = min(
+        (measure_session(model, plan, network.pixelwise, bands) for _ in range(repeats)), key=lambda run: run.wall
+    )
+    io = min((measure_io(raster, output, plan, cores) for _ in range(repeats)), key=lambda run: run.wall)
+    floor = max(session.wall, io.wall, (session.cpu + io.cpu) / cores)
+    return {
+        "ratio": floor / best["wall_s"],
+        "mpx_per_s": size * size / 1e6 / best["wall_s"],
+        "wall_s": best["wall_s"],
+        "process_s": best["process_s"],
+        "floor_s": floor,
+        "session_s": session.wall,
+        "session_cpu_s": session.cpu,
+        "io_s": io.wall,
+        "io_cpu_s": io.cpu,
+        "cpu_s": best["cpu_s"],
+        "peak_rss_mib": max(run["peak_rss_mib"] for run in runs),
+        "size": size,
+        "gflop_per_mpx": gflop,
+        "tile": plan.core[0],
+        "halo": plan.halo,
+        "workers": plan.workers,
+        "threads": plan.threads,
+    }
+
+
+def measure_memory(side: int) -> dict[str, float]:
+    """Peak memory and speed on a raster of ``side``² pixels: a VRT that repeats the light raster's corner."""
+    small, vrt = FOLDER / "light.tif", FOLDER / f"light-{side}.vrt"
+    make_raster(small, SIZES["light"], BANDS["light"], DATA_TYPES["light"])
+    write_network("light", FOLDER / "light.onnx")
+    step = 2048
+    bands = []
+    for band in range(1, BANDS["light"] + 1):
+        sources = "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{small.name}</SourceFilename><SourceBand>{band}</SourceBand>'
+            f'<SrcRect xOff="0" yOff="0" xSize="{step}" ySize="{step}"/>'
+            f'<DstRect xOff="{column}" yOff="{row}" xSize="{step}" ySize="{step}"/></SimpleSource>'
+            for row in range(0, side, step)
+            for column in range(0, side, step)
+        )
+        bands.append(f'<VRTRasterBand dataType="Byte" band="{band}">{sources}</VRTRasterBand>')
+    vrt.write_text(
+        f'<VRTDataset rasterXSize="{side}" rasterYSize="{side}"><SRS>EPSG:32632</SRS>'
+        f"<GeoTransform>300000, 1, 0, 5500000, 0, -1</GeoTransform>{''.join(bands)}</VRTDataset>"
+    )
+    return measure_engine(vrt, FOLDER / "light.onnx", FOLDER / f"light-{side}-map.tif")
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """The figures as Markdown, with the machine and versions they were measured on."""
+    cpu = next(
+        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"
+    )  # fmt: skip
+    lines = [
+        f"Machine: {cpu}, {len(os.sched_getaffinity(0))} cores, {platform.system()}; CPU only. Python "
+        f"{platform.python_version()}, onnxruntime {onnxruntime.__version__}, rasterio {rasterio.__version__} "
+        f"(GDAL {rasterio.__gdal_version__}), NumPy {np.__version__}. Command: `make bench`.",
+        "",
+        "| network | raster | ratio | Mpx/s | wall s | session s (cpu) | io s (cpu) | cpu s | process s | peak MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in figures.items():
+        if name.startswith("memory"):
+            continue
+        lines.append(
+            f"| `{name}` | {row['size']:.0f}² × {BANDS[name]} {DATA_TYPES[name]} | **{row['ratio']:.2f}** | "
+            f"{row['mpx_per_s']:.1f} | {row['wall_s']:.2f} | {row['session_s']:.2f} ({row['session_cpu_s']:.2f}) | "
+            f"{row['io_s']:.2f} ({row['io_cpu_s']:.2f}) | {row['cpu_s']:.2f} | {row['process_s']:.2f} | "
+            f"{row['peak_rss_mib']:.0f} |"
+        )
+    memory = {name: row for name, row in figures.items() if name.startswith("memory")}
+    if memory:
+        lines += ["", "| `light`, size | peak MiB | seconds |", "| --- | --- | --- |"]
+        for name, row in memory.items():
+            lines.append(f"| {name.split('-')[1]}² | {row['peak_rss_mib']:.0f} | {row['wall_s']:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", choices=[*CLASSES, []], help="default: all")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory", nargs="*", type=int, default=None, metavar="SIDE", help="sides of rasters")
+    options = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    results = Path("build/bench.json")
+    figures: dict[str, dict[str, float]] = json.loads(results.read_text()) if results.exists() else {}
+    for name in options.networks or CLASSES:
+        figures[name] = {key: round(value, 3) for key, value in measure(name, options.repeats).items()}
+        print(name, figures[name], flush=True)
+    sides = [10000, 40000] if options.memory is None and not options.networks else options.memory or []
+    for side in sides:
+        figures[f"memory-{side}"] = {key: round(value, 3) for key, value in measure_memory(side).items()}
+        print(side, figures[f"memory-{side}"], flush=True)
+    results.write_text(json.dumps(figures, indent=2) + "\n")
+    text = table(figures)
+    print(text)
+    page = Path("docs/benchmarks.md")
+    content = page.read_text(encoding="utf-8")
+    before, after = content.split(START)[0], content.split(END)[1]
+    page.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    # The figures of a benchmark that swaps or waits for its own limits say nothing.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    main()

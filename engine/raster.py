@@ -17,12 +17,12 @@ import rasterio
 import rasterio.errors
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 
 from ..errors import InputError
 from ..models.bands import Band, BandMatch
 from ..models.fit import RasterFacts
+from .ground_area import ground_sampling_distance
 
 # Side of the decimated sample from which the range of values is judged.
 _SAMPLE_SIDE = 256
@@ -372,31 +372,3 @@ def _sample(dataset: rasterio.DatasetReader, path: str, nodata: float | None) ->
             low, high = np.percentile(values, [2, 98])
             result[index] = (float(low), float(high))
     return result
-
-
-def ground_sampling_distance(crs: CRS | None, transform: rasterio.Affine, width: int, height: int) -> float | None:
-    """Side of a pixel on the ground in metres, at the raster's centre; None without a usable CRS.
-
-    The geometric mean of the pixel's two sides, measured on a sphere: a hundredth of a per cent does
-    not matter here.
-    """
-    if crs is None or transform.is_identity:
-        return None
-    column, row = width / 2, height / 2
-    corners = [transform * (column + dx, row + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]
-    try:
-        longitudes, latitudes = transform_points(
-            crs, CRS.from_epsg(4326), [x for x, _ in corners], [y for _, y in corners]
-        )
-    except (rasterio.errors.RasterioError, ValueError):
-        return None
-    values = [*longitudes, *latitudes]
-    if not all(math.isfinite(value) for value in values):
-        return None
-    sides = []
-    for other in (1, 2):
-        east = math.radians((longitudes[other] - longitudes[0] + 180) % 360 - 180)
-        north = math.radians(latitudes[other] - latitudes[0])
-        sides.append(6371008.8 * math.hypot(north, east * math.cos(math.radians(latitudes[0]))))
-    product = sides[0] * sides[1]
-    return math.sqrt(product) if product > 0 else None

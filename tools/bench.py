@@ -210,7 +210,8 @@ def measure_memory(side: int) -> dict[str, float]:
     bands = []
     for band in range(1, BANDS["light"] + 1):
         sources = "".join(
-            f'<SimpleSource><SourceFilename relativeToVRT="1">{small.name}</SourceFilename><SourceBand>{band}</SourceBand>'
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{small.name}</SourceFilename>'
+            f"<SourceBand>{band}</SourceBand>"
             f'<SrcRect xOff="0" yOff="0" xSize="{step}" ySize="{step}"/>'
             f'<DstRect xOff="{column}" yOff="{row}" xSize="{step}" ySize="{step}"/></SimpleSource>'
             for row in range(0, side, step)
@@ -226,9 +227,8 @@ def measure_memory(side: int) -> dict[str, float]:
 
 def table(figures: dict[str, dict[str, float]]) -> str:
     """The figures as Markdown, with the machine and versions they were measured on."""
-    cpu = next(
-        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"
-    )  # fmt: skip
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":", 1)[1].strip() for line in facts if line.startswith("model name")), "unknown")
     lines = [
         f"Machine: {cpu}, {len(os.sched_getaffinity(0))} cores, {platform.system()}; CPU only. Python "
         f"{platform.python_version()}, onnxruntime {onnxruntime.__version__}, rasterio {rasterio.__version__} "

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,10 @@ def read_onnx_facts(path: str | Path) -> OnnxFacts:
             view = memoryview(content)
             try:
                 return _read_model(view)
+            except (_Malformed, UnicodeDecodeError) as error:
+                # The frames of the traceback hold parts of the file, which could then not be closed.
+                traceback.clear_frames(error.__traceback__)
+                raise
             finally:
                 view.release()
     except FileNotFoundError:

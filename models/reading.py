@@ -14,6 +14,9 @@ from .card import METADATA_KEY, ModelCard, ModelClass, distinct_colors, parse_ca
 from .deepness import card_from_deepness
 from .onnx_file import OnnxFacts, TensorFacts, read_onnx_facts
 
+# More bands or classes than any sensor or legend has; only in a damaged file.
+_MOST_CHANNELS = 65534
+
 
 def read_model_card(path: str | Path, given: str | Path | None = None) -> ModelCard:
     """The card of an ONNX file.
@@ -68,6 +71,8 @@ def _find_card(path: Path, facts: OnnxFacts, given: str | Path | None) -> tuple[
             return read_card(beside), "beside"
     if not facts.inputs or not facts.outputs:
         raise ModelError(f"“{path}” has no input or no output tensor; it is not a network that classifies images.")
+    if any(size > _MOST_CHANNELS for tensor in (facts.inputs[0], facts.outputs[0]) for size in tensor.shape[1:2]):
+        raise ModelError(f"“{path}” has a tensor with more than {_MOST_CHANNELS} channels; the file is damaged.")
     foreign = card_from_deepness(path.stem, facts)
     if foreign is not None:
         return foreign, "deepness"

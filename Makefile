@@ -13,8 +13,8 @@ DEV := $(VENV)/.dev-is-ready
 SYSTEM := build/stamps
 PACKAGE_LINK := build/pkg/thematica
 
-# PIP_… settings of the machine (index, proxy, certificates) stay in force; only the chatter goes.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# PIP_… settings of the machine (index, proxy, certificates) stay in force; only errors are shown.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Python, GDAL and PROJ settings of the caller must not decide what the tests see.
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u PROJ_LIB -u PROJ_DATA -u GDAL_DATA -u GDAL_DRIVER_PATH
 # Tests of the plugin have a QGIS profile and a home of their own: nothing of the user's is read or changed.
@@ -24,7 +24,7 @@ QGIS_ENV := $(CLEAN_ENV) QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH=$(CUR
 # Recipes share .venv and build/; two at once would only be in each other's way.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint walls types check units qgis-tests bench screenshots package install runtime dev clean
+.PHONY: help demo test lint style types walls check units qgis-tests bench screenshots package install runtime dev clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -66,16 +66,24 @@ demo: $(RUNTIME) $(SYSTEM)/qgis ## classify a made scene (or SCENE=file MODEL=�
 		$(if $(SCENE),--scene "$(SCENE)") $(if $(MODEL),--model "$(MODEL)") $(if $(SCALE),--scale "$(SCALE)")
 
 # ------------------------------------------------------------------------------------------------- tests
-# All three run even if one of them fails (-k), and the tests come last: their summary ends the output.
+# All of them run even if one fails (-k), and the tests come last: their summary ends the output.
 test: $(DEV) $(SYSTEM)/qgis $(SYSTEM)/window $(SYSTEM)/qgis-tests $(SYSTEM)/qt6 $(PACKAGE_LINK) ## lint, then all tests: without QGIS, then in QGIS
-	@$(MAKE) --no-print-directory --keep-going lint units qgis-tests
+	@$(MAKE) --no-print-directory --keep-going style types walls units qgis-tests
 
-lint: $(DEV) $(PACKAGE_LINK) ## ruff, mypy and the import walls
+lint: style types walls ## ruff, mypy and the import walls
+
+style: $(DEV)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
+	@echo "Style is in order (ruff)."
+
+types: $(DEV) $(PACKAGE_LINK)
 	@cd build/pkg && ../../$(BIN)/mypy --config-file thematica/pyproject.toml --no-error-summary
+	@echo "Types are in order (mypy)."
+
+walls: $(DEV) $(PACKAGE_LINK)
 	@cd build/pkg && ../../$(BIN)/lint-imports --config thematica/pyproject.toml > walls.txt || { cat walls.txt; exit 1; }
-	@echo "Lint: style, types and import walls are in order."
+	@echo "Import walls stand (import-linter)."
 
 # pytest's options and markers are in pyproject.toml.  Root and conftest limit are given, because the
 # package's own __init__.py in the root would lead pytest above the repository.

@@ -76,8 +76,8 @@ def facts_of_layer(layer: QgsRasterLayer) -> RasterFacts:
 def ground_sampling_distance(layer: QgsRasterLayer) -> float | None:
     """Side of a pixel on the ground in metres, at the layer's centre; None without a CRS.
 
-    The geometric mean of the pixel's two sides, measured on the ellipsoid, as pixels in degrees are
-    not square on the ground.
+    The root of the pixel's area on the ellipsoid: pixels in degrees are not square on the ground, those of
+    a sinusoidal grid are not even rectangles.
     """
     if not layer.crs().isValid() or not layer.width() or not layer.height():
         return None
@@ -85,15 +85,14 @@ def ground_sampling_distance(layer: QgsRasterLayer) -> float | None:
     measure.setSourceCrs(layer.crs(), QgsProject.instance().transformContext())
     measure.setEllipsoid("EPSG:7030")  # WGS 84; a CRS's own may be one that QGIS has no name for
     centre = layer.extent().center()
-    dx, dy = layer.rasterUnitsPerPixelX(), layer.rasterUnitsPerPixelY()
-    sides = [
-        measure.convertLengthMeasurement(
-            measure.measureLine(centre, QgsPointXY(centre.x() + x, centre.y() + y)), METRES
-        )
-        for x, y in ((dx, 0.0), (0.0, dy))
-    ]
-    product = sides[0] * sides[1]
-    return math.sqrt(product) if math.isfinite(product) and product > 0 else None
+    beside = QgsPointXY(centre.x() + layer.rasterUnitsPerPixelX(), centre.y())
+    above = QgsPointXY(centre.x(), centre.y() + layer.rasterUnitsPerPixelY())
+    width, height = (
+        measure.convertLengthMeasurement(measure.measureLine(centre, other), METRES) for other in (beside, above)
+    )
+    angle = measure.bearing(centre, beside) - measure.bearing(centre, above)
+    area = width * height * abs(math.sin(angle))
+    return math.sqrt(area) if math.isfinite(area) and area > 0 else None
 
 
 def _description(provider: QgsRasterDataProvider, number: int) -> str:

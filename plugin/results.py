@@ -155,16 +155,11 @@ def _group(project: QgsProject, name: str) -> QgsLayerTreeGroup:
 
 def _metadata(layer: QgsRasterLayer, report: dict[str, Any]) -> QgsLayerMetadata:
     model = report.get("model", {})
-    card = model.get("card") or {}
-    described = str((card.get("properties") or {}).get("description") or "")
+    classes = ", ".join(str(entry.get("name", "")) for entry in report.get("classes", []))
     metadata = layer.metadata()
     metadata.setTitle(layer.name())
     metadata.setAbstract(
-        "\n\n".join(
-            filter(
-                None, [f"Thematic map made with the model “{model.get('title') or model.get('name', '')}”.", described]
-            )
-        )
+        f"Made with the model “{model.get('title') or model.get('name', '')}”, which tells apart: {classes}."
     )
     inputs = ", ".join(str(entry.get("path", "")) for entry in report.get("inputs", []))
     metadata.setHistory(

@@ -384,8 +384,9 @@ def _run(command: list[str], on_line: Callable[[str], None], is_cancelled: Calla
 
     def read() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line.rstrip())
+        with process.stdout as stream:
+            for line in stream:
+                lines.put(line.rstrip())
         lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()

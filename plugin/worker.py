@@ -118,31 +118,33 @@ class _Conversation:
             reader.start()
         try:
             self._listen()
-            for reader in readers:
-                reader.join(1.0)
         finally:
             # Also when on_event raised: a worker never outlives the task that started it.
             if self.process.poll() is None:
                 kill_process(self.process)
-            if self.process.stdin is not None:
-                self._close_stdin()
+            self._close_stdin()
+            for reader in readers:
+                # Not for ever: a child of the worker may still hold the pipe open.
+                reader.join(1.0)
         return self._outcome()
 
     def _read_lines(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.put(line)
+        with self.process.stdout as stream:
+            for line in stream:
+                self.lines.put(line)
         self.lines.put(None)
 
     def _read_errors(self) -> None:
         """Drain stderr, so that the worker never waits for us, and keep its tail for the log."""
         assert self.process.stderr is not None
         kept = 0
-        while chunk := self.process.stderr.read(4096):
-            self.errors.append(chunk)
-            kept += len(chunk)
-            while kept - len(self.errors[0]) > _STDERR_CHARACTERS:
-                kept -= len(self.errors.popleft())
+        with self.process.stderr as stream:
+            while chunk := stream.read(4096):
+                self.errors.append(chunk)
+                kept += len(chunk)
+                while kept - len(self.errors[0]) > _STDERR_CHARACTERS:
+                    kept -= len(self.errors.popleft())
 
     def _listen(self) -> None:
         """Pass events on until the worker has ended, cancelling it when asked to."""

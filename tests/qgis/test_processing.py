@@ -95,8 +95,11 @@ def area_layer(*rectangles: QgsRectangle, crs: str = "EPSG:32633") -> QgsVectorL
 
 
 def valid_pixels(path) -> set[tuple[int, int]]:
+    """Rows and columns, in the scene, of the pixels that have a class: a map may cover a part of it only."""
+    left, _, _, top, _, _ = gdal.Open(str(path)).GetGeoTransform()
+    first_row, first_column = round((5000000 - top) / 10), round((left - 500000) / 10)
     return {
-        (row, column)
+        (first_row + row, first_column + column)
         for row, codes in enumerate(read_codes(path))
         for column, code in enumerate(codes)
         if code != NODATA

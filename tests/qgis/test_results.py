@@ -24,7 +24,7 @@ REPORT = {
     "thematica": "0.1.0",
     "created": "2026-01-02T03:04:05Z",
     "inputs": [{"path": "/data/Szene ä.tif"}],
-    "model": {"name": "basic", "title": "Basic cover", "sha256": "abc", "card": {}},
+    "model": {"name": "basic", "title": "Basic cover", "sha256": "abc", "card": "embedded"},
     "parameters": {"mode": "exact"},
     "classes": [
         {"value": 3, "name": "Wald, „dicht“", "color": "#00ff00", "pixels": 2, "hectares": 0.02, "percent": 50.0},
@@ -72,7 +72,7 @@ def test_the_map_is_styled_described_and_on_top_of_its_group(result):
 
     assert layers[0].customProperty(REPORT_PROPERTY) == result["files"]["report"]
     assert layers[0].customProperty(MODEL_PROPERTY) == "abc"
-    assert "Basic cover" in layers[0].metadata().abstract()
+    assert "“Basic cover”, which tells apart: Wald, „dicht“, Water." in layers[0].metadata().abstract()
     assert any("sha256 abc" in line for line in layers[0].metadata().history())
     assert report_of_layer(layers[0]) == REPORT
 

@@ -7,9 +7,11 @@ Both lie in a hidden folder beside the result, and nothing has its final name un
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +50,9 @@ _WORKING_OPTIONS: dict[str, object] = {
 class WorkFolder:
     """A hidden folder beside the results, for files that are not complete yet.
 
+    Its name tells whose it is: a run that was killed leaves its folder behind, and the next run for the
+    same result on the same machine removes it.
+
     Args:
         output: the result's final path.
 
@@ -59,8 +64,12 @@ class WorkFolder:
         parent = output.parent
         if not parent.is_dir():
             raise OutputError(f"The folder “{parent}” does not exist; create it or choose another place.")
+        owner = f".{output.stem}-{socket.gethostname()}-"
         try:
-            self.path = Path(tempfile.mkdtemp(prefix=f".{output.stem}-", suffix=".part", dir=parent))
+            for left in parent.glob(f"{glob.escape(owner)}*.part"):
+                if not _is_alive(left.name[len(owner) :].split("-")[0]):
+                    shutil.rmtree(left, ignore_errors=True)
+            self.path = Path(tempfile.mkdtemp(prefix=f"{owner}{os.getpid()}-", suffix=".part", dir=parent))
         except OSError as error:
             raise OutputError(
                 f"Nothing can be written in “{parent}” ({error.strerror}): choose another place for the result.",
@@ -70,6 +79,20 @@ class WorkFolder:
     def remove(self) -> None:
         """Delete the folder and what is left in it."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _is_alive(process: str) -> bool:
+    """Whether a process of that number runs; True where that cannot be found out."""
+    # On Windows os.kill would end the process instead of asking for it.
+    if os.name != "posix" or not process.isdigit():
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class RasterWriter:

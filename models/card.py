@@ -234,7 +234,7 @@ def parse_card(text: str, source: str = "the model card") -> ModelCard:
     """
     try:
         item = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{source} is not valid JSON ({error}); mend it or leave it out.") from error
     if not isinstance(item, dict):
         raise ModelError(f"{source} is not a model card: a STAC Item with mlm: fields is expected.")
@@ -242,7 +242,7 @@ def parse_card(text: str, source: str = "the model card") -> ModelCard:
         return _from_item(item)
     except ModelError as error:
         raise ModelError(f"{source}: {error.message}", error.details) from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         raise ModelError(
             f"{source} is not a usable model card; check it against docs/model-card.md.", repr(error)
         ) from error
@@ -310,8 +310,8 @@ def _to_item(card: ModelCard) -> dict[str, Any]:
         "unit": card.unit,
         "value_range": list(card.value_range) if card.value_range else None,
         "gsd_range": list(card.gsd_range) if card.gsd_range else None,
-        "receptive_field": card.receptive_field,
-        "tile": card.tile,
+        "receptive_field": card.receptive_field or None,
+        "tile": card.tile or None,
         "nodata": card.nodata,
         "thresholds": list(card.thresholds),
         "trained_on": card.trained_on,
@@ -320,9 +320,7 @@ def _to_item(card: ModelCard) -> dict[str, Any]:
         "sources": card.sources,
         "weights_sha256": card.weights_sha256,
     }
-    properties.update(
-        {f"thematica:{key}": value for key, value in optional.items() if value not in (None, "", 0, [], {})}
-    )
+    properties.update({f"thematica:{key}": value for key, value in optional.items() if value not in (None, "", [], {})})
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,
@@ -330,7 +328,6 @@ def _to_item(card: ModelCard) -> dict[str, Any]:
         "id": card.name,
         "geometry": None,
         "properties": properties,
-        "bbox": None,
         "links": [],
         "assets": {
             "model": {
@@ -366,21 +363,34 @@ def _stac_classes(classes: Sequence[ModelClass]) -> list[dict[str, Any]]:
     entries = []
     used: set[str] = set()
     for entry in classes:
-        # STAC names are plain ASCII; the analyst's own spelling stands in the title.
-        name = slug(entry.name, f"class-{entry.value}")
-        if name in used:
-            name = f"{name}-{entry.value}"
+        # STAC names are plain ASCII; the analyst's own spelling stands in the description, since the stac-model
+        # package knows no title.
+        plain, numbered = _stac_names(entry.name, entry.value)
+        name = numbered if plain in used else plain
         used.add(name)
         entries.append(
             {
                 "value": entry.value,
                 "name": name,
-                "title": entry.name,
                 "description": entry.name,
                 "color_hint": entry.color.lstrip("#").upper(),
             }
         )
     return entries
+
+
+def _stac_names(name: str, value: int) -> tuple[str, str]:
+    """The STAC name of a class, and the one it gets where another class has that already."""
+    plain = slug(name, f"class-{value}")
+    return plain, f"{plain}-{value}"
+
+
+def _class_name(entry: Mapping[str, Any], value: int) -> str:
+    """What the analyst reads: title, or the description where the name is only its STAC form, or the name."""
+    name, description = str(entry.get("name") or ""), str(entry.get("description") or "")
+    if description and name in _stac_names(description, value):
+        name = description
+    return str(entry.get("title") or name or description or f"class {value}")
 
 
 def _steps(normalisation: Normalisation) -> list[dict[str, Any] | None]:
@@ -564,8 +574,8 @@ def _read_classes(model_output: Mapping[str, Any], output_shape: Sequence[int]) 
     for index, entry in enumerate(entries):
         hint = str(entry.get("color_hint") or "").lstrip("#")
         color = f"#{hint.lower()}" if re.fullmatch(r"[0-9A-Fa-f]{6}", hint) else colors[index]
-        name = str(entry.get("title") or entry.get("name") or entry.get("description") or f"class {index}")
-        classes.append(ModelClass(int(entry.get("value", index)), name, color))
+        value = int(entry.get("value", index))
+        classes.append(ModelClass(value, _class_name(entry, value), color))
     values = [entry.value for entry in classes]
     if len(set(values)) != len(values):
         raise ModelError("two classes of the card have the same value.")

@@ -101,13 +101,15 @@ def _bare_card(name: str, facts: OnnxFacts) -> ModelCard:
         raise ModelError(f"“{name}” does not say how many bands it takes; describe it with a model card (--card).")
     if not unsupported and channels <= 0:
         raise ModelError(f"“{name}” does not say how many classes it gives; describe it with a model card (--card).")
-    colors = distinct_colors(max(channels, 1))
+    # One score per pixel is that of the second of two classes.
+    count = 2 if channels == 1 else max(channels, 1)
+    colors = distinct_colors(count)
     return ModelCard(
         name=slug(name),
         title=name,
         task=task,
         bands=[Band(str(number)) for number in range(1, bands + 1)],
-        classes=[ModelClass(value, f"class {value}", colors[value]) for value in range(max(channels, 1))],
+        classes=[ModelClass(value, f"class {value}", colors[value]) for value in range(count)],
         unsupported=unsupported,
     )
 

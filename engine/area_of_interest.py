@@ -1,0 +1,445 @@
+"""The part of a raster that is to be mapped: an extent or the polygons of a vector file, in any CRS.
+
+Everything is brought to pixel coordinates once (column and row, counted from the raster's corner).  A pixel
+belongs to the area if its centre does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyogrio
+import pyogrio.errors
+import pyogrio.raw
+import shapely
+from affine import Affine
+from rasterio._err import CPLE_BaseError  # what PROJ and GDAL report; rasterio.errors has no name for it
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.features import rasterize
+from rasterio.warp import transform as transform_points
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+
+from ..errors import InputError
+
+# Vertices lie on a grid of this many pixels (a power of two).  GDAL then rasterises without rounding, so that a
+# pixel is in or out whichever window it is seen in; and an edge that should lie on a pixel's edge does so.
+_GRID = 1 / 256
+# Reprojected edges may deviate from their true course by so many pixels.
+_BEND = 0.1
+# Polygons of more vertices are cut: GDAL looks at every vertex in every row of pixels.
+_MOST_VERTICES = 500
+_SMALLEST_PIECE = 64
+# Side of the windows in which an area is searched for its first pixel.
+_SEARCH_SIDE = 1024
+
+_POLYGON = 3
+_WITHOUT_POLYGONS = ("Point", "LineString", "MultiPoint", "MultiLineString")
+
+Points = npt.NDArray[np.float64]
+Polygons = npt.NDArray[np.object_]
+
+
+class AreaOfInterest:
+    """The pixels of a raster whose centres lie in some polygons.
+
+    Args:
+        polygons: (n,) in pixel coordinates; they may overlap.
+        width: columns of the raster.
+        height: rows of the raster.
+
+    Attributes:
+        window: the smallest window that holds all its pixels, in whole numbers; empty if there are none.
+    """
+
+    def __init__(self, polygons: Polygons, width: int, height: int) -> None:
+        raster = shapely.box(0, 0, width, height)
+        inside = _polygons_of(shapely.intersection(polygons, raster))
+        pieces = [piece for polygon in inside for piece in _pieces(polygon, (0, 0, width, height))]
+        self._pieces = _polygons_of(shapely.set_precision(np.array(pieces, object), _GRID))
+        self._tree = shapely.STRtree(self._pieces)
+        self.window = _window_of(self._pieces, width, height)
+
+    def touches(self, row: int, col: int, height: int, width: int) -> bool:
+        """False only if no pixel of the window lies in the area; quick enough to ask for every tile."""
+        return self._touched(row, col, height, width).size > 0
+
+    def mask(self, row: int, col: int, height: int, width: int) -> npt.NDArray[np.bool_] | None:
+        """The pixels of a window that lie in the area.
+
+        Args:
+            row: the window's first row in the raster.
+            col: the window's first column in the raster.
+            height: rows of the window.
+            width: columns of the window.
+
+        Returns:
+            (height, width), True inside; None where all of them are inside.
+        """
+        touched = self._touched(row, col, height, width)
+        if touched.size == 0:
+            return np.zeros((height, width), bool)
+        mask = rasterize(
+            self._pieces[touched].tolist(),
+            out_shape=(height, width),
+            transform=Affine.translation(col, row),
+            dtype="uint8",
+        ).astype(bool)
+        return None if mask.all() else mask
+
+    def is_empty(self) -> bool:
+        """True where not one pixel's centre lies in the area."""
+        area = self.window
+        for row in range(area.row_off, area.row_off + area.height, _SEARCH_SIDE):
+            for col in range(area.col_off, area.col_off + area.width, _SEARCH_SIDE):
+                height = min(_SEARCH_SIDE, area.row_off + area.height - row)
+                width = min(_SEARCH_SIDE, area.col_off + area.width - col)
+                mask = self.mask(row, col, height, width)
+                if mask is None or mask.any():
+                    return False
+        return True
+
+    def _touched(self, row: int, col: int, height: int, width: int) -> npt.NDArray[np.int64]:
+        window = shapely.box(col, row, col + width, row + height)
+        touched: npt.NDArray[np.int64] = self._tree.query(window, predicate="intersects")
+        return touched
+
+
+def read_area(
+    area: str | Path | Sequence[float],
+    area_crs: CRS | None,
+    raster_crs: CRS | None,
+    raster_transform: Affine,
+    raster_width: int,
+    raster_height: int,
+) -> AreaOfInterest:
+    """Read an area and bring it to the pixels of a raster.
+
+    Args:
+        area: ``xmin, ymin, xmax, ymax`` as numbers or as text; or a vector file, whose polygons are united.
+            A layer of it may be chosen as QGIS does: ``file.gpkg|layername=fields``.
+        area_crs: CRS of the extent (None: that of the raster), or of a file in place of what the file says.
+        raster_crs: CRS of the raster, or None.
+        raster_transform: from column and row to the raster's CRS.
+        raster_width: columns of the raster.
+        raster_height: rows of the raster.
+
+    Raises:
+        InputError: the area cannot be read, or holds no pixel of the raster.
+    """
+    raster = _Raster(raster_crs, raster_transform, raster_width, raster_height)
+    extent = _parse_extent(area)
+    if extent is not None:
+        polygons, crs, name = np.array([shapely.box(*extent)]), area_crs, "The area"
+    else:
+        source = str(area)
+        polygons, crs = _read_polygons(source, area_crs, raster)
+        name = f"The area “{source}”"
+    in_pixels = raster.to_pixels(polygons, crs, name)
+    result = AreaOfInterest(in_pixels, raster_width, raster_height)
+    if result.is_empty():
+        if shapely.intersects(in_pixels, shapely.box(0, 0, raster_width, raster_height)).any():
+            raise InputError(f"{name} is so small that it holds no pixel's centre: draw it larger.")
+        raise _no_overlap(name, polygons, crs, raster)
+    return result
+
+
+class _Raster:
+    """Where a raster lies."""
+
+    def __init__(self, crs: CRS | None, transform: Affine, width: int, height: int) -> None:
+        self.crs, self.width, self.height = crs, width, height
+        self.transform = transform
+        a, b, c, d, e, f = transform[:6]
+        x, y = (
+            [p * col + q * row + r for col in (0, width) for row in (0, height)] for p, q, r in ((a, b, c), (d, e, f))
+        )
+        self.bounds = min(x), min(y), max(x), max(y)
+
+    def to_pixels(self, polygons: Polygons, crs: CRS | None, name: str) -> Polygons:
+        """Polygons in pixel coordinates; ``crs`` None means that of the raster."""
+        if crs is not None and crs != self.crs:
+            polygons = self._reprojected(polygons, crs, name)
+        if self.crs is not None and self.crs.is_geographic:
+            # Longitude may be counted from -180° to 180° or from 0° to 360°, in the area and in the raster.
+            turns = [shapely.transform(polygons, lambda points, turn=turn: points + (turn, 0)) for turn in (-360, 360)]
+            polygons = np.concatenate([polygons, *turns])
+        return _valid_polygons(shapely.transform(polygons, self._pixels_of))
+
+    def _pixels_of(self, points: Points) -> Points:
+        a, b, c, d, e, f = (~self.transform)[:6]
+        x, y = points[:, 0], points[:, 1]
+        if self.crs is None and self.transform.is_identity and (y <= 0).all():
+            # QGIS shows an image without georeference downwards from 0, so that is where areas are drawn.
+            y = -y
+        return np.column_stack([a * x + b * y + c, d * x + e * y + f])
+
+    def boxes_in(self, crs: CRS) -> list[tuple[float, float, float, float]]:
+        """Where the raster lies in another CRS, with a margin: one box, or two at the antimeridian.
+
+        Empty where that cannot be said: the outline of half the world does not enclose its inside in every CRS.
+        """
+        try:
+            west, south, east, north = self._bounds_in(CRS.from_epsg(4326))
+            left, bottom, right, top = self._bounds_in(crs)
+        except (CPLE_BaseError, CRSError):
+            return []
+        half_the_world = (east - west if west <= east else east - west + 360) > 150 and north - south > 100
+        if half_the_world or not np.isfinite([left, bottom, right, top]).all():
+            return []
+        spans = [(left, 180.0), (-180.0, right)] if left > right else [(left, right)]
+        y_margin = (top - bottom) * 0.01
+        return [
+            (start - margin, bottom - y_margin, end + margin, top + y_margin)
+            for start, end in spans
+            for margin in [(end - start) * 0.01]
+        ]
+
+    def _bounds_in(self, crs: CRS) -> tuple[float, float, float, float]:
+        left, bottom, right, top = transform_bounds(self.crs, crs, *self.bounds, densify_pts=51)
+        return left, bottom, right, top
+
+    def _reprojected(self, polygons: Polygons, crs: CRS, name: str) -> Polygons:
+        """Polygons in the raster's CRS; only what lies around the raster, for elsewhere it may be undefined."""
+        if self.crs is None:
+            raise InputError(
+                f"The raster has no CRS, so that its place in {_crs_name(crs)} is unknown: set the raster's CRS "
+                "(--raster-crs), or give the area as an extent in the raster's own coordinates."
+            )
+        boxes = self.boxes_in(crs)
+        if boxes:
+            turns = (-360, 0, 360) if crs.is_geographic else (0,)
+            near = [shapely.box(box[0] + turn, box[1], box[2] + turn, box[3]) for box in boxes for turn in turns]
+            polygons = _polygons_of(shapely.intersection(polygons, shapely.union_all(near)))
+        if len(polygons) == 0:
+            return polygons
+        to_raster_crs = _Reprojection(crs, self.crs, name)
+        dense = _densified(polygons, lambda points: self._pixels_of(to_raster_crs(points)))
+        moved: Polygons = shapely.transform(dense, to_raster_crs)
+        return moved
+
+
+class _Reprojection:
+    """Brings points, (n, 2), from one CRS to another."""
+
+    def __init__(self, source: CRS, target: CRS, name: str) -> None:
+        self._source, self._target, self._name = source, target, name
+        self._middle: float | None = None
+
+    def __call__(self, points: Points) -> Points:
+        try:
+            x, y = map(np.array, transform_points(self._source, self._target, points[:, 0], points[:, 1]))
+        except (CPLE_BaseError, CRSError) as error:
+            raise self._beyond(str(error)) from error
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            raise self._beyond("infinite coordinates")
+        if self._target.is_geographic and not self._source.is_geographic:
+            # Longitude jumps at the antimeridian: it is counted from the middle of the first points.
+            if self._middle is None:
+                self._middle = math.degrees(math.atan2(np.sin(np.radians(x)).sum(), np.cos(np.radians(x)).sum()))
+            x = (x - self._middle + 180) % 360 - 180 + self._middle
+        return np.column_stack([x, y])
+
+    def _beyond(self, details: str) -> InputError:
+        return InputError(
+            f"{self._name} reaches beyond what the raster's CRS ({_crs_name(self._target)}) can show: "
+            "draw it closer to the raster, and check its CRS.",
+            details,
+        )
+
+
+def _densified(polygons: Polygons, to_pixels: Callable[[Points], Points]) -> Polygons:
+    """Polygons with vertices so close together that their edges stay true when only vertices are reprojected."""
+    points, starts = _edges(polygons)
+    # A first cut, for edges that bend to both sides of their middle.
+    length = float(np.linalg.norm(points[starts + 1] - points[starts], axis=1).max()) / 8
+    dense = shapely.segmentize(polygons, length)
+    for _ in range(8):
+        points, starts = _edges(dense)
+        pixels = to_pixels(points)
+        middles = to_pixels((points[starts] + points[starts + 1]) / 2)
+        bend = float(np.linalg.norm(middles - (pixels[starts] + pixels[starts + 1]) / 2, axis=1).max())
+        if bend <= _BEND:
+            break
+        # What an edge deviates grows with the square of its length.
+        length *= min(0.5, 0.9 * math.sqrt(_BEND / bend))
+        dense = shapely.segmentize(polygons, length)
+    return dense
+
+
+def _edges(polygons: Polygons) -> tuple[Points, npt.NDArray[np.intp]]:
+    """All vertices, (n, 2), and the positions of those from which an edge leads to the next."""
+    points, ring = shapely.get_coordinates(shapely.get_rings(polygons), return_index=True)
+    return points, np.flatnonzero(ring[1:] == ring[:-1])
+
+
+def _pieces(polygon: Any, box: tuple[int, int, int, int]) -> list[Any]:
+    """A polygon cut along edges of pixels until every piece is simple."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    if shapely.get_num_coordinates(polygon) <= _MOST_VERTICES or max(width, height) <= _SMALLEST_PIECE:
+        return [polygon]
+    if width >= height:
+        middle = left + width // 2
+        halves = [(left, top, middle, bottom), (middle, top, right, bottom)]
+    else:
+        middle = top + height // 2
+        halves = [(left, top, right, middle), (left, middle, right, bottom)]
+    return [
+        piece
+        for half in halves
+        for part in _polygons_of(shapely.intersection(polygon, shapely.box(*half)))
+        for piece in _pieces(part, half)
+    ]
+
+
+def _window_of(polygons: Polygons, width: int, height: int) -> Window:
+    if len(polygons) == 0:
+        return Window(0, 0, 0, 0)
+    left, top, right, bottom = shapely.total_bounds(polygons)
+    first_col, first_row = max(0, math.ceil(left - 0.5)), max(0, math.ceil(top - 0.5))
+    last_col, last_row = min(width, math.floor(right + 0.5)), min(height, math.floor(bottom + 0.5))
+    return Window(first_col, first_row, max(0, last_col - first_col), max(0, last_row - first_row))
+
+
+def _polygons_of(geometries: Any) -> Polygons:
+    """The single, non-empty polygons in geometries of any type."""
+    parts = np.atleast_1d(np.asarray(geometries, object))
+    # Multi-polygons first, then what was in collections.
+    for _ in range(2):
+        parts = shapely.get_parts(parts)
+    chosen: Polygons = parts[(shapely.get_type_id(parts) == _POLYGON) & ~shapely.is_empty(parts)]
+    return chosen
+
+
+def _valid_polygons(geometries: Any) -> Polygons:
+    """The polygons in geometries, with crossing outlines repaired."""
+    polygons = _polygons_of(geometries)
+    broken = ~shapely.is_valid(polygons)
+    if broken.any():
+        polygons = np.concatenate([polygons[~broken], _polygons_of(shapely.make_valid(polygons[broken]))])
+    return polygons
+
+
+def _parse_extent(area: str | Path | Sequence[float]) -> tuple[float, float, float, float] | None:
+    """The four numbers of an extent, or None for the name of a file."""
+    if isinstance(area, Path) or (isinstance(area, str) and Path(area).exists()):
+        return None
+    parts: Sequence[Any] = area.split(",") if isinstance(area, str) else area
+    try:
+        numbers = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        numbers = []
+    if isinstance(area, str) and len(numbers) != len(parts):
+        return None
+    if len(numbers) != 4 or not all(math.isfinite(number) for number in numbers):
+        raise InputError(
+            "An extent is four numbers, xmin,ymin,xmax,ymax; an area can also be a vector file.", repr(area)
+        )
+    xmin, ymin, xmax, ymax = numbers
+    if xmin >= xmax or ymin >= ymax:
+        raise InputError(
+            f"The extent {xmin:g},{ymin:g},{xmax:g},{ymax:g} is empty: write xmin,ymin,xmax,ymax, "
+            "each minimum less than its maximum."
+        )
+    return xmin, ymin, xmax, ymax
+
+
+def _read_polygons(source: str, area_crs: CRS | None, raster: _Raster) -> tuple[Polygons, CRS | None]:
+    """The polygons of a vector file, and their CRS (None: that of a raster without one)."""
+    path, options = _split_source(source)
+    is_local = not path.startswith("/vsi") and "://" not in path
+    if is_local and not Path(path).exists():
+        raise InputError(f"There is no file “{path}” to take the area from; check the path.")
+    name = f"The area “{source}”"
+    try:
+        layer = options.get("layername") or _polygon_layer(path)
+        info = pyogrio.read_info(path, layer=layer, force_feature_count=True)
+        if info["geometry_type"] is None:
+            raise _no_polygons(name)
+        crs = area_crs or (CRS.from_user_input(info["crs"]) if info["crs"] else None)
+        if info["features"] == 0:
+            raise InputError(f"{name} is empty: it holds no polygon.")
+        if crs is None and raster.crs is not None:
+            raise InputError(
+                f"{name} has no CRS, so that its place is unknown: set its CRS in QGIS or with --area-crs."
+            )
+        geometries, found = _read_geometries(path, layer, options.get("subset"), crs, raster)
+    except pyogrio.errors.DataLayerError as error:
+        layers = ", ".join(f"“{entry[0]}”" for entry in pyogrio.list_layers(path))
+        raise InputError(f"{name} has no such layer; it holds {layers or 'none'}.", str(error)) from error
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError, pyogrio.errors.FeatureError) as error:
+        if is_local and not os.access(path, os.R_OK):
+            raise InputError(f"“{path}” may not be read; change its permissions.", str(error)) from error
+        raise InputError(
+            f"{name} is not a vector file that can be read: choose a GeoPackage, GeoJSON or Shapefile with polygons.",
+            str(error),
+        ) from error
+    except (CRSError, shapely.errors.ShapelyError, ValueError) as error:
+        raise InputError(f"{name} cannot be used: {error}.", repr(error)) from error
+    polygons = _valid_polygons(geometries)
+    if len(polygons) == 0:
+        if found:
+            raise _no_polygons(name)
+        raise InputError(f"{name} holds no polygon: its features have no geometry, or the filter leaves none.")
+    return polygons, crs
+
+
+def _read_geometries(
+    path: str, layer: str | None, where: str | None, crs: CRS | None, raster: _Raster
+) -> tuple[Polygons, bool]:
+    """Geometries near the raster, or else all; and whether there were any that are not null."""
+    boxes = raster.boxes_in(crs) if crs is not None and raster.crs is not None else []
+    # A file of a whole country is not read for one image.  Only if nothing is there, all is looked at.
+    for box in (boxes[0] if len(boxes) == 1 else None, None):
+        _, _, stored, _ = pyogrio.raw.read(path, layer=layer, columns=[], where=where, bbox=box, force_2d=True)
+        geometries = shapely.from_wkb(np.array([wkb for wkb in stored if wkb is not None], object))
+        if len(geometries):
+            break
+    return geometries, len(geometries) > 0
+
+
+def _split_source(source: str) -> tuple[str, dict[str, str]]:
+    """File and options of a source as QGIS writes it: ``file.gpkg|layername=fields|subset=…``."""
+    path, *options = source.split("|")
+    return path, {key.lower(): value for key, _, value in (option.partition("=") for option in options)}
+
+
+def _polygon_layer(path: str) -> str | None:
+    """The first layer that may hold polygons; None: the file's first."""
+    for name, geometry_type in pyogrio.list_layers(path):
+        if geometry_type is not None and str(geometry_type).split()[-1] not in _WITHOUT_POLYGONS:
+            plain = str(geometry_type).split()[0]
+            if plain not in _WITHOUT_POLYGONS:
+                return str(name)
+    return None
+
+
+def _crs_name(crs: CRS | None) -> str:
+    if crs is None:
+        return "the raster's CRS"
+    code = crs.to_epsg()
+    # A WKT document begins with its type and, between quotes, its name.
+    return f"EPSG:{code}" if code else crs.to_wkt().split('"')[1]
+
+
+def _no_polygons(name: str) -> InputError:
+    return InputError(f"{name} holds no polygons, only points, lines or a table: choose a layer of polygons.")
+
+
+def _no_overlap(name: str, polygons: Polygons, crs: CRS | None, raster: _Raster) -> InputError:
+    def place(bounds: Sequence[float], of: CRS | None) -> str:
+        return ", ".join(f"{number:.7g}" for number in bounds) + (f" in {_crs_name(of)}" if of else "")
+
+    area = place(shapely.total_bounds(polygons), crs or raster.crs)
+    return InputError(
+        f"{name} and the raster do not overlap: the area lies at {area}, the raster at "
+        f"{place(raster.bounds, raster.crs)}; check the area and its CRS."
+    )

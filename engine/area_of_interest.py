@@ -86,6 +86,8 @@ class AreaOfInterest:
         touched = self._touched(row, col, height, width)
         if touched.size == 0:
             return np.zeros((height, width), bool)
+        if self._tree.query(_box_of(row, col, height, width), predicate="within").size:
+            return None
         mask = rasterize(
             self._pieces[touched].tolist(),
             out_shape=(height, width),
@@ -107,8 +109,7 @@ class AreaOfInterest:
         return True
 
     def _touched(self, row: int, col: int, height: int, width: int) -> npt.NDArray[np.int64]:
-        window = shapely.box(col, row, col + width, row + height)
-        touched: npt.NDArray[np.int64] = self._tree.query(window, predicate="intersects")
+        touched: npt.NDArray[np.int64] = self._tree.query(_box_of(row, col, height, width), predicate="intersects")
         return touched
 
 
@@ -298,6 +299,10 @@ def _pieces(polygon: Any, box: tuple[int, int, int, int]) -> list[Any]:
         for part in _polygons_of(shapely.intersection(polygon, shapely.box(*half)))
         for piece in _pieces(part, half)
     ]
+
+
+def _box_of(row: int, col: int, height: int, width: int) -> Any:
+    return shapely.box(col, row, col + width, row + height)
 
 
 def _window_of(polygons: Polygons, width: int, height: int) -> Window:

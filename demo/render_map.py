@@ -239,8 +239,9 @@ def draw(spec: dict[str, Any]) -> None:
     if crs.isValid():
         project.setCrs(crs)
         project.setEllipsoid(crs.ellipsoidAcronym() or "EPSG:7030")
-    # One stretch for all dates: otherwise the same field changes its colour with the clouds.
-    limits = [scenes[0].dataProvider().cumulativeCut(band, 0.01, 0.97) for band in dates[0]["rgb"]]
+    # One stretch for all dates: otherwise the same field changes its colour with the clouds.  It leaves out the
+    # brightest pixels, because snow, clouds and roofs would leave the land in the dark.
+    limits = [scenes[0].dataProvider().cumulativeCut(band, 0.01, 0.92) for band in dates[0]["rgb"]]
     for scene, date in zip(scenes, dates, strict=True):
         show_true_colour(scene, date["rgb"], limits)
 

@@ -43,7 +43,7 @@ def main() -> int:
     process = QgisProcess()
     dates = []
     for scene in scenes:
-        result = FOLDER / (f"map-{scene.stem}.tif" if len(scenes) > 1 or options.scene else "map.tif")
+        result = FOLDER / f"map-{scene.stem.removeprefix('scene-')}.tif"
         settings = {"INPUT": scene, "MODEL": options.model, "OUTPUT": result}
         if options.scale:
             settings["SCALE"] = options.scale
@@ -78,11 +78,12 @@ def shown(path: Path) -> str:
 
 # ------------------------------------------------------------------------------------------------ scene
 def make_scene() -> list[Path]:
-    """Make the two-date scene, unless it is there already; return its files in the order of time."""
+    """Make the two-date scene; return its files in the order of time."""
     folder = FOLDER / "scene"
     print("Making a two-date scene like Sentinel-2's …", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, str(ROOT / "demo" / "make_scene.py"), str(folder)], check=True)
-    return sorted(path for path in folder.glob("*.tif") if "truth" not in path.name)
+    return sorted(path for path in folder.glob("*.tif") if not path.stem.endswith("-truth"))
 
 
 def label_of(scene: Path) -> str:

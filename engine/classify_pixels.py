@@ -23,7 +23,7 @@ from .cog import RasterWriter, WorkFolder, move_into_place, writing
 from .ground_area import PixelArea
 from .job import PixelJob
 from .network import deploy, fill_values, load_network
-from .pam import ClassRow, write_pam
+from .pam import UNCLASSIFIED_COLOR, UNCLASSIFIED_NAME, ClassRow, write_pam
 from .pipeline import ChunkResult, Decoding, run_pipeline
 from .progress import Monitor
 from .raster import RasterSource, gdal_environment
@@ -150,6 +150,9 @@ class _Run:
                 finished[part] = report_path
                 monitor.check()
                 move_into_place(finished)
+                for path in job.scores().values():
+                    # QGIS keeps statistics there; those of a replaced raster would stretch the new one wrongly.
+                    path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
             finally:
                 for writer in writers.values():
                     writer.close()
@@ -160,8 +163,8 @@ class _Run:
     def _writers(
         self, work: WorkFolder, source: RasterSource, card: ModelCard, region: Rectangle, channels: int
     ) -> dict[str, RasterWriter]:
-        colors = {row.value: (*row.rgb(), 255) for row in _rows(card, None)}
-        colors[card.unclassified_code()] = (200, 200, 200, 255)
+        rows = [*_rows(card, None), ClassRow(card.unclassified_code(), UNCLASSIFIED_NAME, UNCLASSIFIED_COLOR)]
+        colors = {row.value: (*row.rgb(), 255) for row in rows}
         colors[card.nodata_code()] = (0, 0, 0, 0)
         tags = {"TIFFTAG_SOFTWARE": "Thematica", "THEMATICA_MODEL": card.name}
         writers = {
@@ -192,7 +195,7 @@ class _Run:
             if name == "output":
                 rows = _rows(card, areas)
                 if unclassified is not None:
-                    rows.append(_row(unclassified, "Unclassified", "#c8c8c8", areas))
+                    rows.append(_row(unclassified, UNCLASSIFIED_NAME, UNCLASSIFIED_COLOR, areas))
                 with writing(target.name):
                     table = write_pam(made, rows, card.nodata_code(), unclassified)
                     style = write_style(made, thematic_style(rows, card.nodata_code(), unclassified))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 import onnx
@@ -29,6 +29,8 @@ def perceptron_to_onnx(
     Args:
         weights: one (inputs, outputs) matrix per layer.
         biases: one (outputs,) vector per layer.
+        input_name: name of the input tensor.
+        output_name: name of the output tensor.
     """
     nodes, constants = [], []
     flowing = input_name

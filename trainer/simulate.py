@@ -2,13 +2,14 @@
 
 A pixel is drawn in three steps: what lies in it (a cover, often mixed with others), how it is lit
 (slopes, shadow, a thin or thick cloud above), and how it was measured (haze left by or overdone in
-the atmospheric correction, gain errors between bands, noise, saturation, a forgotten offset).  The label is the cover that fills
-most of the pixel, or shadow or cloud where they hide it.  All ranges are ours and wide on purpose.
+the atmospheric correction, gain errors between bands, noise, saturation, a forgotten offset).
+The label is the cover that fills most of the pixel, or shadow or cloud where they hide it.
+All ranges are ours and wide on purpose.
 """
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,16 +30,16 @@ CLASS_NAMES: tuple[str, ...] = (
 )
 WATER, GREEN, DRY, SOIL, BUILT, SNOW, CLOUD, SHADOW = range(8)
 #: How often each class is drawn.
-CLASS_SHARES = np.array([0.17, 0.18, 0.12, 0.13, 0.17, 0.08, 0.08, 0.07])
+CLASS_SHARES = np.array([0.20, 0.18, 0.12, 0.11, 0.18, 0.08, 0.09, 0.04])
 
 # Which covers lie beside which: rows are the main cover, columns what it is mixed with.
 _NEIGHBOURS = np.array(
     [  # water green  dry   soil  built  snow
         [0.05, 0.45, 0.15, 0.25, 0.08, 0.02],
-        [0.06, 0.20, 0.34, 0.24, 0.15, 0.01],
-        [0.04, 0.34, 0.17, 0.35, 0.09, 0.01],
-        [0.07, 0.27, 0.33, 0.23, 0.08, 0.02],
-        [0.02, 0.40, 0.18, 0.28, 0.11, 0.01],
+        [0.06, 0.18, 0.31, 0.22, 0.15, 0.08],
+        [0.04, 0.33, 0.16, 0.34, 0.09, 0.04],
+        [0.07, 0.26, 0.32, 0.22, 0.08, 0.05],
+        [0.02, 0.57, 0.16, 0.18, 0.05, 0.02],
         [0.05, 0.40, 0.20, 0.30, 0.05, 0.00],
     ]
 )
@@ -96,7 +97,7 @@ def _draw_water(count: int, rng: np.random.Generator) -> np.ndarray:
     measured = _blend(spectra.library("water"), 2, count, rng, 1.0)
     water = np.where(rng.random((count, 1)) < 0.1, measured, deep)
     # Sky and sun mirrored at the surface: sky is blue, sun glint nearly white.
-    sky = rng.uniform(0, 0.02, (count, 1)) * (550 / WAVELENGTHS) ** rng.uniform(0, 2.5, (count, 1))
+    sky = rng.uniform(0, 0.03, (count, 1)) * (550 / WAVELENGTHS) ** rng.uniform(0, 2.5, (count, 1))
     glint = np.where(rng.random((count, 1)) < 0.2, rng.uniform(0, 0.08, (count, 1)), rng.uniform(0, 0.01, (count, 1)))
     return water + sky + glint
 
@@ -120,15 +121,22 @@ def _draw_built(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _mix(main: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Pixels in which ``main`` fills more than half, the rest being one or two neighbours."""
+    """Pixels that are labelled ``main``: it fills most of them, the rest is a neighbour."""
     pixel = draw_cover(main, count, rng)
-    pure = rng.random(count) < (0.25 if main == BUILT else 0.5)
-    share = np.where(pure, rng.uniform(0.92, 1, count), rng.uniform(0.52, 0.95, count))[:, None]
     second = rng.choice(6, count, p=_NEIGHBOURS[main])
     rest = np.empty_like(pixel)
     for cover in range(6):
         chosen = second == cover
         rest[chosen] = draw_cover(cover, int(chosen.sum()), rng)
+    # Analysts call trees over litter by the trees, and houses on bare ground by the houses, so these
+    # two win over soil and dry plants from 40 % on.
+    least = np.full(6, 0.5)
+    if main in (GREEN, BUILT):
+        least[[DRY, SOIL]] = 0.4
+    elif main in (DRY, SOIL):
+        least[[GREEN, BUILT]] = 0.6
+    pure = rng.random(count) < (0.15 if main == BUILT else 0.45)
+    share = np.where(pure, rng.uniform(0.92, 1, count), rng.uniform(least[second], 0.95))[:, None]
     return share * pixel + (1 - share) * rest
 
 
@@ -142,22 +150,27 @@ def _slope_light(count: int, rng: np.random.Generator) -> np.ndarray:
 def _in_shadow(surface: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The surface lit by the sky alone (shadow of a cloud, a mountain, a building)."""
     count = len(surface)
-    sky = rng.uniform(0.06, 0.26, (count, 1)) * (550 / WAVELENGTHS) ** rng.uniform(0.5, 2, (count, 1))
-    # Light that neighbours in the sun scatter into the shadow, strongest where plants are bright.
-    stray = rng.uniform(0, 0.1, (count, 1))
+    sky = rng.uniform(0.06, 0.26, (count, 1)) * (550 / WAVELENGTHS) ** rng.uniform(0.5, 1.7, (count, 1))
+    # Light through the thin parts of the cloud, and what the sunlit neighbourhood scatters into the shadow.
+    stray = rng.uniform(0.01, 0.15, (count, 1))
     return surface * (sky + stray)
 
 
-def _haze(count: int, rng: np.random.Generator) -> np.ndarray:
-    """What the atmosphere adds, falling with wavelength; negative where the correction overdid it."""
-    exponent = rng.uniform(0.5, 2.5, (count, 1))
-    kind = rng.random((count, 1))
-    left_over = rng.normal(0, 0.006, (count, 1))
-    hazy = rng.uniform(0, 0.05, (count, 1))
-    top = np.where(kind < 0.55, left_over, hazy) * (550 / WAVELENGTHS) ** exponent
-    # Top-of-atmosphere products: molecular scattering of about 0.05 at 490 nm, an atmosphere that dims.
-    rayleigh = rng.uniform(0.6, 1.4, (count, 1)) * 0.034 * (550 / WAVELENGTHS) ** 4.08
-    return top + np.where(rng.random((count, 1)) < 0.3, rayleigh, 0.0)
+def _through_atmosphere(surface: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The surface through what is left of the atmosphere after its correction, or through all of it."""
+    count = len(surface)
+    # Adjacency: the air scatters a little of the neighbourhood's light, mostly of green land, into the pixel.
+    stray = np.where(rng.random((count, 1)) < 0.5, rng.uniform(0, 0.06, (count, 1)), 0.0)
+    surface = (1 - stray) * surface + stray * _blend(spectra.library("green"), 2, count, rng)
+    exponent = rng.uniform(0.3, 2.5, (count, 1))
+    # Aerosol: mostly a small rest of either sign, since corrections overdo it too; sometimes plain haze.
+    rest, haze = rng.normal(0, 0.006, (count, 1)), rng.uniform(0, 0.06, (count, 1))
+    path = np.where(rng.random((count, 1)) < 0.55, rest, haze) * (550 / WAVELENGTHS) ** exponent
+    # Top-of-atmosphere products: molecular scattering of about 0.05 at 490 nm comes on top.
+    molecules = rng.uniform(0.6, 1.4, (count, 1)) * 0.034 * (550 / WAVELENGTHS) ** 4.08
+    path = path + np.where(rng.random((count, 1)) < 0.3, molecules, 0.0)
+    # What scatters light towards the sensor also takes light away from the ground's.
+    return path + surface * (1 - 1.5 * np.maximum(path, 0))
 
 
 def _draw(label: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -166,9 +179,13 @@ def _draw(label: int, count: int, rng: np.random.Generator) -> np.ndarray:
         pixel = _mix(label, count, rng)
         light = _slope_light(count, rng)
         pixel = pixel * (light if label != WATER else 1.0)
+        if label == SNOW:
+            # Snow in the shade of a mountain is still mapped as snow.
+            shady = rng.random(count) < 0.2
+            pixel[shady] = _in_shadow(pixel[shady], rng)
     else:
         # Below are all covers alike; what shadow lies on water stays water, and snow stays snow.
-        below = rng.choice([GREEN, DRY, SOIL, BUILT], count)
+        below = rng.choice([GREEN, DRY, SOIL, BUILT], count, p=[0.62, 0.25, 0.09, 0.04])
         pixel = np.empty((count, WAVELENGTHS.size))
         for cover in (GREEN, DRY, SOIL, BUILT):
             chosen = below == cover
@@ -185,7 +202,7 @@ def _draw(label: int, count: int, rng: np.random.Generator) -> np.ndarray:
         # A veil too thin to hide what is below.
         veil = np.where(rng.random(count) < 0.15, rng.uniform(0, 0.8, count), 0.0)
         pixel = spectra.cloud_reflectance(veil, np.full(count, 0.4), pixel)
-    return pixel + _haze(count, rng)
+    return _through_atmosphere(pixel, rng)
 
 
 def simulate(
@@ -215,18 +232,19 @@ def simulate(
         # In parts, so that memory stays small.
         for part in np.array_split(chosen, max(1, len(chosen) // 20000)):
             pixels[part] = _draw(label, len(part), rng) @ weights
-    return _measure(pixels, rng).astype(np.float32), labels
+    return _measure(pixels, labels, rng).astype(np.float32), labels
 
 
-def _measure(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _measure(pixels: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gain errors between bands, noise, saturation, and an offset that was not removed."""
     count, bands = pixels.shape
     gain = rng.normal(1, 0.02, (count, bands))
     noise = rng.normal(0, 1, (count, bands)) * _log_uniform(0.0005, 0.006, count, rng)[:, None]
     measured = pixels * gain + noise
-    # Landsat 4 to 7 saturate over bright targets; their products then hold a fixed value of 1.6 or 2.
-    limit = rng.uniform(0.35, 1.1, (count, bands))
-    saturating = (rng.random((count, 1)) < 0.12) & (measured > limit)
+    # Landsat 4 to 7 saturate over cloud and snow; their products then hold a fixed value of 1.6 or 2.
+    limit = rng.uniform(0.3, 1.0, (count, bands))
+    bright = np.isin(labels, (CLOUD, SNOW))[:, None]
+    saturating = bright & (rng.random((count, 1)) < 0.2) & (measured > limit)
     measured = np.where(saturating, rng.choice([1.6, 2.0], (count, 1)), measured)
     # Sentinel-2 products since processing baseline 04.00 hold reflectance + 0.1; not every reader takes it off.
-    return measured + np.where(rng.random((count, 1)) < 0.1, 0.1, 0.0)
+    return measured + np.where(rng.random((count, 1)) < 0.15, 0.1, 0.0)

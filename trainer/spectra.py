@@ -15,8 +15,8 @@ from __future__ import annotations
 import csv
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 
@@ -46,8 +46,8 @@ SOURCES: dict[str, str] = {
     "esri": "Esri Sentinel-2 Explorer, typical spectral profiles (Apache-2.0)",
     "prosail": "Féret et al. 2017, PROSPECT-D, Remote Sensing of Environment 193; Verhoef 1984, SAIL, Remote Sensing "
     "of Environment 16; Jacquemoud et al. 2009, PROSPECT+SAIL models, Remote Sensing of Environment 113",
-    "water": "Lee et al. 1999, Hyperspectral remote sensing for shallow waters 2, Applied Optics 38; Gordon et al. 1988, "
-    "J. Geophys. Res. 93; Pope & Fry 1997, Applied Optics 36; Kou et al. 1993, Applied Optics 32; Morel 1974",
+    "water": "Lee et al. 1999, Hyperspectral remote sensing for shallow waters 2, Applied Optics 38; Gordon et al. "
+    "1988, J. Geophys. Res. 93; Pope & Fry 1997, Applied Optics 36; Kou et al. 1993, Applied Optics 32; Morel 1974",
     "snow": "Kokhanovsky & Zege 2004, Scattering optics of snow, Applied Optics 43; Warren & Brandt 2008, "
     "Optical constants of ice, J. Geophys. Res. 113",
     "cloud": "Lacis & Hansen 1974, J. Atmos. Sci. 31; King et al. 1997, MODIS cloud retrieval ATBD",

@@ -9,9 +9,9 @@ nothing else does.  The same seed on the same machine gives the same files.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 
@@ -85,13 +85,13 @@ class TrainedNetwork:
     def scores(self, pixels: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of reflectance (n, bands), in float64."""
         flowing = np.asarray(pixels, dtype=float)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1]):
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             flowing = np.maximum(flowing @ weight + bias, 0)
         return flowing @ self.weights[-1] + self.biases[-1]
 
 
 def train(
-    bands: Sequence[Band], pixels: int, seed: int, hidden: Sequence[int] = (32, 32), epochs: int = 40
+    bands: Sequence[Band], pixels: int, seed: int, hidden: Sequence[int] = (48, 32), epochs: int = 40
 ) -> TrainedNetwork:
     """Train on simulated pixels and measure on as many again as a tenth, drawn from another seed."""
     from sklearn.neural_network import MLPClassifier
@@ -111,15 +111,23 @@ def train(
         shuffled = order.permutation(len(scaled))
         network.partial_fit(scaled[shuffled], labels[shuffled], classes=np.arange(len(CLASS_NAMES)))
 
-    weights = [np.array(weight, dtype=float) for weight in network.coefs_]
-    biases = [np.array(bias, dtype=float) for bias in network.intercepts_]
-    biases[0] = biases[0] - (mean / deviation) @ weights[0]
-    weights[0] = weights[0] / deviation[:, None]
+    weights, biases = fold_scaling(network.coefs_, network.intercepts_, mean, deviation)
     trained = TrainedNetwork(weights, biases, {}, np.zeros((len(CLASS_NAMES),) * 2, dtype=int))
     predicted = trained.scores(held_features).argmax(axis=1)
     np.add.at(trained.confusion, (held_labels, predicted), 1)
     trained.metrics = _metrics(trained.confusion)
     return trained
+
+
+def fold_scaling(
+    weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], mean: np.ndarray, deviation: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Weights and biases that take raw values, from ones that take ``(value - mean) / deviation``."""
+    folded_weights = [np.array(weight, dtype=float) for weight in weights]
+    folded_biases = [np.array(bias, dtype=float) for bias in biases]
+    folded_biases[0] = folded_biases[0] - (mean / deviation) @ folded_weights[0]
+    folded_weights[0] = folded_weights[0] / deviation[:, None]
+    return folded_weights, folded_biases
 
 
 def _metrics(confusion: np.ndarray) -> dict[str, float]:
@@ -160,7 +168,7 @@ def make_card(recipe: Recipe, trained: TrainedNetwork, pixels: int, seed: int) -
     )
 
 
-def train_all(output: Path, pixels: int, seed: int, hidden: Sequence[int] = (32, 32), epochs: int = 40) -> list[Path]:
+def train_all(output: Path, pixels: int, seed: int, hidden: Sequence[int] = (48, 32), epochs: int = 40) -> list[Path]:
     """Train and write both models; returns the ONNX files."""
     written = []
     for recipe in RECIPES:
@@ -177,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of the training."""
     parser = argparse.ArgumentParser(description="Train the models that ship with Thematica.")
     parser.add_argument("--output", type=Path, default=BUNDLED_FOLDER, help="folder for the models")
-    parser.add_argument("--pixels", type=int, default=400_000, help="simulated pixels to train on")
+    parser.add_argument("--pixels", type=int, default=600_000, help="simulated pixels to train on")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args(arguments)

@@ -17,8 +17,9 @@ PACKAGE_LINK := build/pkg/thematica
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Python, GDAL and PROJ settings of the caller must not decide what the tests see.
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u PROJ_LIB -u PROJ_DATA -u GDAL_DATA -u GDAL_DRIVER_PATH
-# Tests of the plugin have a QGIS profile and a home of their own: nothing of the user's is read or changed.
-QGIS_ENV := $(CLEAN_ENV) QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH=$(CURDIR)/build/qgis-profile \
+# Tests of the plugin have a QGIS profile of their own: nothing of the user's is read or changed.  QGIS looks
+# its Python up in PATH, and an environment that is active in the shell (venv, conda, pyenv) would come first.
+QGIS_ENV := $(CLEAN_ENV) PATH="$(dir $(QGIS_PYTHON)):$$PATH" QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH=$(CURDIR)/build/qgis-profile \
 	XDG_CONFIG_HOME=$(CURDIR)/build/qgis-config PYTHONDONTWRITEBYTECODE=1
 
 # Recipes share .venv and build/; two at once would only be in each other's way.
@@ -58,12 +59,11 @@ $(PACKAGE_LINK):
 	@ln -sfn ../.. $@
 
 # -------------------------------------------------------------------------------------------------- demo
-SCENE ?=
-MODEL ?=
-SCALE ?=
-demo: $(RUNTIME) $(SYSTEM)/qgis ## classify a made scene (or SCENE=file MODEL=… SCALE=…) through qgis_process; draw the map
-	@$(CLEAN_ENV) $(BIN)/python demo/run.py --qgis-python "$(QGIS_PYTHON)" \
-		$(if $(SCENE),--scene "$(SCENE)") $(if $(MODEL),--model "$(MODEL)") $(if $(SCALE),--scale "$(SCALE)")
+# A scene of yours: make demo SCENE=file [MODEL=name] [SCALE=0.0001] [OFFSET=-0.1] [SENSOR=sentinel2-l2a]
+DEMO_OPTIONS = $(if $(SCENE),--scene "$(SCENE)") $(if $(MODEL),--model "$(MODEL)") $(if $(SCALE),--scale=$(SCALE)) \
+	$(if $(OFFSET),--offset=$(OFFSET)) $(if $(SENSOR),--sensor "$(SENSOR)")
+demo: $(RUNTIME) $(SYSTEM)/qgis ## classify a made scene (or SCENE=file) through qgis_process, and draw the map
+	@$(CLEAN_ENV) $(BIN)/python demo/run.py --qgis-python "$(QGIS_PYTHON)" $(DEMO_OPTIONS)
 
 # ------------------------------------------------------------------------------------------------- tests
 # All of them run even if one fails (-k), and the tests come last: their summary ends the output.
@@ -106,7 +106,7 @@ bench: $(RUNTIME) ## speed and memory: writes build/bench.json and docs/benchmar
 	@$(CLEAN_ENV) $(BIN)/python tools/bench.py
 
 screenshots: $(RUNTIME) $(SYSTEM)/qgis $(SYSTEM)/window ## take the screenshots of the documentation anew, in the real QGIS window
-	@$(BIN)/python tools/screenshots.py
+	@$(CLEAN_ENV) $(BIN)/python docs/screenshots.py
 
 # -------------------------------------------------------------------------------------- package, install
 package: $(SYSTEM)/runtime ## build/thematica.zip, for "Install from ZIP" and the QGIS plugin repository

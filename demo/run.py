@@ -1,7 +1,7 @@
 """The demo: classify a scene through ``qgis_process``, and draw the map with QGIS.
 
-Run it with ``make demo``.  Without ``--scene`` it makes a two-date scene of its own.  It works in
-``build/demo``: QGIS profile and home settings are there, too, so nothing of the user's is changed.
+Run it with ``make demo``.  Without ``--scene`` it makes a two-date scene of its own.  It works in one
+folder, ``build/demo``: QGIS's profile and settings are there, too, so nothing of the user's is changed.
 The last line that it prints names the picture.
 """
 
@@ -21,7 +21,6 @@ import numpy as np
 import rasterio
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "build" / "demo"
 ALGORITHM = "thematica:classifypixels"
 
 
@@ -31,24 +30,25 @@ def main() -> int:
     parser.add_argument("--scene", type=Path, help="a scene of yours instead of the made one")
     parser.add_argument("--model", default="basic-cover-sentinel2", help="a model's name in the store, or an ONNX file")
     parser.add_argument("--scale", help="from stored values to reflectance, where the scene does not declare it")
+    parser.add_argument("--offset", help="added after the scale; Sentinel-2 since baseline 04.00: -0.1")
     parser.add_argument("--sensor", help="order of the bands, where the scene does not name them (see the README)")
     parser.add_argument("--qgis-python", default="/usr/bin/python3", help="the Python that QGIS brings")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "demo", help="where all of it is written")
     options = parser.parse_args()
 
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     if options.scene and not options.scene.is_file():
         print(f"There is no scene {options.scene}.", file=sys.stderr)
         return 2
-    scenes = [options.scene.resolve()] if options.scene else make_scene()
-    process = QgisProcess()
+    scenes = [options.scene.resolve()] if options.scene else make_scene(folder / "scene")
+    process = QgisProcess(folder)
     dates = []
     for scene in scenes:
-        result = FOLDER / f"map-{scene.stem.removeprefix('scene-')}.tif"
+        result = folder / f"map-{scene.stem.removeprefix('scene-')}.tif"
         settings = {"INPUT": scene, "MODEL": options.model, "OUTPUT": result}
-        if options.scale:
-            settings["SCALE"] = options.scale
-        if options.sensor:
-            settings["SENSOR"] = options.sensor
+        chosen = {"SCALE": options.scale, "OFFSET": options.offset, "SENSOR": options.sensor}
+        settings.update({name: value for name, value in chosen.items() if value})
         started = time.perf_counter()
         print(f"Classifying {scene.name} with {options.model} (qgis_process run {ALGORITHM}) …", flush=True)
         process.run(settings)
@@ -62,8 +62,8 @@ def main() -> int:
     print()
     print_areas(dates)
     notes = [] if options.scene else print_accuracy(dates)
-    picture = FOLDER / "map.png"
-    draw(dates, notes, picture, options.qgis_python, made=not options.scene)
+    picture = folder / "map.png"
+    draw(dates, notes, picture, process, options.qgis_python, made=not options.scene)
     print(f"\nMap with legend: {shown(picture)}")
     return 0
 
@@ -77,9 +77,8 @@ def shown(path: Path) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ scene
-def make_scene() -> list[Path]:
+def make_scene(folder: Path) -> list[Path]:
     """Make the two-date scene; return its files in the order of time."""
-    folder = FOLDER / "scene"
     print("Making a two-date scene like Sentinel-2's …", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, str(ROOT / "demo" / "make_scene.py"), str(folder)], check=True)
@@ -97,9 +96,9 @@ def label_of(scene: Path) -> str:
 class QgisProcess:
     """``qgis_process`` with a profile of its own in which Thematica is switched on."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.program = self._find()
-        profile = FOLDER / "profile"
+        profile = folder / "profile"
         # QGIS versions differ in where below QGIS_CUSTOM_CONFIG_PATH they look for plugins.
         for place in (profile, profile / "profiles" / "default"):
             plugins = place / "python" / "plugins"
@@ -108,10 +107,12 @@ class QgisProcess:
             if not link.is_symlink() or link.resolve() != ROOT:
                 link.unlink(missing_ok=True)
                 link.symlink_to(ROOT, target_is_directory=True)
-        scratch = FOLDER / "run"
+        scratch = folder / "run"
         scratch.mkdir(mode=0o700, exist_ok=True)
         self.environment = {
             **os.environ,
+            # QGIS looks its Python up in PATH: an active venv, conda or pyenv must not come first.
+            "PATH": os.pathsep.join([str(Path(self.program).parent), os.environ.get("PATH", "")]),
             "QT_QPA_PLATFORM": "offscreen",
             "QGIS_CUSTOM_CONFIG_PATH": str(profile),
             "XDG_CONFIG_HOME": str(profile / "config"),
@@ -119,7 +120,7 @@ class QgisProcess:
             # This checkout's runtime, whatever else the user has.
             "THEMATICA_RUNTIME": str(ROOT / ".venv"),
         }
-        self.log = FOLDER / "qgis_process.log"
+        self.log = folder / "qgis_process.log"
         self.log.unlink(missing_ok=True)
         # Its status tells nothing: a plugin that is switched on already counts as an error.
         self._call("plugins", "enable", "thematica")
@@ -147,8 +148,11 @@ class QgisProcess:
         status = self._call("run", ALGORITHM, *(f"--{name}={value}" for name, value in settings.items()))
         if status != 0 or not report.is_file():
             lines = self.log.read_text("utf-8", "replace").splitlines()
-            errors = [line for line in lines if line.startswith("ERROR")]
-            print("\n".join(dict.fromkeys(errors or lines[-30:])), file=sys.stderr)
+            first = next((at for at, line in enumerate(lines) if line.startswith("ERROR")), -30)
+            print(
+                "\n".join(dict.fromkeys(line.removeprefix("ERROR:\t") for line in lines[first:] if line.strip())),
+                file=sys.stderr,
+            )
             raise SystemExit(f"qgis_process ended with status {status}; all that it said is in {shown(self.log)}")
 
 
@@ -184,7 +188,9 @@ def print_accuracy(dates: list[dict[str, Any]]) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------- picture
-def draw(dates: list[dict[str, Any]], notes: list[str], picture: Path, qgis_python: str, made: bool) -> None:
+def draw(
+    dates: list[dict[str, Any]], notes: list[str], picture: Path, process: QgisProcess, qgis_python: str, made: bool
+) -> None:
     """Let QGIS's own Python draw the layers with their styles."""
     model = dates[0]["report"]["model"]["title"] or dates[0]["report"]["model"]["name"]
     description = {
@@ -203,19 +209,11 @@ def draw(dates: list[dict[str, Any]], notes: list[str], picture: Path, qgis_pyth
             for date in dates
         ],
     }
-    spec = FOLDER / "picture.json"
+    spec = picture.with_suffix(".json")
     spec.write_text(json.dumps(description, indent=1), "utf-8")
     picture.unlink(missing_ok=True)
-    environment = {
-        **os.environ,
-        "QT_QPA_PLATFORM": "offscreen",
-        "QGIS_CUSTOM_CONFIG_PATH": str(FOLDER / "profile"),
-        "XDG_CONFIG_HOME": str(FOLDER / "profile" / "config"),
-        "XDG_RUNTIME_DIR": str(FOLDER / "run"),
-    }
-    drawn = subprocess.run(
-        [qgis_python, str(ROOT / "demo" / "render_map.py"), str(spec)], env=environment, capture_output=True, text=True
-    )
+    command = [qgis_python, str(ROOT / "demo" / "render_map.py"), str(spec)]
+    drawn = subprocess.run(command, env=process.environment, capture_output=True, text=True)
     if drawn.returncode != 0 or not picture.is_file():
         print(drawn.stdout + drawn.stderr, file=sys.stderr)
         raise SystemExit("QGIS could not draw the map.")

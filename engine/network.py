@@ -66,12 +66,14 @@ class Deployment:
         outputs: names of the outputs: ``classes`` (class index), ``check`` (a sum that is NaN if any
             score is), and those asked for of :data:`.scores.SCORES`.
         layout: ``nchw``, or ``cn`` where the input is (C, pixels).
+        batch: fixed batch size of the graph that is run, or 0 where it is free.
     """
 
     content: bytes
     input_name: str
     outputs: list[str] = field(default_factory=list)
     layout: str = "nchw"
+    batch: int = 0
 
 
 def load_network(path: str | Path, card: ModelCard) -> Network:
@@ -285,11 +287,13 @@ def deploy(
     graph.node.extend(nodes)
 
     shape: list[int | str]
+    # A batch of pixels is gone with the rewriting: images of any size enter.
+    batch = 0 if network.pixelwise and not flat else network.batch
     if flat:
-        shape = [bands, network.batch or "pixels"]
+        shape = [bands, batch or "pixels"]
     else:
         height, width = network.tile or ("height", "width")
-        shape = [1 if network.pixelwise else (network.batch or "batch"), bands, height, width]
+        shape = [batch or "batch", bands, height, width]
     kept = [entry for entry in graph.input if entry.name != source.name]
     del graph.input[:]
     graph.input.append(helper.make_tensor_value_info(raw, helper.np_dtype_to_tensor_dtype(data_type), shape))
@@ -302,7 +306,7 @@ def deploy(
         if name == "classes" and kind == TensorProto.FLOAT:
             kind = TensorProto.UINT8
         graph.output.append(helper.make_tensor_value_info(_PREFIX + name, kind, None))
-    return Deployment(model.SerializeToString(), raw, list(outputs), "cn" if flat else "nchw")
+    return Deployment(model.SerializeToString(), raw, list(outputs), "cn" if flat else "nchw", batch)
 
 
 def _raise_opset(model: onnx.ModelProto) -> None:
@@ -403,7 +407,7 @@ def _as_convolutions(graph: onnx.GraphProto, card: ModelCard) -> bool:
             rewritten.append(helper.make_node("Conv", inputs, [node.output[0]], kernel_shape=[1, 1]))
         elif node.op_type == "Add" and node.input[1] in weights:
             bias = numpy_helper.to_array(weights[node.input[1]])
-            if bias.ndim > 2 or bias.size != bias.shape[-1]:
+            if bias.ndim > 2 or (bias.ndim and bias.size != bias.shape[-1]):
                 return False
             added.append(numpy_helper.from_array(bias.reshape(1, -1, 1, 1), name + "b"))
             rewritten.append(helper.make_node("Add", [current, name + "b"], [node.output[0]]))

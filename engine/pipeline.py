@@ -218,12 +218,22 @@ class _Stream:
         """Read a chunk with the margin its tiles need; beyond the raster's border it is reflected."""
         if self.area is not None and not self.area.touches(chunk.row, chunk.column, chunk.height, chunk.width):
             return _ChunkInput(chunk, 0, 0, None, None)
+        mask = None
+        if self.area is not None:
+            mask = self.area.mask(chunk.row, chunk.column, chunk.height, chunk.width)
+            if mask is not None and not mask.any():
+                return _ChunkInput(chunk, 0, 0, None, None)
         wanted = _bounds([self._tile_input(tile) for tile in self.plan.tiles(chunk)])
         top, left = max(wanted.row, 0), max(wanted.column, 0)
         bottom = min(wanted.row + wanted.height, self.source.height)
         right = min(wanted.column + wanted.width, self.source.width)
         samples, valid = self.source.read(Window(left, top, right - left, bottom - top))
-        inside = self._inside(chunk, valid, top, left)
+        # Which pixels of the chunk itself get a class, or None for all.
+        inside = mask
+        if valid is not None:
+            row, column = chunk.row - top, chunk.column - left
+            here = valid[row : row + chunk.height, column : column + chunk.width]
+            inside = here if mask is None else here & mask
         if inside is not None and not inside.any():
             return _ChunkInput(chunk, 0, 0, None, None)
         if valid is not None:
@@ -238,18 +248,6 @@ class _Stream:
         if any(any(pair) for pair in pads):
             samples = np.pad(samples, pads, mode="reflect")
         return _ChunkInput(chunk, wanted.row, wanted.column, samples, inside)
-
-    def _inside(self, chunk: Rectangle, valid: np.ndarray | None, top: int, left: int) -> np.ndarray | None:
-        """Which pixels of the chunk itself get a class, or None for all."""
-        inside: np.ndarray | None = None
-        if valid is not None:
-            row, column = chunk.row - top, chunk.column - left
-            inside = valid[row : row + chunk.height, column : column + chunk.width]
-        if self.area is not None:
-            mask = self.area.mask(chunk.row, chunk.column, chunk.height, chunk.width)
-            if mask is not None:
-                inside = mask if inside is None else inside & mask
-        return inside
 
     def _tile_input(self, tile: Rectangle) -> Rectangle:
         """What the network must see for a tile's core: aligned to the total stride, halo around it."""
@@ -319,9 +317,8 @@ class _Stream:
         for _, seen in batch:
             row, column = seen.row - item.row, seen.column - item.column
             parts.append(item.samples[:, row : row + seen.height, column : column + seen.width])
-        if self.plan.fixed_batch:
-            # A network with a fixed batch gets its last batch filled up with copies.
-            parts += [parts[-1]] * (self.plan.fixed_batch - len(parts))
+        # A network with a fixed batch gets its last batch filled up with copies.
+        parts += [parts[-1]] * (self.session.deployment.batch - len(parts))
         tiles = np.ascontiguousarray(parts[0][None]) if len(parts) == 1 else np.stack(parts)
         outputs = self._run(tiles, options, (tiles.shape[-2], tiles.shape[-1]))
         for index, (core, seen) in enumerate(batch):
@@ -346,7 +343,7 @@ class _Stream:
             row, column = core.row - item.row, core.column - item.column
             samples = item.samples[:, row : row + core.height, column : column + core.width]
             flat = samples.reshape(len(samples), -1)
-            step = self.plan.fixed_batch or flat.shape[1]
+            step = self.session.deployment.batch or flat.shape[1]
             pieces: dict[str, list[np.ndarray]] = {}
             for start in range(0, flat.shape[1], step):
                 part = flat[:, start : start + step]

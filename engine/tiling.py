@@ -53,7 +53,6 @@ class Plan:
         workers: threads that run the network side by side.
         threads: threads inside each run.
         fixed: the network's fixed input size, or None.
-        fixed_batch: the network's fixed batch, or 0.
     """
 
     region: Rectangle
@@ -68,7 +67,6 @@ class Plan:
     workers: int
     threads: int
     fixed: tuple[int, int] | None = None
-    fixed_batch: int = 0
 
     def chunks(self) -> Iterator[Rectangle]:
         """The chunks, strip by strip, from top to bottom.
@@ -133,6 +131,9 @@ def make_plan(
         halo = _up(64 if overlap is None else overlap, stride)
     fixed = network.tile
     if fixed is not None:
+        if exact and min(fixed) - 2 * halo < stride:
+            # More overlap than the fixed tile has room for: what the network needs is enough.
+            halo = network.field.halo
         core, halo, exact, why = _core_of_fixed(fixed, halo, stride, exact, why)
         memory = _activation_bytes(network) * fixed[0] * fixed[1]
         workers = threads if memory * threads <= ACTIVATION_BUDGET else 1
@@ -141,7 +142,7 @@ def make_plan(
         if tile is not None:
             side = _up(max(tile, 1), stride)
         core = (side, side)
-    if network.batch:
+    if network.batch and not network.pixelwise:
         batch = network.batch
     chunk, strip = _chunk(core, halo, block, raster_width, batch or 1)
     return Plan(
@@ -157,7 +158,6 @@ def make_plan(
         workers=workers,
         threads=max(threads // workers, 1),
         fixed=fixed,
-        fixed_batch=network.batch,
     )
 
 

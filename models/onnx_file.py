@@ -179,7 +179,8 @@ def _read_graph(graph: memoryview, facts: OnnxFacts) -> None:
 
 
 def _read_value(value: memoryview) -> TensorFacts:
-    name, element, shape = "", 0, []
+    name, element = "", 0
+    shape: list[int] = []
     for number, wire, start, end in _fields(value):
         if number == _VALUE_NAME and wire == 2:
             name = _text(value[start:end])

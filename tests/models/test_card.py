@@ -27,7 +27,7 @@ from ..engine.networks import Net, light, make_card, save, z_scores
 
 # Everything but what no JSON file can hold.
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-words = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}", fullmatch=True)
+words = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,14}[A-Za-z0-9])?", fullmatch=True)
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 positive = st.floats(1e-3, 1e6)
 

@@ -30,6 +30,8 @@ class ThematicaPlugin:
         self.actions: list[QAction] = []
         self.classify_dialog: Any = None
         self.runtime_dialog: Any = None
+        #: Open ones; QGIS's main window keeps the window alive, but not the Python object behind it.
+        self.area_tables: list[Any] = []
         #: Parent of the runs: they outlive the dialog, and end with the plugin.
         self.runs = QObject()
 
@@ -87,6 +89,8 @@ class ThematicaPlugin:
         self.actions.clear()
         for run in self.runs.children():
             run.cancel()
+        for table in list(self.area_tables):
+            table.close()
         for dialog in (self.classify_dialog, self.runtime_dialog):
             if dialog is not None:
                 dialog.close()
@@ -132,7 +136,10 @@ class ThematicaPlugin:
         """Open the area table of a report."""
         from ..ui.area_table import AreaTable
 
-        _show(AreaTable(report, self.iface.mainWindow()))
+        table = AreaTable(report, self.iface.mainWindow())
+        self.area_tables.append(table)
+        table.finished.connect(lambda _: self.area_tables.remove(table))
+        _show(table)
 
     def _offer_area_table(self, layers: list[QgsMapLayer]) -> None:
         for layer in layers:

@@ -8,7 +8,7 @@ from typing import Any
 
 from qgis.core import QgsSettings
 from qgis.PyQt.QtCore import QLocale, QSize, Qt
-from qgis.PyQt.QtGui import QColor, QIcon, QPixmap
+from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import (
     QApplication,
     QDialog,
@@ -21,6 +21,7 @@ from qgis.PyQt.QtWidgets import (
 
 from .area_report import AreaRow, area_rows, table_text
 from .forms import load_form
+from .swatches import HEIGHT, WIDTH, swatch_pixmap
 
 _SETTINGS = "thematica/area_table/folder"
 
@@ -49,10 +50,11 @@ class AreaTable(QDialog):
         self.copy_button.clicked.connect(self._copy)
         self.save_button.clicked.connect(self._save)
         self.close_button.clicked.connect(self.close)
+        self.copy_button.setFocus()
 
     def _fill(self) -> None:
         locale = QLocale()
-        self.table.setIconSize(QSize(22, 14))
+        self.table.setIconSize(QSize(WIDTH, HEIGHT))
         self.table.setRowCount(len(self.rows) + 1)
         for index, row in enumerate(self.rows):
             self._fill_row(index, row, locale)
@@ -82,9 +84,7 @@ class AreaTable(QDialog):
     def _fill_row(self, index: int, row: AreaRow, locale: QLocale) -> None:
         name = QTableWidgetItem(row.name)
         if row.color:
-            pixmap = QPixmap(22, 14)
-            pixmap.fill(QColor(row.color))
-            name.setIcon(QIcon(pixmap))
+            name.setIcon(QIcon(swatch_pixmap(row.color)))
         self.table.setItem(index, 0, name)
         texts = (
             locale.toString(row.pixels),

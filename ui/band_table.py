@@ -19,6 +19,7 @@ VALUE_PRESETS: tuple[tuple[str, float | None, float | None], ...] = (
     ("reflectance 0 to 1", 1.0, 0.0),
     ("reflectance × 10 000", 0.0001, 0.0),
     ("Sentinel-2 since 2022: × 10 000, plus 1000", 0.0001, -0.1),
+    ("Landsat Collection 2, level 2", 0.0000275, -0.2),
 )
 _BY_HAND = "scale and offset given below"
 

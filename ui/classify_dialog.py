@@ -20,6 +20,7 @@ from .compat import RASTER_LAYERS
 from .fitting import FitView, band_option, view_fit
 from .forms import load_form
 from .replacing import refuse_input_as_output
+from .swatches import add_swatches, swatch_html
 from .wording import for_dialog, model_summary, progress_label
 
 _SETTINGS = "thematica/classify"
@@ -106,12 +107,16 @@ class ClassifyDialog(QDialog):
                 log(f"{error.message}\n{error.details}".strip())
         if self._facts is not None:
             facts = self._facts
-            self.model.propose(lambda card: view_fit(card, facts).fits)
+            self.model.propose(lambda card: view_fit(card, facts))
         self._inputs_changed()
 
     def _inputs_changed(self) -> None:
         card = self.model.card
-        self.summary.setHtml(model_summary(card) if card else "")
+        if card is None:
+            self.summary.clear()
+        else:
+            add_swatches(self.summary.document(), (entry.color for entry in card.classes))
+            self.summary.setHtml(model_summary(card, swatch_html))
         self.bands.start_over(card, self._facts)
         self._check()
 
@@ -177,7 +182,7 @@ class ClassifyDialog(QDialog):
         for part in (self.model, self.result, self.advanced):
             part.remember()
         title = f"{layer.name()} – {self.model.card.title or self.model.card.name}"
-        self.current_run = ClassifyRun(self.iface, prepared, title, replaced, self.show_areas, self.runs)
+        self.current_run = ClassifyRun(self.iface, prepared, layer.name(), title, replaced, self.show_areas, self.runs)
         self.current_run.progress.connect(self._show_event)
         self.current_run.ended.connect(self._ended)
         self._show_progress(True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from qgis.core import QgsApplication, QgsMessageLog, QgsProject
+from qgis.core import QgsApplication, QgsMessageLog, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtWidgets import QPushButton
 
@@ -30,7 +30,8 @@ class ClassifyRun(QObject):
     Args:
         iface: QGIS's interface.
         prepared: the job.
-        title: of the result, as the analyst reads it.
+        scene: name of the raster layer, for messages.
+        title: of the result's layer.
         replaced: files that exist and will be replaced; the project may show them.
         show_areas: called with a report when the analyst asks for the area table.
         parent: the Qt parent; the run must outlive the dialog.
@@ -45,20 +46,22 @@ class ClassifyRun(QObject):
         self,
         iface: Any,
         prepared: PreparedJob,
+        scene: str,
         title: str,
         replaced: Sequence[str],
         show_areas: Callable[[Mapping[str, Any]], None],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.iface, self.title, self.replaced, self.show_areas = iface, title, list(replaced), show_areas
+        self.iface, self.scene, self.title = iface, scene, title
+        self.replaced, self.show_areas = list(replaced), show_areas
         self._restore: list[Callable[[], None]] = []
         self.report: dict[str, Any] | None = None
         self.is_running = True
         self.warnings = list(prepared.warnings)
         for warning in self.warnings:
             log(warning, LEVEL_WARNING)
-        self.task = ClassifyTask(prepared, f"Classify: {title}")
+        self.task = ClassifyTask(prepared, f"Classify {scene}")
         self.task.worker_event.connect(self._take)
         self.task.succeeded.connect(self._succeeded)
         self.task.failed.connect(self._failed)
@@ -84,7 +87,7 @@ class ClassifyRun(QObject):
     def _succeeded(self, result: dict[str, Any]) -> None:
         self.report = result["report"]
         self._let_go_of_old_maps()
-        load_result(result, self.title)
+        _unfold(load_result(result, self.title))
         sentence = done_label(self.report)
         self._push(sentence, LEVEL_SUCCESS, 12, "Area table…", lambda: self.show_areas(self.report))
         log(f"{self.title}: {sentence} {result.get('files', {})}")
@@ -123,9 +126,18 @@ class ClassifyRun(QObject):
 
     def _push(self, text: str, level: Any, seconds: int, button_text: str = "", action: Any = None) -> None:
         bar = self.iface.messageBar()
-        item = bar.createMessage(self.title, text)
+        item = bar.createMessage(self.scene, text)
         if button_text:
             button = QPushButton(button_text, item)
             button.clicked.connect(action)
             item.layout().addWidget(button)
         bar.pushWidget(item, level, seconds)
+
+
+def _unfold(layers: list[QgsRasterLayer]) -> None:
+    """Open the group of new layers: one that was empty a moment ago stays shut, and the legend is unseen."""
+    root = QgsProject.instance().layerTreeRoot()
+    for layer in layers[:1]:
+        group = root.findLayer(layer.id()).parent()
+        group.setExpanded(False)
+        group.setExpanded(True)

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..models.card import ModelCard
 from ..models.reading import read_model_card
 from ..models.store import list_models
+from .fitting import FitView
 from .forms import load_form
 from .wording import for_dialog
 
@@ -55,6 +56,7 @@ class ModelChoice(QWidget):
             if Path(path).is_file():
                 self._add_file(path)
         last = self.models.findData(settings.value(f"{_SETTINGS}/model", ""))
+        self._remembered = last >= 0
         if last >= 0:
             self.models.setCurrentIndex(last)
 
@@ -69,14 +71,16 @@ class ModelChoice(QWidget):
     def _choose_by_hand(self) -> None:
         self.by_hand = True
 
-    def propose(self, fits: Callable[[ModelCard], bool]) -> None:
-        """Choose the first model of the store that fits, unless the chosen one does or was chosen by hand."""
-        if self.by_hand or (self.card is not None and fits(self.card)):
+    def propose(self, view: Callable[[ModelCard], FitView]) -> None:
+        """Choose the model of the store that fits best, unless one was chosen by hand or remembered and fits.
+
+        Where none fits, it is one whose bands are all there: then only scale or resolution is wrong.
+        """
+        if self.by_hand or (self._remembered and self.card is not None and view(self.card).fits):
             return
-        for entry in list_models():
-            if entry.card is not None and fits(entry.card):
-                self.models.setCurrentIndex(self.models.findData(entry.name))
-                return
+        cards = {entry.name: entry.card for entry in list_models() if entry.card is not None}
+        if cards:
+            self.models.setCurrentIndex(self.models.findData(max(cards, key=lambda name: _rank(cards[name], view))))
 
     def choose_file(self, path: str) -> None:
         """Put an ONNX file into the list and choose it."""
@@ -123,3 +127,10 @@ class ModelChoice(QWidget):
         if Path(self.model).is_absolute():
             files.append(self.model)
         settings.setValue(f"{_SETTINGS}/model_files", files[-_RECENT_FILES:])
+
+
+def _rank(card: ModelCard, view: Callable[[ModelCard], FitView]) -> tuple[bool, bool, bool, int]:
+    """The better a model fits the greater; of two that fit equally well the one that uses more bands."""
+    fit = view(card)
+    has_all_bands = len(fit.matches) == len(card.bands) and None not in fit.matches
+    return fit.fits, has_all_bands, not fit.warnings, len(card.bands)

@@ -175,6 +175,8 @@ def doctor_html(answer: Mapping[str, Any]) -> str:
     rows = [("Thematica", str(answer.get("version", "?"))), ("Python", str(answer.get("python", "?")))]
     rows += [(name, str(version)) for name, version in dict(answer.get("packages", {})).items()]
     providers = [str(provider).replace("ExecutionProvider", "") for provider in answer.get("providers", ())]
+    # Every wheel lists Azure, which is a service far away and computes nothing here.
+    providers = [provider for provider in providers if provider != "Azure"]
     rows.append(("Computes on", ", ".join(providers) or "nothing"))
     table = "".join(
         f'<tr><td style="padding-right:24px;"><b>{html.escape(name)}</b></td><td>{html.escape(value)}</td></tr>'

@@ -6,7 +6,7 @@ import html
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Callable
 
 from ..models.bands import Band
 from ..models.card import TASK_TITLES, ModelCard
@@ -63,18 +63,20 @@ def for_dialog(sentence: str) -> str:
     return re.sub(r"(?<!\S)--(?=[a-z])", "", sentence)
 
 
-def swatch(color: str) -> str:
-    """A small square of a class's colour, for rich text."""
-    return f'<span style="background-color:{html.escape(color)}; color:{html.escape(color)};">&nbsp;▇&nbsp;</span>'
+def model_summary(card: ModelCard, swatch: Callable[[str], str] = lambda color: "") -> str:
+    """The model's card as rich text: what it maps, what it wants, where it comes from and how good it is.
 
-
-def model_summary(card: ModelCard) -> str:
-    """The model's card as rich text: what it maps, what it wants, where it comes from and how good it is."""
-    classes = " &nbsp; ".join(
-        # Joined by non-breaking spaces, so that a swatch never parts from its name.
-        f"{swatch(entry.color)}&nbsp;{html.escape(entry.name).replace(' ', '&nbsp;')}"
+    Args:
+        card: the model's card.
+        swatch: what stands before a class's name, from its colour.
+    """
+    # Two to a row of a table: in running text a swatch would part from its name at the end of a line.
+    named = [
+        f'<td style="padding-right:10px;">{swatch(entry.color)}&nbsp;{html.escape(entry.name)}</td>'
         for entry in card.classes
-    )
+    ]
+    pairs = "".join(f"<tr>{''.join(named[first : first + 2])}</tr>" for first in range(0, len(named), 2))
+    classes = f"<table cellspacing='0' cellpadding='0'>{pairs}</table>"
     bands = ", ".join(html.escape(band.name or band.common_name or "?") for band in card.bands)
     rows = [
         ("Classes", classes),
@@ -113,4 +115,4 @@ def done_label(report: Mapping[str, Any]) -> str:
     classes = sorted(report.get("classes", ()), key=lambda entry: -entry["percent"])
     largest = ", ".join(f"{entry['name']} {entry['percent']:.0f} %" for entry in classes[:3] if entry["pixels"])
     took = duration_label(report.get("seconds", 0))
-    return f"Done in {took}: {largest}." if largest else f"Done in {took}."
+    return f"Classified in {took}: {largest}." if largest else f"Classified in {took}."

@@ -64,7 +64,7 @@ def test_sentences_lose_the_shells_options():
 
 def test_the_summary_is_safe_for_any_class_name():
     text = model_summary(card([Band("1")]))
-    assert "Wasser&nbsp;&amp;&nbsp;&lt;Eis&gt;" in text
+    assert "Wasser &amp; &lt;Eis&gt;" in text
     assert "carries no model card" in text
 
 

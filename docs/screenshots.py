@@ -1,0 +1,233 @@
+"""Take the screenshots of the documentation anew, in the real QGIS window: ``make screenshots``.
+
+Run by any Python, it starts QGIS on a virtual display with a profile of its own, in which this checkout
+is the plugin; QGIS then runs this same file, which opens the dialogs and takes the pictures.  It needs
+the real scenes in ``../shared/data`` and the runtime (``make runtime``).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(os.environ.get("THEMATICA_ROOT") or Path(__file__).resolve().parents[1])
+IMAGES = ROOT / "docs" / "images"
+SCENES = ROOT.parent / "shared" / "data"
+SCREEN = (1440, 860)
+WINDOW = (1280, 860)
+SECONDS_ALLOWED = 240
+
+
+def start_qgis() -> int:
+    """Start QGIS with this checkout as its plugin; the exit status is 0 where all pictures were taken."""
+    if not SCENES.is_dir():
+        print("The real scenes (../shared/data) are not here; the screenshots stay as they are.")
+        return 0
+    qgis = shutil.which("qgis.bin") or shutil.which("qgis")
+    if qgis is None or shutil.which("xvfb-run") is None:
+        print("QGIS or xvfb-run is missing: sudo apt install qgis xvfb")
+        return 2
+    with tempfile.TemporaryDirectory(prefix="thematica-screenshots-") as folder:
+        profile = Path(folder) / "profiles" / "default"
+        (profile / "python" / "plugins").mkdir(parents=True)
+        (profile / "python" / "plugins" / "thematica").symlink_to(ROOT)
+        (profile / "QGIS").mkdir()
+        (profile / "QGIS" / "QGIS3.ini").write_text(
+            "[PythonPlugins]\nthematica=true\n\n[core]\nNewsFeed\\httpsfeedqgisorg\\disabled=true\n"
+            "[qgis]\nnewProjectDefault=false\ncheckVersion=false\nnews-feed\\show=false\n"
+        )
+        done = Path(folder) / "done"
+        environment = dict(os.environ)
+        environment.update(
+            THEMATICA_ROOT=str(ROOT),
+            THEMATICA_SCREENSHOTS_DONE=str(done),
+            THEMATICA_HOME=str(Path(folder) / "home"),
+            THEMATICA_RUNTIME=str(ROOT / ".venv"),
+            LC_ALL="C.UTF-8",
+            # QGIS finds its Python by the path; another python3 before the system's ends in an error box.
+            PATH=f"/usr/bin:{os.environ.get('PATH', '')}",
+        )
+        screen = f"-screen 0 {SCREEN[0]}x{SCREEN[1]}x24"
+        command = ["xvfb-run", "-a", "-s", screen, qgis, "--nologo", "--noversioncheck"]
+        command += ["--profiles-path", folder, "--code", str(Path(__file__).resolve())]
+        qgis_process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            said, _ = qgis_process.communicate(timeout=SECONDS_ALLOWED)
+        except subprocess.TimeoutExpired:
+            # The whole group: xvfb-run alone would leave QGIS and its display behind.
+            os.killpg(qgis_process.pid, signal.SIGKILL)
+            said, _ = qgis_process.communicate()
+        if done.exists():
+            return 0
+        print(said)
+        return 1
+
+
+# -- inside QGIS --------------------------------------------------------------------------------
+
+
+def take_pictures() -> None:
+    """Everything below runs in QGIS's main thread, started by a timer."""
+    from qgis.core import QgsProject, QgsRasterLayer
+    from qgis.PyQt.QtCore import QCoreApplication, QPoint, Qt
+    from qgis.PyQt.QtGui import QGuiApplication, QImage
+    from qgis.PyQt.QtTest import QTest
+    from qgis.PyQt.QtWidgets import QDockWidget, QToolBar
+    from qgis.utils import iface, plugins
+
+    window, project, canvas = iface.mainWindow(), QgsProject.instance(), iface.mapCanvas()
+    plugin = plugins["thematica"]
+
+    def settle(seconds: float = 0.4) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end or canvas.isDrawing():
+            QCoreApplication.processEvents()
+            time.sleep(0.01)
+
+    def wait_for(condition) -> None:
+        end = time.monotonic() + 60
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError("a run did not end")
+            QCoreApplication.processEvents()
+            time.sleep(0.01)
+
+    def click(button) -> None:
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    def save(image: QImage, name: str) -> None:
+        # Without an alpha channel, and compressed as far as it goes.
+        image.convertToFormat(QImage.Format.Format_RGB888).save(str(IMAGES / name), "PNG", 0)
+
+    def save_screen(name: str) -> None:
+        settle()
+        save(QGuiApplication.primaryScreen().grabWindow(0).toImage(), name)
+
+    def save_widget(widget, name: str) -> None:
+        settle()
+        save(widget.grab().toImage(), name)
+
+    def add(path: Path, name: str, red: int, green: int, blue: int) -> QgsRasterLayer:
+        layer = QgsRasterLayer(str(path), name)
+        project.addMapLayer(layer)
+        layer.renderer().setRedBand(red)
+        layer.renderer().setGreenBand(green)
+        layer.renderer().setBlueBand(blue)
+        layer.setDefaultContrastEnhancement()
+        iface.setActiveLayer(layer)
+        project.setCrs(layer.crs())
+        show_all_of(layer)
+        return layer
+
+    def show_all_of(layer: QgsRasterLayer) -> None:
+        canvas.setExtent(layer.extent())
+        canvas.zoomByFactor(1.12)
+        settle(1)
+
+    def classify(layer: QgsRasterLayer, **numbers: float) -> None:
+        iface.setActiveLayer(layer)
+        plugin.open_classify()
+        dialog = plugin.classify_dialog
+        settle()
+        if numbers:
+            dialog.bands.set_values(numbers["scale"], numbers["offset"])
+            settle()
+        if not dialog.run_button.isEnabled():
+            raise RuntimeError(dialog.fit_notice.label.text())
+        click(dialog.run_button)
+        run = dialog.current_run
+        wait_for(lambda: not run.is_running)
+        if run.report is None:
+            raise RuntimeError(dialog.run_notice.label.text())
+
+    window.showNormal()
+    window.setGeometry(0, 0, *SCREEN)
+    for dock in window.findChildren(QDockWidget):
+        dock.setVisible(dock.objectName() == "Layers")
+    for bar in window.findChildren(QToolBar):
+        bar.setVisible(bar.objectName() in ("mFileToolBar", "mMapNavToolBar", "mPluginToolBar"))
+    layers = window.findChild(QDockWidget, "Layers")
+    window.resizeDocks([layers], [360], Qt.Orientation.Horizontal)
+
+    brazil = add(SCENES / "sentinel2_brazil" / "sen2_brazil.tif", "sen2_brazil", 4, 3, 2)
+    plugin.open_classify()
+    dialog = plugin.classify_dialog
+    dialog.resize(900, 740)
+    dialog.move(QPoint(SCREEN[0] - 900 - 20, SCREEN[1] - 740 - 40))
+    # There is no window manager that would draw a frame.
+    dialog.setStyleSheet("ClassifyDialog { border: 1px solid #707070; }")
+    # The map stands left of the dialog.
+    canvas.zoomByFactor(1.6)
+    canvas.setCenter(canvas.getCoordinateTransform().toMapCoordinates(canvas.width() - 120, canvas.height() // 2))
+    settle(1)
+    save_screen("classify-dialog.png")
+
+    classify(brazil)
+    report = dialog.current_run.report
+    dialog.close()
+    window.setGeometry(0, 0, *WINDOW)
+    show_all_of(brazil)
+    save_widget(window, "map-brazil.png")
+
+    iface.messageBar().clearWidgets()
+    plugin.show_areas(report)
+    from thematica.ui.area_table import AreaTable
+
+    table = window.findChildren(AreaTable)[-1]
+    save_widget(table, "area-table.png")
+    table.close()
+
+    plugin.open_runtime()
+    runtime = plugin.runtime_dialog
+    settle()
+    click(runtime.check_button)
+    wait_for(lambda: runtime.task is None)
+    # The folder is this machine's; the documentation shows where it is on a user's.
+    runtime.folder.setText("~/.local/share/thematica/runtime")
+    runtime.state.tell("ok", "The runtime works.")
+    save_widget(runtime, "runtime-dialog.png")
+    runtime.close()
+
+    project.clear()
+    chiapas = add(SCENES / "landsat7_chiapas" / "LE70220491999322EDC01_stack.gtif", "landsat7_chiapas", 5, 4, 3)
+    classify(chiapas, scale=0.0001, offset=0)
+    dialog.close()
+    show_all_of(chiapas)
+    save_widget(window, "map-chiapas.png")
+
+
+def take_pictures_and_leave() -> None:
+    """Take the pictures, say so, and end QGIS whatever happens."""
+    import traceback
+
+    try:
+        take_pictures()
+        Path(os.environ["THEMATICA_SCREENSHOTS_DONE"]).touch()
+    except Exception:  # noqa: BLE001 - QGIS would wait for ever behind its virtual display
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+if "THEMATICA_SCREENSHOTS_DONE" in os.environ:
+    from qgis.PyQt.QtCore import QTimer
+
+    QTimer.singleShot(1500, take_pictures_and_leave)
+elif __name__ == "__main__":
+    sys.exit(start_qgis())

@@ -1,0 +1,206 @@
+"""The plugin in the real QGIS window: what it adds, how fast it is, a run by clicks, and that nothing stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Runs inside QGIS; what it finds goes into a JSON file.
+SCRIPT = r"""
+import gc, json, os, sys, time, traceback
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, QTimer, Qt
+from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QToolBar
+import qgis.utils
+from qgis.utils import iface
+
+found = {}
+
+def menu_texts(menu):
+    texts = []
+    for action in menu.actions():
+        texts.append(action.text())
+        if action.menu() is not None:
+            texts += menu_texts(action.menu())
+    return texts
+
+def traces():
+    window = iface.mainWindow()
+    toolbars = [a.text() for bar in window.findChildren(QToolBar) for a in bar.actions()]
+    context = iface.layerTreeView().menuProvider().createContextMenu()
+    tree = [a.text() for a in context.actions()]
+    return {
+        "menu": [t for t in menu_texts(iface.rasterMenu()) if t in ("Thematica", "Classify layer…", "Runtime…")],
+        "toolbar": [t for t in toolbars if t == "Classify layer…"],
+        "layer": [t for t in tree if t in ("Classify layer…", "Area per class…")],
+        "provider": QgsApplication.processingRegistry().providerById("thematica") is not None,
+    }
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError
+        QCoreApplication.processEvents()
+        time.sleep(0.002)
+
+def work():
+    start = time.perf_counter()
+    assert qgis.utils.loadPlugin("thematica") and qgis.utils.startPlugin("thematica")
+    found["load_seconds"] = time.perf_counter() - start
+    plugin = qgis.utils.plugins["thematica"]
+    scene = QgsRasterLayer(os.environ["SCENE"], "scene")
+    QgsProject.instance().addMapLayer(scene)
+    iface.setActiveLayer(scene)
+    found["added"] = traces()
+    start = time.perf_counter()
+    plugin.layer_action.trigger()
+    dialog = plugin.classify_dialog
+    QCoreApplication.processEvents()
+    found["open_seconds"] = time.perf_counter() - start
+    found["layer_chosen"] = dialog.raster.currentLayer() is scene
+    for repetition in range(2):  # the second with a warm disk
+        start = time.perf_counter()
+        first = []
+        QTest.mouseClick(dialog.run_button, Qt.MouseButton.LeftButton)
+        run = dialog.current_run
+        run.progress.connect(lambda event: first.append(time.perf_counter() - start))
+        dialog.close()
+        wait_for(lambda: not run.is_running)
+        found["first_progress_seconds"] = first[0] if first else None
+        found["run_seconds"] = time.perf_counter() - start
+        found["notice"] = dialog.run_notice.label.text()
+        dialog.show()
+    result = [layer for layer in QgsProject.instance().mapLayers().values() if layer is not scene][0]
+    iface.setActiveLayer(result)
+    found["on_result"] = traces()["layer"]
+    plugin.area_action.trigger()
+    QCoreApplication.processEvents()
+    from thematica.ui.area_table import AreaTable
+    gc.collect()
+    found["area_tables"] = len(iface.mainWindow().findChildren(AreaTable))
+    plugin.runtime_action.trigger()
+    QTest.mouseClick(iface.mainWindow().findChildren(AreaTable)[0].copy_button, Qt.MouseButton.LeftButton)
+    found["copied"] = QgsApplication.clipboard().text()
+    found["runtime_dialog"] = plugin.runtime_dialog.isVisible()
+    qgis.utils.unloadPlugin("thematica")
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    QCoreApplication.processEvents()
+    found["left"] = traces()
+    found["windows"] = [
+        type(w).__name__ for w in QgsApplication.topLevelWidgets() if type(w).__module__.startswith("thematica")
+    ]
+    assert qgis.utils.loadPlugin("thematica") and qgis.utils.startPlugin("thematica")
+    found["again"] = traces()
+
+def go():
+    raised = []
+    sys.excepthook = lambda *error: raised.append("".join(traceback.format_exception(*error)))
+    try:
+        work()
+    except BaseException:
+        raised.append(traceback.format_exc())
+    found["raised"] = raised
+    with open(os.environ["FOUND"], "w") as stream:
+        json.dump(found, stream)
+    os._exit(0)
+
+QTimer.singleShot(500, go)
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, real_runtime):
+    qgis = shutil.which("qgis.bin", path="/usr/bin") or shutil.which("qgis")
+    if qgis is None or shutil.which("xvfb-run") is None:
+        pytest.skip("QGIS's window needs qgis and xvfb-run")
+    from .conftest import FOREST, SENTINEL_BANDS, _make_raster
+
+    folder = tmp_path_factory.mktemp("window")
+    scene = _make_raster(
+        folder / "scene.tif",
+        [[value + 0.0001 * (i % 50) for i in range(400 * 400)] for value in FOREST],
+        400,
+        descriptions=SENTINEL_BANDS,
+    )
+    plugins = folder / "profiles" / "default" / "python" / "plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "thematica").symlink_to(ROOT)
+    script = folder / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "QGIS_CUSTOM_CONFIG_PATH"}
+    environment.update(
+        FOUND=str(folder / "found.json"),
+        SCENE=str(scene),
+        THEMATICA_RUNTIME=str(real_runtime),
+        QT_QPA_PLATFORM="xcb",
+        # QGIS finds its Python by the path.
+        PATH=f"/usr/bin:{os.environ.get('PATH', '')}",
+    )
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1400x900x24", qgis, "--nologo", "--noversioncheck"]
+    command += ["--profiles-path", str(folder), "--code", str(script)]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        said, _ = process.communicate(timeout=180)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+    answer = folder / "found.json"
+    assert answer.is_file(), said
+    result = json.loads(answer.read_text())
+    print({name: value for name, value in result.items() if name.endswith("seconds")})
+    assert result["raised"] == []
+    return result
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_menu_toolbar_layer_tree_and_provider(found):
+    assert found["added"]["menu"] == ["Thematica", "Classify layer…", "Runtime…"]
+    assert found["added"]["toolbar"] == ["Classify layer…"]
+    assert found["added"]["layer"] == ["Classify layer…"]
+    assert found["added"]["provider"]
+
+
+def test_loading_costs_next_to_nothing(found):
+    # 0.1 s is promised; a machine that runs other tests may take thrice as long.
+    assert found["load_seconds"] < 0.3
+
+
+def test_the_layers_own_menu_opens_the_dialog_for_it(found):
+    assert found["layer_chosen"]
+
+
+def test_progress_comes_soon_after_the_click(found):
+    # 2 s are promised, with a warm disk.
+    assert found["first_progress_seconds"] < 4
+
+
+def test_a_closed_dialog_does_not_end_the_run(found):
+    assert "Green vegetation" in found["notice"]
+
+
+def test_a_map_has_its_area_table_in_the_layer_tree(found):
+    assert found["on_result"] == ["Classify layer…", "Area per class…"]
+    assert found["area_tables"] == 1
+    assert found["copied"].startswith("class\tpixels")
+    assert found["runtime_dialog"]
+
+
+def test_unloading_leaves_nothing_and_loading_again_works(found):
+    assert found["left"] == {"menu": [], "toolbar": [], "layer": [], "provider": False}
+    assert found["windows"] == []
+    assert found["again"]["menu"] == found["added"]["menu"]
+    assert found["again"]["provider"]

@@ -1,10 +1,11 @@
-"""Reflectance spectra of basic covers, from published values and published models.
+"""Reflectance spectra of basic covers, after published values and published models.
 
 Everything lies on one grid of wavelengths (:data:`WAVELENGTHS`) that resolves the bands of
 Sentinel-2 and Landsat; :func:`band_weights` takes it to a sensor's bands.
 
 - Green and dry canopies and field soils: PROSAIL, computed beforehand (``make_canopies.py``).
-- Soils, rocks, litter, pavements, roofs: ``materials.json``, a few values each, source named.
+- Soils, rocks, litter, pavements, roofs: ``materials.json``, a few values each, source named;
+  few are the source's own numbers, most approximate its curve (the file says which).
 - Water: a bio-optical model; snow: an asymptotic radiative-transfer solution; cloud: two-stream.
 
 Only numpy is needed, so that the demo's scene can be made with the runtime's own packages.
@@ -114,7 +115,7 @@ def materials(group: str) -> list[tuple[str, np.ndarray]]:
     ]
 
 
-# Absorption of pure water in 1/m: Pope & Fry 1997 to 720 nm, Kou et al. 1993 above.  Beyond 1 µm water
+# Absorption of pure water in 1/m, rounded: after Pope & Fry 1997 to 720 nm, Kou et al. 1993 above.  Beyond 1 µm water
 # is black at any depth that matters.
 _WATER_NM = (440, 460, 480, 500, 520, 540, 560, 580, 600, 620, 640, 660, 680, 690, 700, 710, 720, 730, 740,
              750, 760, 770, 780, 790, 800, 820, 840, 860, 880, 900, 1550, 2355)  # fmt: skip
@@ -163,7 +164,7 @@ def water_reflectance(
     return np.pi * 0.5 * below / (1 - 1.5 * below)
 
 
-# Imaginary part of the refractive index of ice, rounded from Warren & Brandt 2008.
+# Imaginary part of the refractive index of ice, rounded, after Warren & Brandt 2008.
 _ICE_NM = (440, 500, 550, 600, 650, 700, 750, 800, 850, 900, 1550, 1600, 1650, 1700, 1760, 2080, 2150, 2200, 2250,
            2300, 2355)  # fmt: skip
 _ICE_ABSORPTION = (8e-11, 6e-10, 2.3e-9, 5.7e-9, 1.4e-8, 2.9e-8, 5.9e-8, 1.2e-7, 2.1e-7, 4.2e-7, 4.5e-4, 3.0e-4,

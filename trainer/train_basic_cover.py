@@ -156,8 +156,9 @@ def make_card(recipe: Recipe, trained: TrainedNetwork, pixels: int, seed: int) -
         gsd=recipe.gsd,
         gsd_range=recipe.gsd_range,
         receptive_field=1,
-        trained_on=f"{pixels} simulated pixels (seed {seed}): spectra from published values and models, mixed, lit, "
-        "hazed and noised by thematica.trainer.simulate. No satellite image was used.",
+        trained_on=f"{pixels} simulated pixels (seed {seed}): spectra after published values and models (few of the "
+        "values are a source's own, most approximate its curves), mixed, lit, hazed and noised by "
+        "thematica.trainer.simulate. No satellite image was used.",
         split=f"The metrics are of {max(pixels // 10, 1000)} simulated pixels from another seed. They say how well the "
         "network learned the simulation, not how well it maps a real scene.",
         metrics=trained.metrics,

@@ -106,7 +106,7 @@ def test_sentinel2_brazil(real_data, name, offset):
     both = np.concatenate([result[water] == WATER, result[forest] == GREEN])
     assert both.mean() >= 0.9
     assert (result[forest] == GREEN).mean() >= 0.9
-    assert (result[water] == WATER).mean() >= (0.9 if offset == 0 else 0.8)
+    assert (result[water] == WATER).mean() >= 0.9
 
 
 @pytest.mark.real

@@ -52,7 +52,7 @@ def test_every_material_names_a_known_source():
 
     content = json.loads(spectra.MATERIALS_FILE.read_text("utf-8"))
     assert {entry["source"] for entry in content["materials"]} <= set(spectra.SOURCES)
-    assert {entry["kind"] for entry in content["materials"]} == {"published", "rounded"}
+    assert {entry["kind"] for entry in content["materials"]} == {"published", "approximate"}
 
 
 def test_green_canopies_have_a_red_edge_and_dry_ones_do_not():

@@ -23,7 +23,7 @@ sklearn = pytest.importorskip("sklearn", reason="only training needs scikit-lear
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    training.train_all(folder, pixels=6000, seed=1, hidden=(12, 8), epochs=4)
+    training.train_all(folder, pixels=6000, seed=1, hidden=(16, 12), epochs=25)
     return folder
 
 

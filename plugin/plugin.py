@@ -72,7 +72,7 @@ class ThematicaPlugin:
         return action
 
     def unload(self) -> None:
-        """Take away everything that was added; runs are cancelled."""
+        """Take away everything that was added; runs are cancelled, and waited for."""
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
             self.provider = None
@@ -88,7 +88,9 @@ class ThematicaPlugin:
             action.deleteLater()
         self.actions.clear()
         for run in self.runs.children():
-            run.cancel()
+            run.end()
+        if self.runtime_dialog is not None:
+            self.runtime_dialog.end()
         for table in list(self.area_tables):
             table.close()
         for dialog in (self.classify_dialog, self.runtime_dialog):

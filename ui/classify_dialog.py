@@ -12,7 +12,7 @@ from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
 
 from ..errors import ThematicaError
 from ..models.fit import RasterFacts
-from ..plugin.job import PreparedJob, pixel_job
+from ..plugin.job import PreparedJob, pixel_job, raster_source
 from ..plugin.raster_facts import facts_of_layer
 from ..plugin.runtime import find_runtime, runtime_problem
 from .classify_run import ClassifyRun, log
@@ -101,6 +101,7 @@ class ClassifyDialog(QDialog):
         self._facts, self._facts_problem = None, ""
         if layer is not None:
             try:
+                raster_source(layer)  # refuses what the engine could not open
                 self._facts = facts_of_layer(layer)
             except ThematicaError as error:
                 self._facts_problem = error.message
@@ -245,7 +246,8 @@ class ClassifyDialog(QDialog):
 
     def _ended(self, kind: str, sentence: str) -> None:
         self._show_progress(False)
-        self.run_notice.tell(kind, sentence, button="Area table…" if kind == "ok" else "")
+        warnings = self.current_run.warnings if self.current_run is not None and kind == "ok" else []
+        self.run_notice.tell(kind, sentence, warnings, button="Area table…" if kind == "ok" else "")
         self._show_whether_ready()
 
     def _show_areas(self) -> None:
@@ -260,8 +262,9 @@ class ClassifyDialog(QDialog):
     # -- the window -----------------------------------------------------------------------------
 
     def showEvent(self, event: QShowEvent) -> None:
-        """A runtime may have been made, and bands renamed, since the dialog was last open."""
+        """Models may have been added, and a runtime made, since the dialog was last open."""
         super().showEvent(event)
+        self.model.refresh()
         self.check_runtime()
 
     def hideEvent(self, event: QHideEvent) -> None:

@@ -14,6 +14,7 @@ from ..plugin.compat import LEVEL_CRITICAL, LEVEL_INFO, LEVEL_SUCCESS, LEVEL_WAR
 from ..plugin.job import PreparedJob
 from ..plugin.results import REPORT_PROPERTY, load_result, release_layers
 from .replacing import layers_showing
+from .tasks import end_task
 from .wording import done_label, for_dialog
 
 LOG_TAG = "Thematica"
@@ -58,6 +59,7 @@ class ClassifyRun(QObject):
         self._restore: list[Callable[[], None]] = []
         self.report: dict[str, Any] | None = None
         self.is_running = True
+        #: Sentences for the analyst; complete when the run has ended.
         self.warnings = list(prepared.warnings)
         for warning in self.warnings:
             log(warning, LEVEL_WARNING)
@@ -77,6 +79,11 @@ class ClassifyRun(QObject):
         if self.is_running:
             self.task.cancel()
 
+    def end(self) -> None:
+        """Cancel and wait for the end: the plugin is being switched off."""
+        if self.is_running:
+            end_task(self.task)
+
     def _take(self, event: dict[str, Any]) -> None:
         if event.get("event") == "progress":
             self.progress.emit(event)
@@ -86,6 +93,7 @@ class ClassifyRun(QObject):
 
     def _succeeded(self, result: dict[str, Any]) -> None:
         self.report = result["report"]
+        self.warnings += [str(warning) for warning in self.report.get("warnings", ())]
         self._let_go_of_old_maps()
         _unfold(load_result(result, self.title))
         sentence = done_label(self.report)

@@ -12,7 +12,7 @@ from qgis.PyQt.QtWidgets import QFileDialog, QWidget
 from ..errors import InputError
 from ..models.card import ModelCard
 from ..models.reading import read_model_card
-from ..models.store import list_models
+from ..models.store import BUNDLED_FOLDER, StoredModel, list_models, user_models_folder
 from .fitting import FitView
 from .forms import load_form
 from .wording import for_dialog
@@ -36,6 +36,8 @@ class ModelChoice(QWidget):
         self.model = ""
         self.card: ModelCard | None = None
         self.problem = ""
+        self._store: dict[str, StoredModel] = {}
+        self._seen: list[tuple[str, float]] = []
         #: True once the analyst chose a model, so that none is chosen for them any more.
         self.by_hand = False
         self._fill()
@@ -46,7 +48,9 @@ class ModelChoice(QWidget):
         self._read()
 
     def _fill(self) -> None:
-        for entry in list_models():
+        self._seen = _store_files()
+        self._store = {entry.name: entry for entry in list_models()}
+        for entry in self._store.values():
             title = entry.card.title if entry.card and entry.card.title else entry.name
             self.models.addItem(title, entry.name)
             origin = "comes with Thematica" if entry.bundled else str(entry.path)
@@ -55,10 +59,19 @@ class ModelChoice(QWidget):
         for path in settings.value(f"{_SETTINGS}/model_files", [], type=list):
             if Path(path).is_file():
                 self._add_file(path)
-        last = self.models.findData(settings.value(f"{_SETTINGS}/model", ""))
+        last = self.models.findData(self.model or settings.value(f"{_SETTINGS}/model", ""))
         self._remembered = last >= 0
-        if last >= 0:
-            self.models.setCurrentIndex(last)
+        self.models.setCurrentIndex(max(last, 0))
+
+    def refresh(self) -> None:
+        """Read the store again where a file in it was added, changed or removed."""
+        if _store_files() == self._seen:
+            return
+        self.models.blockSignals(True)
+        self.models.clear()
+        self._fill()
+        self.models.blockSignals(False)
+        self._read()
 
     def _add_file(self, path: str) -> int:
         index = self.models.findData(path)
@@ -78,7 +91,7 @@ class ModelChoice(QWidget):
         """
         if self.by_hand or (self._remembered and self.card is not None and view(self.card).fits):
             return
-        cards = {entry.name: entry.card for entry in list_models() if entry.card is not None}
+        cards = {entry.name: entry.card for entry in self._store.values() if entry.card is not None}
         if cards:
             self.models.setCurrentIndex(self.models.findData(max(cards, key=lambda name: _rank(cards[name], view))))
 
@@ -105,18 +118,14 @@ class ModelChoice(QWidget):
         self.card, self.problem = None, ""
         if not self.model:
             self.problem = "The store holds no model; choose an ONNX file."
+        elif self.model in self._store:
+            self.card, self.problem = self._store[self.model].card, for_dialog(self._store[self.model].problem)
         else:
             try:
-                self.card = read_model_card(self._path())
+                self.card = read_model_card(self.model)
             except InputError as error:
                 self.problem = for_dialog(error.message)
         self.changed.emit()
-
-    def _path(self) -> Path:
-        for entry in list_models():
-            if entry.name == self.model:
-                return entry.path
-        return Path(self.model)
 
     def remember(self) -> None:
         """Keep the choice for the next time."""
@@ -127,6 +136,13 @@ class ModelChoice(QWidget):
         if Path(self.model).is_absolute():
             files.append(self.model)
         settings.setValue(f"{_SETTINGS}/model_files", files[-_RECENT_FILES:])
+
+
+def _store_files() -> list[tuple[str, float]]:
+    """What is in the store, without reading it: every model and card with its time of change."""
+    folders = (user_models_folder(), BUNDLED_FOLDER)
+    files = [path for folder in folders for kind in ("*.onnx", "*.json") for path in folder.glob(kind)]
+    return sorted((str(path), path.stat().st_mtime) for path in files)
 
 
 def _rank(card: ModelCard, view: Callable[[ModelCard], FitView]) -> tuple[bool, bool, bool, int]:

@@ -23,6 +23,7 @@ from ..plugin.runtime import (
 )
 from .classify_run import log
 from .forms import load_form
+from .tasks import end_task
 
 
 class RuntimeTask(QgsTask):
@@ -96,6 +97,11 @@ class RuntimeDialog(QDialog):
         super().showEvent(event)
         if self.task is None:
             self._show_state()
+
+    def end(self) -> None:
+        """Cancel what is going on and wait for its end: the plugin is being switched off."""
+        if self.task is not None:
+            end_task(self.task)
 
     def _show_state(self) -> None:
         runtime = find_runtime()

@@ -48,7 +48,7 @@ report = {
     "inputs": [{"path": job["rasters"][0]}],
     "model": {"name": "basic-cover-sentinel2", "title": "Basic cover"},
     "files": {"output": job["output"]},
-    "warnings": [],
+    "warnings": ["The bands carry no names."],
 }
 report_file = os.path.splitext(job["output"])[0] + ".report.json"
 json.dump(report, open(report_file, "w"))
@@ -313,6 +313,28 @@ def test_a_file_that_is_no_network_is_told_in_one_sentence(open_dialog, layer, t
     assert dialog.summary.toPlainText() == ""
 
 
+def test_a_layer_that_is_no_file_is_refused_at_once(open_dialog):
+    url = "type=xyz&url=https://invalid.invalid/{z}/{x}/{y}.png"
+    QgsProject.instance().addMapLayer(QgsRasterLayer(url, "tiles", "wms"))
+    dialog = open_dialog()
+    assert dialog.fit_notice.kind == "error"
+    assert "export it first" in dialog.fit_notice.label.text()
+
+
+def test_a_model_added_to_the_store_is_there_when_the_dialog_is_opened_again(open_dialog, layer, monkeypatch, tmp_path):
+    from thematica.models.store import BUNDLED_FOLDER
+
+    monkeypatch.setenv("THEMATICA_MODELS", str(tmp_path / "models"))
+    dialog = open_dialog()
+    dialog.close()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.onnx").write_bytes((BUNDLED_FOLDER / "basic-cover-landsat.onnx").read_bytes())
+    dialog.show()
+    settle()
+    assert dialog.model.models.findData("mine") >= 0
+    assert dialog.model.model == "basic-cover-sentinel2"
+
+
 def test_without_a_runtime_a_banner_leads_to_the_runtime_dialog(open_dialog, layer, monkeypatch, tmp_path):
     monkeypatch.setenv("THEMATICA_RUNTIME", str(tmp_path / "nowhere"))
     dialog = open_dialog()
@@ -346,6 +368,7 @@ def test_a_run_ends_with_a_layer_a_message_and_an_area_table(open_dialog, layer,
     assert [node.name() for node in group.findLayers()] == ["my scene – Basic cover types, Sentinel-2 (ten bands)"]
     assert dialog.run_notice.kind == "ok"
     assert "Water 51 %" in dialog.run_notice.label.text()
+    assert "The bands carry no names." in dialog.run_notice.label.text()
     click(dialog.run_notice.button)
     assert dialog.shown_reports[0]["classes"][0]["name"] == "Water"
     click(iface.bar.currentItem().findChildren(QPushButton, "")[-1])

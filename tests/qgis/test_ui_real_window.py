@@ -92,7 +92,14 @@ def work():
     QTest.mouseClick(iface.mainWindow().findChildren(AreaTable)[0].copy_button, Qt.MouseButton.LeftButton)
     found["copied"] = QgsApplication.clipboard().text()
     found["runtime_dialog"] = plugin.runtime_dialog.isVisible()
+    # Switched off in the middle of a run and of a check.
+    QTest.mouseClick(dialog.run_button, Qt.MouseButton.LeftButton)
+    found["was_running"] = dialog.current_run.is_running
+    QTest.mouseClick(plugin.runtime_dialog.check_button, Qt.MouseButton.LeftButton)
     qgis.utils.unloadPlugin("thematica")
+    found["tasks_left"] = len(QgsApplication.taskManager().activeTasks())
+    del plugin, dialog, run
+    gc.collect()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     QCoreApplication.processEvents()
     found["left"] = traces()
@@ -202,5 +209,7 @@ def test_a_map_has_its_area_table_in_the_layer_tree(found):
 def test_unloading_leaves_nothing_and_loading_again_works(found):
     assert found["left"] == {"menu": [], "toolbar": [], "layer": [], "provider": False}
     assert found["windows"] == []
+    assert found["was_running"]
+    assert found["tasks_left"] == 0
     assert found["again"]["menu"] == found["added"]["menu"]
     assert found["again"]["provider"]

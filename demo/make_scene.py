@@ -308,7 +308,11 @@ def clouds(land: Land, date: Date, rng: np.random.Generator) -> tuple[np.ndarray
     distance = 900 / np.tan(np.radians(date.sun_elevation)) / PIXEL
     azimuth = np.radians(date.sun_azimuth)
     shift = (round(np.cos(azimuth) * distance), round(-np.sin(azimuth) * distance))
-    thick = 1 - np.exp(-shifted(depth, *shift) / 2.2)
+    # Nothing is known of clouds beyond the edge, so none of them throws its shadow into the scene.
+    margin = max(abs(shift[0]), abs(shift[1]))
+    wide = np.pad(depth, margin)
+    thrown = shifted(wide, *shift)[margin:-margin, margin:-margin] if margin else depth
+    thick = 1 - np.exp(-thrown / 2.2)
     return depth, blur(thick, 1.0)
 
 

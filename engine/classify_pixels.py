@@ -12,7 +12,7 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from ..errors import InputError, ModelError, OutputError
+from ..errors import InputError, OutputError
 from ..models.bands import parse_band_option
 from ..models.card import ModelCard
 from ..models.fit import check_fit
@@ -71,6 +71,7 @@ class _Run:
             fit = check_fit(card, source.facts(), parse_band_option(job.bands), job.scale, job.offset, job.sensor)
             for warning in fit.warnings:
                 monitor.log(warning, "warning")
+            _check_sources(job, source)
             source.select(fit.matches, job.invalid)
             if card.nodata is not None and not source.may_be_invalid:
                 source.nodata_override = card.nodata
@@ -116,7 +117,7 @@ class _Run:
                 source.height,
                 codes=[*map(int, codes), card.nodata_code()],
             )
-            work = WorkFolder(Path(job.output))
+            work = _WorkFolders(job)
             writers: dict[str, RasterWriter] = {}
             try:
                 writers = self._writers(work, source, card, region, network.channels)
@@ -137,7 +138,7 @@ class _Run:
                     monitor.log("No pixel with data lies in the area: the map is empty.", "warning")
                 finishing = time.perf_counter()
                 monitor.stage("Writing overviews", 0.9)
-                finished = self._finish(work, writers, card, areas, threads)
+                finished = self._finish(writers, card, areas, threads)
                 report = build_report(
                     self.job, self.created, time.perf_counter() - self.started, source, model_path, card, fit,
                     plan, session, areas, timing, time.perf_counter() - finishing, monitor.warnings,
@@ -146,7 +147,7 @@ class _Run:
                 files = self._files()
                 report["files"] = files
                 with writing(report_path.name):
-                    part = write_report(work.path / "report.json", report)
+                    part = write_report(work.beside(report_path).path / report_path.name, report)
                 finished[part] = report_path
                 monitor.check()
                 move_into_place(finished)
@@ -161,7 +162,7 @@ class _Run:
         return {"event": "result", "files": files, "report": report}
 
     def _writers(
-        self, work: WorkFolder, source: RasterSource, card: ModelCard, region: Rectangle, channels: int
+        self, work: _WorkFolders, source: RasterSource, card: ModelCard, region: Rectangle, channels: int
     ) -> dict[str, RasterWriter]:
         rows = [*_rows(card, None), ClassRow(card.unclassified_code(), UNCLASSIFIED_NAME, UNCLASSIFIED_COLOR)]
         colors = {row.value: (*row.rgb(), 255) for row in rows}
@@ -169,7 +170,7 @@ class _Run:
         tags = {"TIFFTAG_SOFTWARE": "Thematica", "THEMATICA_MODEL": card.name}
         writers = {
             "output": RasterWriter(
-                work, Path(self.job.output).name, region, source.crs, source.transform,
+                work.beside(Path(self.job.output)), Path(self.job.output).name, region, source.crs, source.transform,
                 "uint16" if card.class_codes_are_16bit() else "uint8", nodata=card.nodata_code(), colors=colors,
                 descriptions=[card.title or card.name], tags=tags,
             )
@@ -177,15 +178,15 @@ class _Run:
         for name, path in self.job.scores().items():
             names = [entry.name for entry in card.classes] if name == "probabilities" else [name]
             writers[name] = RasterWriter(
-                work, path.name, region, source.crs, source.transform, "float32", bands=len(names),
+                work.beside(path), path.name, region, source.crs, source.transform, "float32", bands=len(names),
                 nodata=float("nan"), descriptions=names, tags=tags,
             )  # fmt: skip
         return writers
 
     def _finish(
-        self, work: WorkFolder, writers: dict[str, RasterWriter], card: ModelCard, areas: PixelArea, threads: int
+        self, writers: dict[str, RasterWriter], card: ModelCard, areas: PixelArea, threads: int
     ) -> dict[Path, Path]:
-        """Make all files in the working folder; returns where each of them goes."""
+        """Make all files in the working folders; returns where each of them goes."""
         moves: dict[Path, Path] = {}
         unclassified = card.unclassified_code() if card.thresholds else None
         for name, writer in writers.items():
@@ -244,25 +245,67 @@ def _parse_crs(text: str | None) -> CRS | None:
         ) from error
 
 
+class _WorkFolders:
+    """A working folder in every folder that gets a result: a file can only be renamed within one disk."""
+
+    def __init__(self, job: PixelJob) -> None:
+        self._folders: dict[Path, WorkFolder] = {}
+        try:
+            for path in (Path(job.output), *job.scores().values(), job.report_path()):
+                if path.parent.resolve() not in self._folders:
+                    self._folders[path.parent.resolve()] = WorkFolder(path)
+        except BaseException:
+            self.remove()
+            raise
+
+    def beside(self, result: Path) -> WorkFolder:
+        """The working folder in the folder of a result."""
+        return self._folders[result.parent.resolve()]
+
+    def remove(self) -> None:
+        """Delete the folders and what is left in them."""
+        for folder in self._folders.values():
+            folder.remove()
+
+
 def _check_outputs(job: PixelJob) -> None:
     """Refuse results that would hit an input, each other or, unasked, an existing file."""
-    targets = {"output": Path(job.output), **job.scores(), "report": job.report_path()}
-    seen: dict[Path, str] = {}
-    inputs = {Path(path).resolve() for path in job.rasters if "://" not in path and not path.startswith("/vsi")}
-    for name, path in targets.items():
-        if path.is_dir():
-            raise OutputError(f"“{path}” is a folder; give the result a file name.")
-        if not path.parent.is_dir():
-            raise OutputError(f"The folder “{path.parent}” does not exist; create it or choose another place.")
-        resolved = path.resolve()
-        if resolved in inputs:
+    rasters = {"output": Path(job.output), **job.scores()}
+    targets = [*rasters.items(), ("report", job.report_path())]
+    # What a result brings with it; it is replaced with the result.
+    brought = [(f"style of {name}", path.with_suffix(".qml")) for name, path in rasters.items()]
+    brought.append(("table of output", rasters["output"].with_name(rasters["output"].name + ".aux.xml")))
+    given = [*job.rasters, job.model, job.card, job.area if isinstance(job.area, str) else None]
+    try:
+        inputs = {Path(name.split("|")[0]).resolve() for name in given if name and _is_local_file(name.split("|")[0])}
+        seen: dict[Path, str] = {}
+        for name, path in (*targets, *brought):
+            if path.is_dir():
+                raise OutputError(f"“{path}” is a folder; give the result another name.")
+            if not path.parent.is_dir():
+                raise OutputError(f"The folder “{path.parent}” does not exist; create it or choose another place.")
+            resolved = path.resolve()
+            if resolved in inputs:
+                raise OutputError(f"The result would overwrite the input “{path}”; choose another name.")
+            if resolved in seen:
+                raise OutputError(f"“{path}” is asked for twice ({seen[resolved]} and {name}); choose different names.")
+            seen[resolved] = name
+            # The report's own name belongs to the map; one that was chosen may be anybody's file.
+            replaceable = job.overwrite or (name, path) in brought or (name == "report" and not job.report)
+            if path.exists() and not replaceable:
+                raise OutputError(f"“{path}” exists already; use --overwrite to replace it, or choose another name.")
+    except OSError as error:
+        raise OutputError(
+            f"The result cannot have this name ({error.strerror}); choose another name.", repr(error)
+        ) from error
+
+
+def _is_local_file(name: str) -> bool:
+    return "://" not in name and not name.startswith("/vsi") and len(name) < 4096 and os.path.isfile(name)
+
+
+def _check_sources(job: PixelJob, source: RasterSource) -> None:
+    """Refuse a result in place of a file behind a virtual raster."""
+    for path in (Path(job.output), *job.scores().values(), job.report_path()):
+        if path.resolve() in source.files:
             raise OutputError(f"The result would overwrite the input “{path}”; choose another name.")
-        if resolved in seen:
-            raise OutputError(f"“{path}” is asked for twice ({seen[resolved]} and {name}); choose different names.")
-        seen[resolved] = name
-        if path.exists() and not job.overwrite and name != "report":
-            raise OutputError(f"“{path}” exists already; use --overwrite to replace it, or choose another name.")
-    for key in ("model", "card"):
-        value = getattr(job, key)
-        if value and Path(value).is_file() and Path(value).resolve() in seen:
-            raise ModelError(f"The result would overwrite “{value}”; choose another name.")

@@ -235,16 +235,34 @@ def writing(name: str) -> Iterator[None]:
 
 
 def move_into_place(finished: dict[Path, Path]) -> None:
-    """Give complete files their final names: ``{complete file: final path}``, in order.
+    """Give complete files their final names, all or none: ``{complete file: final path}``, in order.
 
     Raises:
         OutputError: a final path cannot be replaced (open in another program, read-only).
     """
+    replaced: list[tuple[Path, bool, Path | None]] = []
     for source, target in finished.items():
         try:
+            existed = target.exists()
+            kept = _second_name(target, source.with_name(source.name + ".before"))
             os.replace(source, target)
+            replaced.append((target, existed, kept))
         except OSError as error:
+            for done, was_there, before in reversed(replaced):
+                if before is not None:
+                    os.replace(before, done)
+                elif not was_there:
+                    done.unlink(missing_ok=True)
             raise OutputError(
                 f"“{target}” cannot be replaced ({error.strerror}): close it in other programs or choose another name.",
                 repr(error),
             ) from error
+
+
+def _second_name(path: Path, name: Path) -> Path | None:
+    """Keep an existing file under a second name too; None where there is none, or the disk knows no links."""
+    try:
+        os.link(path, name)
+    except OSError:
+        return None
+    return name

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from .scores import SCORES
+
+# Beyond these not even one tile of one band fits into memory.
+_MOST = {"tile": 16384, "overlap": 4096}
 
 
 @dataclass
@@ -75,7 +79,10 @@ class PixelJob:
 
     def to_dict(self) -> dict[str, Any]:
         """The job as plain values, without what was left open."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, "", False)}
+        given = {key: value for key, value in asdict(self).items() if value is not None and value not in ("", False)}
+        # 0 is a value that was given, though it equals False; JSON has no NaN.
+        given.update({key: getattr(self, key) for key in ("scale", "offset", "nodata") if getattr(self, key) == 0})
+        return {key: "nan" if value != value else value for key, value in given.items()}
 
     def check(self) -> None:
         """Check what can be checked without opening anything.
@@ -95,6 +102,12 @@ class PixelJob:
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise InputError(f"--{name} must be at least {lowest}, not {value}.")
+            if value is not None and value > _MOST.get(name, value):
+                raise InputError(f"--{name} must be at most {_MOST[name]}, not {value}: memory would not hold it.")
+        for name in ("scale", "offset"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"--{name} must be a finite number, not {value}.")
         if self.scale == 0:
             raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
         if Path(self.output).suffix.lower() not in (".tif", ".tiff"):
@@ -111,8 +124,10 @@ def read_job(path: str | Path) -> PixelJob:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"The job file “{path}” cannot be read: {error}.") from error
+    except OSError as error:
+        raise InputError(f"The job file “{path}” cannot be read: {error.strerror or 'no reason given'}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The job file “{path}” cannot be read: it is not JSON in UTF-8.", repr(error)) from error
     return job_from_dict(content)
 
 
@@ -132,6 +147,8 @@ def job_from_dict(content: Any) -> PixelJob:
     unknown = sorted(set(values) - known)
     if unknown:
         raise InputError(f"The job has unknown entries: {', '.join(unknown)}.")
+    if values.get("nodata") == "nan":
+        values["nodata"] = math.nan
     missing = [key for key in ("rasters", "model", "output") if not values.get(key)]
     if missing:
         raise InputError(f"The job lacks {', '.join(missing)}.")
@@ -140,6 +157,10 @@ def job_from_dict(content: Any) -> PixelJob:
             not isinstance(values[key], kind) or (isinstance(values[key], bool) and kind is not bool)
         ):
             raise InputError(f"The job's entry “{key}” has the wrong type ({type(values[key]).__name__}).")
+    for key, kind in (("rasters", str), ("area", _NUMBER)):
+        entries = values.get(key)
+        if isinstance(entries, list) and not all(isinstance(entry, kind) for entry in entries):
+            raise InputError(f"The job's entry “{key}” has the wrong type (in its list).")
     return PixelJob(**values)
 
 

@@ -64,9 +64,10 @@ class Deployment:
         content: the serialised model.
         input_name: name of the input tensor.
         outputs: names of the outputs: ``classes`` (class index), ``check`` (a sum that is NaN if any
-            score is), and those asked for of :data:`.scores.SCORES`.
+            score is), ``shape`` (of the network's own output), and those asked for of :data:`.scores.SCORES`.
         layout: ``nchw``, or ``cn`` where the input is (C, pixels).
         batch: fixed batch size of the graph that is run, or 0 where it is free.
+        channels: scores per pixel that the network must give.
     """
 
     content: bytes
@@ -74,6 +75,7 @@ class Deployment:
     outputs: list[str] = field(default_factory=list)
     layout: str = "nchw"
     batch: int = 0
+    channels: int = 0
 
 
 def load_network(path: str | Path, card: ModelCard) -> Network:
@@ -302,11 +304,11 @@ def deploy(
     del graph.value_info[:]
     del graph.output[:]
     for name in outputs:
-        kind = TensorProto.UINT16 if name == "classes" and len(card.classes) > 255 else TensorProto.FLOAT
-        if name == "classes" and kind == TensorProto.FLOAT:
-            kind = TensorProto.UINT8
+        kind = TensorProto.INT64 if name == "shape" else TensorProto.FLOAT
+        if name == "classes":
+            kind = TensorProto.UINT16 if len(card.classes) > 255 else TensorProto.UINT8
         graph.output.append(helper.make_tensor_value_info(_PREFIX + name, kind, None))
-    return Deployment(model.SerializeToString(), raw, list(outputs), "cn" if flat else "nchw", batch)
+    return Deployment(model.SerializeToString(), raw, list(outputs), "cn" if flat else "nchw", batch, network.channels)
 
 
 def _raise_opset(model: onnx.ModelProto) -> None:
@@ -459,10 +461,12 @@ def _decision(
     card = network.card
     make = helper.make_node
     nodes: list[onnx.NodeProto] = []
-    outputs = ["classes", "check"]
+    outputs = ["classes", "check", "shape"]
     result = card.output_name
     nodes.append(_cast(result, _PREFIX + "result", np.dtype(np.float32)))
     result = _PREFIX + "result"
+    # What the file leaves open or says wrongly shows only when it runs.
+    nodes.append(make("Shape", [result], [_PREFIX + "shape"]))
     # NaN spreads through a sum, so one number per tile tells whether any score was NaN.
     nodes.append(make("ReduceSum", [result], [_PREFIX + "check"], keepdims=0))
 

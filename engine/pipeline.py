@@ -377,11 +377,17 @@ class _Stream:
                 "The network gave NaN (not a number) for some pixels: its weights are broken, or the raster's values "
                 "lie far outside what it was made for; check scale, offset and nodata."
             )
-        classes = outputs["classes"]
-        if size is not None and classes.shape[-2:] != size:
+        shape = tuple(int(side) for side in outputs.pop("shape"))
+        channels = self.session.deployment.channels
+        if shape[1] != channels:
             raise ModelError(
-                f"The network turned a tile of {size[0]} × {size[1]} pixels into {classes.shape[-2]} × "
-                f"{classes.shape[-1]}: that contradicts its card; it cannot be used for a map pixel by pixel."
+                f"The network gives {shape[1]} scores per pixel, but its card says {channels}: the card belongs to "
+                "another network, or must be corrected."
+            )
+        if size is not None and shape[2:] != size:
+            raise ModelError(
+                f"The network turned a tile of {size[0]} × {size[1]} pixels into {shape[2]} × {shape[3]}: that "
+                "contradicts its card; it cannot be used for a map pixel by pixel."
             )
         return outputs
 

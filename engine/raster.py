@@ -106,7 +106,8 @@ class RasterSource:
         self._matches: list[BandMatch] = []
         self._reads: list[tuple[int, list[int], list[int]]] = []
         self._checks: list[_ValidityCheck] = []
-        self.data_type = np.dtype(first.dtypes[0])
+        # Known once the bands are chosen.
+        self.data_type = np.dtype(np.uint8)
 
     def __enter__(self) -> RasterSource:
         return self
@@ -128,6 +129,11 @@ class RasterSource:
                     f"({dataset.width} × {dataset.height} against {first.width} × {first.height} pixels or another "
                     "origin or resolution): bring the files onto one grid first (gdal_merge, or Warp in QGIS)."
                 )
+
+    @property
+    def files(self) -> set[Path]:
+        """All local files that are read, also those behind a virtual raster."""
+        return {Path(name).resolve() for dataset in self.datasets for name in dataset.files if os.path.isfile(name)}
 
     @property
     def block_shape(self) -> tuple[int, int]:

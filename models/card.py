@@ -221,8 +221,10 @@ def read_card(path: str | Path) -> ModelCard:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ModelError(f"There is no model card “{path}”; check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"The model card “{path}” cannot be read: {error}.") from error
+    except OSError as error:
+        raise ModelError(f"The model card “{path}” cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"The model card “{path}” cannot be read: save it as UTF-8 text.", repr(error)) from error
     return parse_card(text, source=str(path))
 
 

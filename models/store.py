@@ -84,12 +84,15 @@ def resolve_model(model: str) -> Path:
         ModelError: neither a name in the store nor a file.
     """
     as_path = Path(model)
-    if as_path.is_file():
-        return as_path
-    for folder in (user_models_folder(), BUNDLED_FOLDER):
-        candidate = folder / f"{model}.onnx"
-        if candidate.is_file() and candidate.parent == folder:
-            return candidate
+    try:
+        if as_path.is_file():
+            return as_path
+        for folder in (user_models_folder(), BUNDLED_FOLDER):
+            candidate = folder / f"{model}.onnx"
+            if candidate.is_file() and candidate.parent == folder:
+                return candidate
+    except OSError as error:
+        raise ModelError(f"There is no model “{model[:80]}” ({error.strerror}); check the path.") from error
     if as_path.suffix or "/" in model or "\\" in model:
         raise ModelError(f"There is no model file “{model}”; check the path.")
     names = ", ".join(entry.name for entry in list_models()) or "none"

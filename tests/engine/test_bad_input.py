@@ -1,0 +1,761 @@
+"""Bad input, through the real command line: one sentence, exit status 2, nothing written, nothing lost.
+
+One table: each row prepares a folder with a good scene and a good network, spoils one thing, and says with which
+words the sentence must tell what is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyogrio.raw
+import pytest
+import rasterio
+import shapely
+from onnx import TensorProto, helper
+
+from thematica.models.card import ModelClass
+
+from .networks import Net, image, light, make_card, noise, save
+from .workplace import Outcome, Workplace, run_here
+
+Row = Callable[[Workplace], list]
+TABLE: list = []
+
+
+def row(words: str, marks: object = ()) -> Callable[[Row], Row]:
+    """Add a row; the function spoils something and returns the command."""
+
+    def add(prepare: Row) -> Row:
+        TABLE.append(pytest.param(prepare, words, id=prepare.__name__.strip("_"), marks=marks))
+        return prepare
+
+    return add
+
+
+def spoiled(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+# The raster
+
+
+@row("no file .*nowhere.tif")
+def _no_such_raster(w):
+    return w.command(raster=w / "nowhere.tif")
+
+
+@row("not a raster")
+def _text_as_raster(w):
+    return w.command(raster=spoiled(w / "text.tif", b"I am no image\n" * 100))
+
+
+@row("is empty")
+def _empty_raster(w):
+    return w.command(raster=spoiled(w / "empty.tif", b""))
+
+
+@row("not a raster|damaged")
+def _raster_cut_in_its_header(w):
+    return w.command(raster=spoiled(w / "cut.tif", w.scene.read_bytes()[:100]))
+
+
+@row("damaged|cut off")
+def _raster_cut_in_its_pixels(w):
+    big = image(w / "big.tif", noise((3, 300, 300)), tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    return w.command(raster=spoiled(w / "cut.tif", big.read_bytes()[: big.stat().st_size * 2 // 3]))
+
+
+@row("damaged|cut off")
+def _raster_with_a_broken_block(w):
+    """Where the sample of values does not look: found only when the block is read."""
+    big = image(w / "big.tif", noise((3, 2000, 1500)), tiled=True, blockxsize=256, blockysize=256, compress="deflate")
+    content = bytearray(big.read_bytes())
+    content[-60_000:-1000] = bytes(59_000)
+    return w.command("--tile", 128, raster=spoiled(w / "broken.tif", content))
+
+
+@row("not a raster|folder")
+def _folder_as_raster(w):
+    (w / "folder").mkdir()
+    return w.command(raster=w / "folder")
+
+
+@row("needs a RASTER")
+def _no_raster(w):
+    return w.command(raster="")
+
+
+@row("another grid")
+def _different_grids(w):
+    other = image(w / "other.tif", noise((1, 20, 25)), resolution=20)
+    return ["classify-pixels", str(other), *w.command()[1:]]
+
+
+@row("another grid")
+def _shifted_grid(w):
+    other = image(w / "other.tif", noise((1, 40, 50)), origin=(500_005, 5_500_000))
+    return ["classify-pixels", str(other), *w.command()[1:]]
+
+
+@row("complex")
+def _complex_numbers(w):
+    return w.command(raster=image(w / "radar.tif", noise((3, 40, 50)).astype("complex64")))
+
+
+@row("complex")
+def _complex_whole_numbers(w):
+    path = w / "radar.tif"
+    with rasterio.open(path, "w", driver="GTiff", width=9, height=9, count=3, dtype="complex_int16") as dataset:
+        dataset.write(noise((3, 9, 9)).astype("complex64"))
+    return w.command(raster=path)
+
+
+# Bands
+
+
+@row("B3")
+def _a_band_missing(w):
+    return w.command(raster=image(w / "two.tif", noise((2, 40, 50))))
+
+
+@row("B1, B2, B3|3 bands")
+def _wrong_number_of_bands(w):
+    return w.command(raster=image(w / "five.tif", noise((5, 40, 50)), names=[""] * 5))
+
+
+@row("band assignment")
+def _nonsense_as_bands(w):
+    return w.command("--bands", "B1:3")
+
+
+@row("no band .B9")
+def _bands_of_another_model(w):
+    return w.command("--bands", "B9=1")
+
+
+@row("only 3")
+def _band_beyond_the_last(w):
+    return w.command("--bands", "B1=7")
+
+
+@row("1 were given|file 4")
+def _file_beyond_the_last(w):
+    return w.command("--bands", "B1=4:1")
+
+
+@row("band assignment")
+def _band_zero(w):
+    return w.command("--bands", "B1=0")
+
+
+# Resolution and scale
+
+
+@row("made for 10 m.*coarser")
+def _resolution_ten_times_finer(w):
+    return w.command(
+        raster=image(w / "fine.tif", noise((3, 40, 50)), resolution=1), model=light(w / "m.onnx", gsd=10.0)
+    )
+
+
+@row("made for 10 m.*finer")
+def _resolution_ten_times_coarser(w):
+    raster = image(w / "coarse.tif", noise((3, 40, 50)), resolution=100)
+    return w.command(raster=raster, model=light(w / "m.onnx", gsd=10.0))
+
+
+REFLECTANCE = {"unit": "reflectance", "value_range": (0.0, 1.0)}
+
+
+@row("10000.*--scale")
+def _reflectance_times_ten_thousand(w):
+    raster = image(w / "dn.tif", noise((3, 40, 50), "uint16", high=4000))
+    return w.command(raster=raster, model=light(w / "m.onnx", **REFLECTANCE))
+
+
+@row("255.*--scale")
+def _bytes_where_reflectance_is_wanted(w):
+    return w.command(model=light(w / "m.onnx", **REFLECTANCE))
+
+
+@row("times less|scale")
+def _scaled_twice(w):
+    raster = image(w / "dn.tif", noise((3, 40, 50), "float32", high=0.5))
+    return w.command("--scale", "0.0001", raster=raster, model=light(w / "m.onnx", **REFLECTANCE))
+
+
+@row("--scale 0")
+def _scale_of_zero(w):
+    return w.command("--scale", "0")
+
+
+@row("--scale")
+def _scale_that_is_no_number(w):
+    return w.command("--scale", "nan")
+
+
+@row("--offset")
+def _infinite_offset(w):
+    return w.command("--offset", "inf")
+
+
+@row("uint8.*float32|float32.*uint8")
+def _fractions_into_a_network_of_bytes(w):
+    net = Net(3, data_type="uint8")
+    model = save(w / "bytes.onnx", net.model(net.conv(net.input, 2)), make_card(3, 2))
+    return w.command(raster=image(w / "real.tif", noise((3, 40, 50), "float32")), model=model)
+
+
+# The area
+
+
+@row("outside|overlap|not overlap|does not")
+def _no_overlap(w):
+    return w.command("--area", "0,0,10,10")
+
+
+@row("four numbers")
+def _extent_of_three_numbers(w):
+    return w.command("--area", "500000,5499900,500100")
+
+
+@row("four numbers")
+def _extent_with_a_hole(w):
+    return w.command("--area", "nan,0,1,1")
+
+
+@row("empty|minimum")
+def _extent_the_wrong_way_round(w):
+    return w.command("--area", "500100,5499900,500000,5499950")
+
+
+@row("no pixel|draw it larger")
+def _extent_between_pixel_centres(w):
+    return w.command("--area", "500001,5499998,500002,5499999")
+
+
+@row("no file|four numbers")
+def _area_that_is_words(w):
+    return w.command("--area", "north,south,east,west")
+
+
+@row("no file")
+def _no_such_area(w):
+    return w.command("--area", w / "fields.gpkg")
+
+
+def polygons(path: Path, crs: str | None = "EPSG:32632") -> Path:
+    square = shapely.to_wkb(np.array([shapely.box(500_000, 5_499_800, 500_200, 5_500_000)], object))
+    # pyogrio warns of a missing CRS, which is what is wanted here.
+    with pytest.warns(UserWarning, match="crs") if crs is None else contextlib.nullcontext():
+        pyogrio.raw.write(str(path), square, [], [], geometry_type="Polygon", crs=crs)
+    return path
+
+
+@row("no CRS")
+def _area_layer_without_crs(w):
+    return w.command("--area", polygons(w / "area.shp", None))
+
+
+@row("has no CRS")
+def _area_on_a_raster_without_crs(w):
+    return w.command("--area", polygons(w / "area.gpkg"), raster=image(w / "bare.tif", noise((3, 40, 50)), crs=None))
+
+
+@row("not a vector file|cannot be (read|used)")
+def _picture_as_area(w):
+    return w.command("--area", spoiled(w / "area.gpkg", b"no geopackage" * 50))
+
+
+@row("not a coordinate reference system")
+def _nonsense_as_area_crs(w):
+    return w.command("--area", "0,0,1,1", "--area-crs", "EPSG:99999999")
+
+
+@row("not a coordinate reference system")
+def _nonsense_as_raster_crs(w):
+    return w.command("--raster-crs", "the usual")
+
+
+# The model
+
+
+@row("no model file")
+def _no_such_model(w):
+    return w.command(model=w / "nowhere.onnx")
+
+
+@row("no model .* in the store.*basic-cover-sentinel2")
+def _unknown_name(w):
+    return w.command(model="treefinder")
+
+
+@row("no model")
+def _endless_name(w):
+    return w.command(model="x" * 5000)
+
+
+@row("not an ONNX file")
+def _raster_as_model(w):
+    return w.command(model=w.scene)
+
+
+@row("is empty")
+def _empty_model(w):
+    return w.command(model=spoiled(w / "empty.onnx", b""))
+
+
+@row("not an ONNX file|only part")
+def _model_cut_off(w):
+    return w.command(model=spoiled(w / "cut.onnx", w.model.read_bytes()[:-900]))
+
+
+@row("not a valid ONNX network|only part")
+def _model_with_external_weights_missing(w):
+    net = Net(3)
+    model = net.model(net.conv(net.input, 2))
+    helper.set_model_props(model, {"thematica_card": make_card(3, 2).to_json()})
+    onnx.save_model(model, w / "m.onnx", save_as_external_data=True, location="m.bin", size_threshold=0)
+    (w / "m.bin").unlink()
+    return w.command(model=w / "m.onnx")
+
+
+@row("2 inputs")
+def _model_of_two_inputs(w):
+    net = Net(3)
+    model = net.model(net.node("Add", net.input, "second"))
+    model.graph.input.append(helper.make_tensor_value_info("second", TensorProto.FLOAT, ["n", 3, "h", "w"]))
+    return w.command(model=save(w / "m.onnx", model))
+
+
+@row("2 inputs")
+def _model_of_two_inputs_with_a_card(w):
+    net = Net(3)
+    model = net.model(net.node("Add", net.input, "second"))
+    model.graph.input.append(helper.make_tensor_value_info("second", TensorProto.FLOAT, ["n", 3, "h", "w"]))
+    return w.command(model=save(w / "m.onnx", model, make_card(3, 3)))
+
+
+def _of_rank(w: Workplace, shape: list, card: bool) -> list:
+    net = Net(3, shape=shape)
+    net.channels["image"] = 3
+    model = net.model(net.node("Relu", net.input), shape)
+    return w.command(model=save(w / "m.onnx", model, make_card(3, 3) if card else None))
+
+
+@row("3 axes")
+def _three_axes(w):
+    return _of_rank(w, ["n", 3, "w"], True)
+
+
+@row("3 axes")
+def _three_axes_without_a_card(w):
+    return _of_rank(w, ["n", 3, "w"], False)
+
+
+@row("5 axes")
+def _five_axes(w):
+    return _of_rank(w, ["n", 3, "t", "h", "w"], True)
+
+
+@row("int64")
+def _model_of_whole_numbers(w):
+    net = Net(3, data_type="int64")
+    x = net.node("Cast", net.input, to=TensorProto.FLOAT)
+    return w.command(model=save(w / "m.onnx", net.model(net.conv(x, 2)), make_card(3, 2)))
+
+
+@row("super-resolution")
+def _output_larger_than_input(w):
+    net = Net(3, shape=["n", 3, 64, 64])
+    model = net.model(net.resize(net.input, 2), ["n", 3, 128, 128])
+    return w.command(model=save(w / "m.onnx", model, make_card(3, 3)))
+
+
+@row("contradicts its card|another size|resolution")
+def _output_smaller_than_input_and_free(w):
+    """Nothing but the run itself can tell: no padding, free axes."""
+    net = Net(3)
+    return w.command(model=save(w / "m.onnx", net.model(net.conv(net.input, 2, pads=[0] * 4)), make_card(3, 2)))
+
+
+@row("contradicts|gives|scores")
+def _output_with_fewer_channels_than_declared(w):
+    net = Net(3)
+    model = net.model(net.conv(net.input, 2), ["n", 5, "h", "w"])
+    return w.command(model=save(w / "m.onnx", model, make_card(3, 5)))
+
+
+@row("gives 2 scores")
+def _card_with_more_classes(w):
+    net = Net(3)
+    return w.command(model=save(w / "m.onnx", net.model(net.conv(net.input, 2)), make_card(3, 5)))
+
+
+@row("gives|scores")
+def _card_with_other_classes_than_a_free_output(w):
+    """The file leaves the number of scores open; the run shows it."""
+    net = Net(3)
+    model = net.model(net.conv(net.input, 5), ["n", "k", "h", "w"])
+    return w.command(model=save(w / "m.onnx", model, make_card(3, 3)))
+
+
+@row("takes 3")
+def _card_with_more_bands(w):
+    net = Net(3)
+    return w.command(model=save(w / "m.onnx", net.model(net.conv(net.input, 2)), make_card(4, 2)))
+
+
+@row("NaN")
+def _nan_from_the_network(w):
+    net = Net(3)
+    nothing = net.weight(np.full((1, 1, 1, 1), np.nan, np.float32))
+    model = net.model(net.node("Add", net.conv(net.input, 2), nothing))
+    return w.command(model=save(w / "m.onnx", model, make_card(3, 2)))
+
+
+@row("NaN")
+def _nan_in_one_pixel_only(w):
+    """log of a negative number: NaN where the image is dark, in one class."""
+    net = Net(3)
+    x = net.node("Log", net.node("Sub", net.conv(net.input, 3), net.weight(np.array(150, np.float32))))
+    return w.command("--probabilities", w / "p.tif", model=save(w / "m.onnx", net.model(x), make_card(3, 3)))
+
+
+@row("patch")
+def _network_for_patches(w):
+    net = Net(3, shape=["n", 3, 64, 64])
+    x = net.node("GlobalAveragePool", net.conv(net.input, 4))
+    model = net.model(net.node("Reshape", x, net.weight(np.array([0, -1], np.int64))), ["n", 4])
+    return w.command(model=save(w / "m.onnx", model))
+
+
+@row("operator|cannot load|not a valid")
+def _operator_that_nobody_knows(w):
+    net = Net(3)
+    model = net.model(net.node("Frobnicate", net.input, domain="example.org"))
+    model.opset_import.append(helper.make_opsetid("example.org", 1))
+    return w.command(model=save(w / "m.onnx", model, make_card(3, 3)))
+
+
+def deepness(name: str) -> tuple[Row, str]:
+    def prepare(w: Workplace) -> list:
+        path = Path(__file__).resolve().parents[3] / "shared" / "data" / "onnx_deepness_keys" / name
+        if not path.exists():
+            pytest.skip("the real networks in ../shared/data/onnx_deepness_keys are not here")
+        scene = path.parents[len(Path(name).parts) - 1] / "dummy_fotomap_small.tif"
+        return w.command(raster=scene, model=path)
+
+    prepare.__name__ = "deepness_" + Path(name).stem
+    return prepare
+
+
+for _name, _words in [
+    ("dummy_regression_models/dummy_regression_model.onnx", "regression"),
+    ("dummy_regression_models/dummy_regression_model_batched.onnx", "regression"),
+    ("dummy_regression_models/two_outputs_sigmoid_bsx512x512.onnx", "regression|axes|shape"),
+    ("dummy_superresolution_model.onnx", "super-resolution"),
+    ("dummy_recognition_model.onnx", "recognition|shape|channels|contradict"),
+    ("dummy_segmentation_models/different_output_size_512_to_484.onnx", "smaller than its input|484"),
+]:
+    row(_words, pytest.mark.real)(deepness(_name))
+
+
+@pytest.mark.parametrize("task", ["regression", "object-detection", "super-resolution", "instance-segmentation"])
+def test_tasks_that_are_no_classification(workplace: Workplace, task: str) -> None:
+    item = make_card(3, 3).to_item()
+    item["properties"]["mlm:tasks"] = [task]
+    for key in ("thematica:task",):
+        del item["properties"][key]
+    (workplace / "card.json").write_text(json.dumps(item), encoding="utf-8")
+    refused(workplace, workplace.command("--card", workplace / "card.json"), "network|detector")
+
+
+# The card
+
+
+@row("no model card")
+def _no_such_card(w):
+    return w.command("--card", w / "nowhere.json")
+
+
+@row("not valid JSON")
+def _card_of_text(w):
+    return w.command("--card", spoiled(w / "card.json", b"{not json"))
+
+
+@row("cannot be read")
+def _card_in_latin_1(w):
+    return w.command(
+        "--card", spoiled(w / "card.json", make_card(3, ["Grünland", "b", "c"]).to_json().encode("latin-1"))
+    )
+
+
+@row("not a model card")
+def _card_that_is_a_list(w):
+    return w.command("--card", spoiled(w / "card.json", b"[1, 2]"))
+
+
+@row("not a model card|no mlm")
+def _card_of_something_else(w):
+    return w.command("--card", spoiled(w / "card.json", b'{"type": "Feature", "properties": {}}'))
+
+
+@row("cannot be read")
+def _folder_as_card(w):
+    (w / "card.json").mkdir()
+    return w.command("--card", w / "card.json")
+
+
+@row("two classes")
+def _card_with_a_class_twice(w):
+    card = make_card(3, 3, class_list=[ModelClass(1, name, "#000000") for name in "abc"])
+    return w.command("--card", spoiled(w / "card.json", card.to_json().encode()))
+
+
+# The output
+
+
+@row("folder .* does not exist")
+def _output_folder_missing(w):
+    return w.command(output=w / "none" / "map.tif")
+
+
+@row("does not exist|no folder|folder")
+def _output_below_a_file(w):
+    return w.command(output=w.scene / "map.tif")
+
+
+@row("overwrite the input")
+def _output_is_the_input(w):
+    return w.command(output=w.scene)
+
+
+@row("overwrite the input")
+def _output_is_the_input_and_overwriting_allowed(w):
+    return w.command("--overwrite", output=w.folder / "." / "scene.tif")
+
+
+@row("overwrite the input")
+def _output_is_the_input_by_a_link(w):
+    (w / "link.tif").symlink_to(w.scene)
+    return w.command("--overwrite", output=w / "link.tif")
+
+
+@row("overwrite the input")
+def _output_is_a_source_of_the_virtual_input(w):
+    from rasterio.shutil import copy
+
+    copy(w.scene, w / "scene.vrt", driver="VRT")
+    return w.command("--overwrite", raster=w / "scene.vrt", output=w.scene)
+
+
+@row("is a folder")
+def _output_is_a_folder(w):
+    (w / "map.tif").mkdir()
+    return w.command()
+
+
+@row("end in .tif")
+def _output_without_its_ending(w):
+    return w.command(output=w / "map.png")
+
+
+@row("exists already")
+def _output_exists(w):
+    w.output.write_bytes(b"precious")
+    return w.command()
+
+
+@row("exists already")
+def _confidence_exists(w):
+    (w / "c.tif").write_bytes(b"precious")
+    return w.command("--confidence", w / "c.tif")
+
+
+@row("exists already")
+def _report_asked_for_exists(w):
+    (w / "notes.json").write_bytes(b"precious")
+    return w.command("--report", w / "notes.json")
+
+
+@row("twice")
+def _two_results_in_one_file(w):
+    return w.command("--confidence", w / "map.tif")
+
+
+@row("twice|same name|different names")
+def _two_results_with_one_style(w):
+    return w.command("--confidence", w / "map.tiff")
+
+
+@row("twice|different names")
+def _report_in_place_of_the_style(w):
+    return w.command("--report", w / "map.qml")
+
+
+@row("overwrite")
+def _report_in_place_of_the_area(w):
+    return w.command("--area", polygons(w / "area.gpkg"), "--report", w / "area.gpkg", "--overwrite")
+
+
+@row("overwrite")
+def _report_in_place_of_the_model(w):
+    return w.command("--report", w.model, "--overwrite")
+
+
+@row("folder .* does not exist")
+def _score_folder_missing(w):
+    return w.command("--entropy", w / "none" / "e.tif")
+
+
+@row("long|cannot be written|could not be written|Nothing can be written")
+def _name_too_long(w):
+    return w.command(output=w / ("x" * 300 + ".tif"))
+
+
+@row("is a folder")
+def _style_is_a_folder(w):
+    """Found before anything is computed, not when the results are moved."""
+    (w / "map.qml").mkdir()
+    return w.command()
+
+
+# Options
+
+
+@row("--tile")
+def _tile_of_zero(w):
+    return w.command("--tile", 0)
+
+
+@row("--tile")
+def _tile_beyond_all_memory(w):
+    return w.command("--tile", 10**9)
+
+
+@row("--overlap")
+def _overlap_below_zero(w):
+    return w.command("--overlap=-1")
+
+
+@row("--overlap")
+def _overlap_beyond_all_memory(w):
+    return w.command("--overlap", 10**7)
+
+
+@row("--batch")
+def _batch_of_zero(w):
+    return w.command("--batch", 0)
+
+
+@row("--threads")
+def _no_threads(w):
+    return w.command("--threads", 0)
+
+
+@row("provider .*Quantum")
+def _provider_that_is_not_there(w):
+    return w.command("--provider", "Quantum")
+
+
+@row("[Ss]mooth")
+def _smooth_stitching(w):
+    return w.command("--mode", "smooth")
+
+
+# The job file
+
+
+def job(w: Workplace, content: object) -> list:
+    text = content if isinstance(content, str) else json.dumps(content)
+    return ["classify-pixels", "--job", str(spoiled(w / "job.json", text.encode()))]
+
+
+def good_job(w: Workplace, **more: object) -> dict:
+    return {
+        "command": "classify-pixels",
+        "rasters": [str(w.scene)],
+        "model": str(w.model),
+        "output": str(w.output),
+        **more,
+    }
+
+
+@row("job file .* cannot be read")
+def _no_such_job(w):
+    return ["classify-pixels", "--job", str(w / "none.json")]
+
+
+@row("job file .* cannot be read")
+def _job_of_text(w):
+    return job(w, "{")
+
+
+@row("cannot be read|JSON")
+def _job_nested_without_end(w):
+    return job(w, "[" * 100_000)
+
+
+@row("JSON object")
+def _job_that_is_a_list(w):
+    return job(w, [1])
+
+
+@row("unknown entries: colour")
+def _job_with_an_unknown_key(w):
+    return job(w, good_job(w, colour="red"))
+
+
+@row("lacks model")
+def _job_without_a_model(w):
+    return job(w, {key: value for key, value in good_job(w).items() if key != "model"})
+
+
+@row("for the command")
+def _job_of_another_command(w):
+    return job(w, good_job(w, command="bake"))
+
+
+for _key, _value in [
+    ("rasters", "x.tif"), ("rasters", [1, 2]), ("rasters", [None]), ("model", 3), ("output", ["x"]), ("tile", "big"),
+    ("tile", 2.5), ("tile", True), ("scale", "1"), ("overwrite", 1), ("area", 5), ("area", ["a", "b", "c", "d"]),
+    ("area", [1, 2, 3]), ("bands", {"B1": 1}), ("nodata", "none"), ("mode", "fast"), ("invalid", "some"),
+    ("report", False), ("sensor", "sputnik"), ("scale", float("nan")), ("offset", float("inf")),
+]:  # fmt: skip
+
+    def _mistyped(w, key=_key, value=_value):
+        return job(w, good_job(w, **{key: value}))
+
+    _mistyped.__name__ = f"job_with_{_key}_{_value!r}".replace(" ", "")
+    row(f"{_key}|four numbers|no mode|no rule|preset")(_mistyped)
+
+
+# The law
+
+
+def refused(workplace: Workplace, command: list, words: str) -> Outcome:
+    before = workplace.files()
+    outcome = run_here(*command)
+    assert outcome.status == 2, (outcome.status, outcome.err)
+    assert re.search(words, outcome.sentence), outcome.sentence
+    assert outcome.sentence.endswith(".")
+    assert len(outcome.sentence) < 500
+    assert "Traceback" not in outcome.err
+    assert not re.search(r"Errno|Error\b|Exception|0x[0-9a-f]+", outcome.sentence)
+    assert outcome.out == ""
+    assert workplace.files() == before
+    return outcome
+
+
+@pytest.mark.parametrize(("prepare", "words"), TABLE)
+def test_bad_input(workplace: Workplace, prepare: Row, words: str) -> None:
+    refused(workplace, prepare(workplace), words)

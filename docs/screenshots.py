@@ -147,12 +147,12 @@ def take_pictures() -> None:
             dialog.bands.set_values(numbers["scale"], numbers["offset"])
             settle()
         if not dialog.run_button.isEnabled():
-            raise RuntimeError(dialog.fit_notice.label.text())
+            raise RuntimeError(dialog.fit_notice.said)
         click(dialog.run_button)
         run = dialog.current_run
         wait_for(lambda: not run.is_running)
         if run.report is None:
-            raise RuntimeError(dialog.run_notice.label.text())
+            raise RuntimeError(dialog.run_notice.said)
 
     window.showNormal()
     window.setGeometry(0, 0, *SCREEN)

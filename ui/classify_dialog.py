@@ -99,6 +99,7 @@ class ClassifyDialog(QDialog):
     def _raster_changed(self, *_: object) -> None:
         layer = self.raster.currentLayer()
         self._facts, self._facts_problem = None, ""
+        self.run_notice.clear()
         if layer is not None:
             try:
                 raster_source(layer)  # refuses what the engine could not open
@@ -243,6 +244,7 @@ class ClassifyDialog(QDialog):
             self.progress.setValue(round(1000 * min(max(fraction, 0.0), 1.0)))
         if self.cancel_button.isEnabled():
             self.stage.setText(progress_label(event))
+            self.stage.setToolTip(progress_label(event))
 
     def _ended(self, kind: str, sentence: str) -> None:
         self._show_progress(False)
@@ -256,7 +258,8 @@ class ClassifyDialog(QDialog):
 
     def _show_progress(self, running: bool) -> None:
         self.progress.setVisible(running)
-        self.stage.setVisible(running)
+        if not running:
+            self.stage.clear()
         self.cancel_button.setEnabled(running)
 
     # -- the window -----------------------------------------------------------------------------

@@ -26,7 +26,8 @@ class Notice(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.kind = ""
-        self.sign = QLabel(self)
+        #: What is shown, as plain text.
+        self.said = ""
         self.label = QLabel(self)
         self.label.setTextFormat(Qt.TextFormat.RichText)
         self.label.setWordWrap(True)
@@ -38,7 +39,6 @@ class Notice(QFrame):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(10, 6, 8, 6)
         layout.setSpacing(8)
-        layout.addWidget(self.sign, 0, Qt.AlignmentFlag.AlignTop)
         layout.addWidget(self.label, 1)
         layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignVCenter)
         self.clear()
@@ -58,16 +58,20 @@ class Notice(QFrame):
             f"Notice {{ background: {background}; border: 1px solid {border}; border-radius: 4px; }}"
             "Notice QLabel { color: #202020; background: transparent; }"
         )
-        self.sign.setText(f"<b>{sign}</b>")
-        self.label.setText(
-            "<br>".join([html.escape(sentence, quote=False), *(f"⚠ {html.escape(text, quote=False)}" for text in more)])
+        # With warnings below it, the sentence itself is no warning.
+        lines = [("✓" if more and kind == "warning" else sign, sentence), *(("⚠", text) for text in more)]
+        self.said = "\n".join(text for _, text in lines)
+        rows = "".join(
+            f'<tr><td style="padding-right:8px;"><b>{mark}</b></td><td>{html.escape(text, quote=False)}</td></tr>'
+            for mark, text in lines
         )
+        self.label.setText(f"<table cellspacing='0' cellpadding='0'>{rows}</table>")
         self.button.setText(button)
         self.button.setVisible(bool(button))
         self.setVisible(True)
 
     def clear(self) -> None:
         """Hide, saying nothing."""
-        self.kind = ""
+        self.kind = self.said = ""
         self.label.clear()
         self.setVisible(False)

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from qgis.core import QgsApplication, QgsTask
+from qgis.core import QgsApplication, QgsSettings, QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QDialog, QWidget
@@ -15,6 +15,7 @@ from qgis.PyQt.QtWidgets import QDialog, QWidget
 from ..errors import Cancelled, ThematicaError
 from ..plugin.compat import LEVEL_CRITICAL, TASK_CAN_CANCEL
 from ..plugin.runtime import (
+    SETTING,
     check_runtime,
     create_runtime,
     default_runtime_folder,
@@ -136,9 +137,16 @@ class RuntimeDialog(QDialog):
             self.task.cancel()
 
     def _checked(self, answer: dict[str, Any]) -> None:
+        if self.task is not None and self.task.create:
+            # What the analyst has just made is what is meant from now on.
+            QgsSettings().remove(SETTING)
         self._finish()
         problems = [str(problem) for problem in answer.get("problems", ())]
-        if answer.get("ok"):
+        still = runtime_problem(find_runtime())
+        if still:
+            # A variable of the environment names another one; only its owner can change that.
+            self.state.tell("warning", still, problems)
+        elif answer.get("ok"):
             self.state.tell("ok", "The runtime works.", problems)
         else:
             self.state.tell("error", "The runtime answers, but something is wrong.", problems)

@@ -203,7 +203,7 @@ def raster_band(dialog, band) -> QComboBox:
 
 def test_a_project_without_rasters_is_explained(open_dialog):
     dialog = open_dialog()
-    assert "no raster layer" in dialog.fit_notice.label.text()
+    assert "no raster layer" in dialog.fit_notice.said
     assert dialog.fit_notice.kind == "info"
     assert not dialog.run_button.isEnabled()
 
@@ -211,7 +211,7 @@ def test_a_project_without_rasters_is_explained(open_dialog):
 def test_a_model_that_fits_is_proposed_and_every_band_is_shown(open_dialog, layer):
     dialog = open_dialog()
     assert dialog.model.model == "basic-cover-sentinel2"
-    assert dialog.fit_notice.kind == "ok", dialog.fit_notice.label.text()
+    assert dialog.fit_notice.kind == "ok", dialog.fit_notice.said
     assert dialog.bands.table.rowCount() == 10
     assert raster_band(dialog, "B8A").currentText() == "8: B8A"
     assert dialog.bands.table.item(row_of(dialog, "B8A"), 1).text() == "865 nm"
@@ -227,7 +227,7 @@ def test_a_misfit_says_what_to_do_in_the_dialogs_own_words(open_dialog, make_ras
     dialog = open_dialog()
     pick(dialog.model.models, dialog.model.models.itemText(dialog.model.models.findData("basic-cover-sentinel2")))
     assert dialog.fit_notice.kind == "error"
-    text = dialog.fit_notice.label.text()
+    text = dialog.fit_notice.said
     assert "B12" in text
     assert "--" not in text
     # What is there is shown all the same, and what is missing is seen at a glance.
@@ -240,7 +240,7 @@ def test_a_band_chosen_by_hand_changes_the_fit_at_once_and_reaches_the_worker(op
     dialog = open_dialog()
     pick(raster_band(dialog, "B4"), "2: B3")
     assert dialog.fit_notice.kind == "warning"
-    assert "feeds B3 and B4" in dialog.fit_notice.label.text()
+    assert "feeds B3 and B4" in dialog.fit_notice.said
     click(dialog.run_button)
     wait_for(lambda: not dialog.current_run.is_running)
     assert "B4=2" in runtime.job()["bands"].split(",")
@@ -258,7 +258,7 @@ def test_missing_bands_can_all_be_chosen_by_hand(open_dialog, make_raster):
     for row in range(6):
         assert not dialog.run_button.isEnabled()
         pick(dialog.bands.table.cellWidget(row, 2), f"Band {row + 2}")
-    assert dialog.fit_notice.kind == "ok", dialog.fit_notice.label.text()
+    assert dialog.fit_notice.kind == "ok", dialog.fit_notice.said
     assert dialog.run_button.isEnabled()
 
 
@@ -273,7 +273,7 @@ def test_wrong_scale_is_refused_until_the_preset_is_chosen(open_dialog, make_ras
     assert dialog.fit_notice.kind == "error"
     pick(dialog.bands.values, "reflectance × 10 000")
     assert (dialog.bands.scale.text(), dialog.bands.offset.text()) == ("0.0001", "0")
-    assert dialog.fit_notice.kind != "error", dialog.fit_notice.label.text()
+    assert dialog.fit_notice.kind != "error", dialog.fit_notice.said
     # Typing a number says that it is no preset any more; the right pair is recognised as one again.
     dialog.bands.offset.clear()
     QTest.keyClicks(dialog.bands.offset, "-0.05")
@@ -294,7 +294,7 @@ def test_a_sensor_names_unnamed_bands(open_dialog, make_raster, runtime):
     dialog = open_dialog()
     pick(dialog.model.models, dialog.model.models.itemText(dialog.model.models.findData("basic-cover-sentinel2")))
     pick(dialog.bands.sensor, "Sentinel-2, the ten 10 m and 20 m bands")
-    assert dialog.fit_notice.kind == "ok", dialog.fit_notice.label.text()
+    assert dialog.fit_notice.kind == "ok", dialog.fit_notice.said
     assert raster_band(dialog, "B8A").currentText() == "8: B8A"
     click(dialog.run_button)
     wait_for(lambda: not dialog.current_run.is_running)
@@ -308,7 +308,7 @@ def test_a_file_that_is_no_network_is_told_in_one_sentence(open_dialog, layer, t
     dialog.model.choose_file(str(wrong))
     settle()
     assert dialog.fit_notice.kind == "error"
-    assert "not a network.onnx" in dialog.fit_notice.label.text()
+    assert "not a network.onnx" in dialog.fit_notice.said
     assert not dialog.run_button.isEnabled()
     assert dialog.summary.toPlainText() == ""
 
@@ -318,7 +318,7 @@ def test_a_layer_that_is_no_file_is_refused_at_once(open_dialog):
     QgsProject.instance().addMapLayer(QgsRasterLayer(url, "tiles", "wms"))
     dialog = open_dialog()
     assert dialog.fit_notice.kind == "error"
-    assert "export it first" in dialog.fit_notice.label.text()
+    assert "export it first" in dialog.fit_notice.said
 
 
 def test_a_model_added_to_the_store_is_there_when_the_dialog_is_opened_again(open_dialog, layer, monkeypatch, tmp_path):
@@ -367,8 +367,8 @@ def test_a_run_ends_with_a_layer_a_message_and_an_area_table(open_dialog, layer,
     group = QgsProject.instance().layerTreeRoot().findGroup("Thematica")
     assert [node.name() for node in group.findLayers()] == ["my scene – Basic cover types, Sentinel-2 (ten bands)"]
     assert dialog.run_notice.kind == "ok"
-    assert "Water 51 %" in dialog.run_notice.label.text()
-    assert "The bands carry no names." in dialog.run_notice.label.text()
+    assert "Water 51 %" in dialog.run_notice.said
+    assert "The bands carry no names." in dialog.run_notice.said
     click(dialog.run_notice.button)
     assert dialog.shown_reports[0]["classes"][0]["name"] == "Water"
     click(iface.bar.currentItem().findChildren(QPushButton, "")[-1])
@@ -386,7 +386,7 @@ def test_cancel_ends_the_run_and_says_so(open_dialog, layer, runtime, iface):
     assert dialog.stage.text() == "Cancelling…"
     wait_for(lambda: not dialog.current_run.is_running)
     assert dialog.run_notice.kind == "info"
-    assert "Cancelled" in dialog.run_notice.label.text()
+    assert "Cancelled" in dialog.run_notice.said
     assert dialog.run_button.isEnabled()
     assert len(QgsProject.instance().mapLayers()) == 1
 
@@ -413,10 +413,10 @@ def test_an_error_is_one_sentence_in_dialog_and_message_bar_and_details_in_the_l
     click(dialog.run_button)
     wait_for(lambda: not dialog.current_run.is_running)
     assert dialog.run_notice.kind == "error"
-    assert dialog.run_notice.label.text() == "Set the scale to match."
+    assert dialog.run_notice.said == "Set the scale to match."
     assert iface.bar.currentItem().text() == "Set the scale to match."
     assert any(tag == "Thematica" and "deep down" in text for tag, text in logged)
-    assert "deep down" not in dialog.run_notice.label.text()
+    assert "deep down" not in dialog.run_notice.said
 
 
 def answer_next_question(button):
@@ -471,7 +471,7 @@ def test_the_input_is_never_the_output(open_dialog, layer, scene):
     dialog.result.file.setFilePath(str(scene))
     click(dialog.run_button)
     assert dialog.run_notice.kind == "error"
-    assert "choose another file" in dialog.run_notice.label.text()
+    assert "choose another file" in dialog.run_notice.said
     assert scene.read_bytes() == before
 
 
@@ -630,7 +630,7 @@ def test_the_real_engine_makes_a_styled_map(open_dialog, layer, real_runtime, mo
     click(dialog.result.confidence)
     click(dialog.run_button)
     wait_for(lambda: not dialog.current_run.is_running, 60)
-    assert dialog.run_notice.kind == "ok", dialog.run_notice.label.text()
+    assert dialog.run_notice.kind == "ok", dialog.run_notice.said
     made = QgsProject.instance().layerTreeRoot().findGroup("Thematica").findLayers()
     assert len(made) == 2
     legend = [item.label for item in made[0].layer().renderer().classes()]

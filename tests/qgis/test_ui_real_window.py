@@ -78,7 +78,7 @@ def work():
         wait_for(lambda: not run.is_running)
         found["first_progress_seconds"] = first[0] if first else None
         found["run_seconds"] = time.perf_counter() - start
-        found["notice"] = dialog.run_notice.label.text()
+        found["notice"] = dialog.run_notice.said
         dialog.show()
     result = [layer for layer in QgsProject.instance().mapLayers().values() if layer is not scene][0]
     iface.setActiveLayer(result)

@@ -112,7 +112,7 @@ def test_problems_are_told(open_dialog, interpreter):
     click(dialog.check_button)
     wait_for(lambda: dialog.task is None)
     assert dialog.state.kind == "error"
-    assert "rasterio is missing" in dialog.state.label.text()
+    assert "rasterio is missing" in dialog.state.said
     assert "rasterio is missing & more" in dialog.check_text.toPlainText()
 
 
@@ -122,7 +122,7 @@ def test_an_answer_that_is_none_is_one_sentence_and_a_log(open_dialog, interpret
     click(dialog.check_button)
     wait_for(lambda: dialog.task is None)
     assert dialog.state.kind == "error"
-    assert "Segmentation fault" not in dialog.state.label.text()
+    assert "Segmentation fault" not in dialog.state.said
     assert "Segmentation fault" in dialog.log.toPlainText()
     assert dialog.tabs.currentWidget() is dialog.log_tab
 
@@ -158,6 +158,19 @@ def test_creating_shows_the_log_as_it_comes_and_checks_at_the_end(open_dialog, n
     assert "onnxruntime" in dialog.check_text.toPlainText()
 
 
+def test_a_setting_that_names_a_lost_runtime_gives_way_to_the_one_created(
+    open_dialog, no_runtime, interpreter, monkeypatch, tmp_path
+):
+    QgsSettings().setValue("thematica/runtime", str(tmp_path / "lost"))
+    monkeypatch.setattr(runtime_dialog, "create_runtime", lambda *_: interpreter(ANSWER))
+    dialog = open_dialog()
+    assert "lost" in dialog.state.said
+    click(dialog.create_button)
+    wait_for(lambda: dialog.task is None)
+    assert dialog.state.kind == "ok"
+    assert not QgsSettings().contains("thematica/runtime")
+
+
 def test_cancel(open_dialog, no_runtime, monkeypatch):
     def create(on_line, is_cancelled):
         while not is_cancelled():
@@ -170,7 +183,7 @@ def test_cancel(open_dialog, no_runtime, monkeypatch):
     wait_for(lambda: dialog.cancel_button.isEnabled())
     click(dialog.cancel_button)
     wait_for(lambda: dialog.task is None)
-    assert "Cancelled" in dialog.state.label.text()
+    assert "Cancelled" in dialog.state.said
     assert dialog.create_button.isEnabled()
 
 
@@ -183,7 +196,7 @@ def test_a_failure_is_one_sentence_with_the_log_below(open_dialog, no_runtime, m
     dialog = open_dialog()
     click(dialog.create_button)
     wait_for(lambda: dialog.task is None)
-    assert dialog.state.label.text() == "Installing failed: check the network."
+    assert dialog.state.said == "Installing failed: check the network."
     assert "pip said much more" in dialog.log.toPlainText()
 
 

@@ -172,7 +172,7 @@ class _Run:
             "output": RasterWriter(
                 work.beside(Path(self.job.output)), Path(self.job.output).name, region, source.crs, source.transform,
                 "uint16" if card.class_codes_are_16bit() else "uint8", nodata=card.nodata_code(), colors=colors,
-                descriptions=[card.title or card.name], tags=tags,
+                descriptions=["Class"], tags=tags,
             )
         }  # fmt: skip
         for name, path in self.job.scores().items():

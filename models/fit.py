@@ -17,6 +17,8 @@ from .card import ModelCard
 #: How many times coarser or finer than its training images a model may be used.
 REFUSED_GSD_FACTOR = 4.0
 WARNED_GSD_FACTOR = 1.5
+# The offset as reflectance, less a hundredth: the atmosphere's correction leaves values a little under 0.
+_SENTINEL2_OFFSET = 0.09
 
 
 @dataclass
@@ -99,7 +101,7 @@ def check_fit(
     scales, offsets = _scaling(card, rasters, matches, scale, offset)
     warnings += _check_resolution(card, rasters[0])
     warnings += _check_values(card, rasters, matches, scales, offsets, scale is not None)
-    warnings += _check_sentinel2_offset(card, rasters, matches, offsets)
+    warnings += _check_sentinel2_offset(card, rasters, matches, scales, offsets)
     return Fit(matches, scales, offsets, warnings)
 
 
@@ -198,7 +200,11 @@ def _check_values(
 
 
 def _check_sentinel2_offset(
-    card: ModelCard, rasters: Sequence[RasterFacts], matches: Sequence[BandMatch], offsets: Sequence[float]
+    card: ModelCard,
+    rasters: Sequence[RasterFacts],
+    matches: Sequence[BandMatch],
+    scales: Sequence[float],
+    offsets: Sequence[float],
 ) -> list[str]:
     """Warn of the 1000 that ESA adds to Sentinel-2 numbers since processing baseline 04.00 (January 2022)."""
     if card.unit != "reflectance" or any(offsets):
@@ -211,4 +217,18 @@ def _check_sentinel2_offset(
                 f"The product's name says processing baseline {baseline.group(1)}.{baseline.group(2)}: its numbers "
                 "are 1000 too high unless that was corrected; use --scale 0.0001 --offset -0.1."
             ]
+    # Water, forest and shadow are dark in some band; a scene in which nothing is has the offset in it, or is
+    # all desert, snow or cloud.
+    darkest = [
+        raster.sample[match.band][0] * scale
+        for match, scale in zip(matches, scales)
+        for raster in [rasters[match.source - 1]]
+        if match.band in raster.sample
+    ]
+    sentinel2 = {"B2", "B4", "B11", "B12"} <= {match.model_band.name for match in matches}
+    if sentinel2 and len(darkest) == len(matches) and min(darkest) >= _SENTINEL2_OFFSET:
+        return [
+            f"Even the darkest pixels have a reflectance of {min(darkest):.2f} in every band: the offset of Sentinel-2 "
+            "products since 2022 may still be in them; if so, use --offset -0.1."
+        ]
     return []

@@ -110,17 +110,19 @@ def cancel_on_stdin(monitor: Monitor) -> None:
         return
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return
+    # A caller that cancelled while we were still starting has written its line and gone; that counts.
+    abandoned = False
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        if any(flags & (select.POLLHUP | select.POLLERR) for _, flags in poll.poll(0)):
-            return
+        abandoned = any(flags & (select.POLLHUP | select.POLLERR) for _, flags in poll.poll(0))
 
     def watch() -> None:
         while True:
             line = os.read(descriptor, 4096)
-            if not line or b"cancel" in line:
+            if b"cancel" in line or not (line or abandoned):
                 monitor.cancel()
+            if not line or monitor.cancelled:
                 return
 
     threading.Thread(target=watch, name="stdin", daemon=True).start()

@@ -18,7 +18,7 @@ import pyogrio
 import pyogrio.errors
 import pyogrio.raw
 import shapely
-from affine import Affine
+from rasterio import Affine
 from rasterio._err import CPLE_BaseError  # what PROJ and GDAL report; rasterio.errors has no name for it
 from rasterio.crs import CRS
 from rasterio.errors import CRSError

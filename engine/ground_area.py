@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
+from rasterio import Affine
 from rasterio._err import CPLE_BaseError  # what PROJ and GDAL report; rasterio.errors has no name for it
 from rasterio.crs import CRS
 from rasterio.errors import CRSError

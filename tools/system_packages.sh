@@ -53,13 +53,14 @@ for what in "$@"; do
 done
 
 if [ -n "$packages" ]; then
-    if ! command -v apt-get >/dev/null; then
-        echo "These Debian or Ubuntu packages, or what answers to them on your system, are missing:$packages" >&2
-        exit 1
-    fi
     sudo=""
     if [ "$(id -u)" != 0 ]; then
         sudo="sudo"
+    fi
+    if ! command -v apt-get >/dev/null || ! command -v ${sudo:-true} >/dev/null; then
+        echo "Missing, and not installed for want of apt-get or of the right to use it:$packages" >&2
+        echo "Install these Debian or Ubuntu packages, or what answers to them on your system." >&2
+        exit 1
     fi
     echo "Installing system packages:$packages"
     $sudo apt-get update -qq

@@ -7,6 +7,7 @@ Both lie in a hidden folder beside the result, and nothing has its final name un
 
 from __future__ import annotations
 
+import errno
 import glob
 import logging
 import os
@@ -21,10 +22,12 @@ import numpy as np
 import rasterio
 import rasterio.errors
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError  # what GDAL reports while it copies; rasterio.errors has no name for it
 from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from ..errors import OutputError
+from .tiff import is_whole
 from .tiling import OUTPUT_BLOCK, Rectangle
 
 # Creation options of every COG that we write, whatever is in it.
@@ -173,13 +176,20 @@ class RasterWriter:
         """
         with writing(self._name):
             self._dataset.close()
+            _check_whole(self._working)
             write_cog(self._working, self.finished, threads, self._is_classes)
+            _check_whole(self.finished)
             self._working.unlink()
         return self.finished
 
     def close(self) -> None:
         """Close the working file without finishing."""
         self._dataset.close()
+
+
+def _check_whole(path: Path) -> None:
+    if not is_whole(path):
+        raise OSError(errno.ENOSPC, "cut off, though nothing was reported", str(path))
 
 
 def write_cog(working: Path, finished: Path, threads: int, classes: bool) -> None:
@@ -218,7 +228,7 @@ def writing(name: str) -> Iterator[None]:
     logger.addHandler(collector)
     try:
         yield
-    except (rasterio.errors.RasterioError, OSError) as error:
+    except (rasterio.errors.RasterioError, CPLE_BaseError, OSError) as error:
         raise OutputError(
             f"“{name}” could not be written: is the disk full or gone? Nothing was changed; make room or choose "
             "another place.",

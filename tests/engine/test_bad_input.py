@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from onnx import TensorProto, helper
 
 from thematica.models.card import ModelClass
 
-from .networks import Net, image, light, make_card, noise, save
-from .workplace import Outcome, Workplace, run_here
+from .networks import Net, image, light, make_card, noise, read, save
+from .workplace import Outcome, Workplace, run_here, run_there, slow_run
 
 Row = Callable[[Workplace], list]
 TABLE: list = []
@@ -759,3 +760,123 @@ def refused(workplace: Workplace, command: list, words: str) -> Outcome:
 @pytest.mark.parametrize(("prepare", "words"), TABLE)
 def test_bad_input(workplace: Workplace, prepare: Row, words: str) -> None:
     refused(workplace, prepare(workplace), words)
+
+
+# A few of them as the shell sees them
+
+
+@pytest.mark.parametrize("style", ["none", "bar", "json"])
+def test_a_process_of_its_own_behaves_alike(workplace: Workplace, style: str) -> None:
+    before = workplace.files()
+    outcome = run_there(*workplace.command("--progress", style, model=workplace.scene))
+    assert outcome.status == 2
+    assert workplace.files() == before
+    if style == "json":
+        assert [event["event"] for event in outcome.events][-1] == "error"
+        assert outcome.events[-1]["code"] == "bad-model"
+        assert "not an ONNX file" in outcome.events[-1]["message"]
+        assert outcome.err == ""
+    else:
+        assert outcome.out == ""
+        assert "not an ONNX file" in outcome.sentence
+
+
+def test_wrong_options_are_explained_by_the_usage(workplace: Workplace) -> None:
+    for more in (["--tile", "many"], ["--frobnicate"], ["--progress", "loud"]):
+        outcome = workplace.run(*more)
+        assert outcome.status == 2
+        assert outcome.err.startswith("usage:")
+        assert more[0] in outcome.err.splitlines()[-1]
+
+
+# Disks
+
+
+def noisy(workplace: Workplace, side: int = 600) -> Path:
+    """A scene whose map does not compress to nothing."""
+    return image(workplace / "noisy.tif", noise((3, side, side)))
+
+
+def test_on_every_size_of_disk_there_is_all_or_nothing(workplace: Workplace, small_disk: Callable[..., Path]) -> None:
+    """From too small for the first block to large enough: whichever stage hits the end of the disk."""
+    raster = noisy(workplace)
+    assert workplace.run(raster=raster).status == 0
+    whole = sum(path.stat().st_size for path in workplace.folder.glob("map.*"))
+    statuses = []
+    disk = small_disk("size=16k")
+    for size in range(16, whole * 5 // 2048, 24):
+        subprocess.run(["mount", "-o", f"remount,size={size}k", str(disk)], check=True)
+        outcome = workplace.run(raster=raster, output=disk / "map.tif")
+        statuses.append(outcome.status)
+        left = sorted(path.name for path in disk.iterdir())
+        if outcome.status == 0:
+            assert left == ["map.qml", "map.report.json", "map.tif", "map.tif.aux.xml"]
+            np.testing.assert_array_equal(read(disk / "map.tif"), read(workplace.output))
+            for path in disk.iterdir():
+                path.unlink()
+        else:
+            assert outcome.status == 2, outcome.err
+            assert re.search("full|written|room", outcome.sentence), outcome.sentence
+            assert left == []
+    assert statuses[0] == 2
+    assert statuses[-1] == 0
+    assert statuses == sorted(statuses, reverse=True)
+
+
+def test_a_full_disk_keeps_the_earlier_result(workplace: Workplace, small_disk: Callable[..., Path]) -> None:
+    disk = small_disk("size=100k")
+    assert workplace.run(output=disk / "map.tif").status == 0
+    before = workplace.files(disk)
+    outcome = workplace.run("--overwrite", raster=noisy(workplace, 900), output=disk / "map.tif")
+    assert outcome.status == 2
+    assert workplace.files(disk) == before
+
+
+def test_a_full_disk_for_one_of_several_results(workplace: Workplace, small_disk: Callable[..., Path]) -> None:
+    """The map has room where it is; its probabilities, elsewhere, have not."""
+    disk = small_disk("size=100k")
+    raster = noisy(workplace, 300)
+    before = workplace.files()
+    outcome = workplace.run("--probabilities", disk / "p.tif", raster=raster)
+    assert outcome.status == 2
+    assert "p.tif" in outcome.sentence
+    assert workplace.files() == before
+
+
+@pytest.mark.parametrize("what", ["--confidence", "--report", None])
+def test_a_read_only_folder(workplace: Workplace, small_disk: Callable[..., Path], what: str | None) -> None:
+    """Told before anything runs, whichever of the results goes there."""
+    disk = small_disk("size=1m")
+    place = disk / ("map.tif" if what != "--report" else "report.json")
+    assert workplace.run(output=disk / "map.tif").status == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    before = workplace.files()
+    options = ["--overwrite", *([what, place] if what else [])]
+    outcome = workplace.run(*options, **({} if what else {"output": place}))
+    assert outcome.status == 2
+    assert re.search("Nothing can be written in .*[Rr]ead-only", outcome.sentence), outcome.sentence
+    assert workplace.files() == before
+
+
+def test_results_on_several_disks(workplace: Workplace, small_disk: Callable[..., Path]) -> None:
+    disk = small_disk("size=1m")
+    outcome = workplace.run("--confidence", disk / "map.tif", "--report", disk / "r.json")
+    assert outcome.status == 0, outcome.err
+    assert sorted(path.name for path in disk.iterdir()) == ["map.qml", "map.tif", "r.json"]
+
+
+# The worker killed
+
+
+def test_a_killed_run_leaves_the_earlier_result(workplace: Workplace) -> None:
+    assert workplace.run().status == 0
+    before = workplace.files()
+    with slow_run(workplace, "--overwrite") as process:
+        process.kill()
+        assert process.wait(10) == -9
+    left = {name: content for name, content in workplace.files().items() if name not in before}
+    assert {name.split("/")[0] for name in left} <= {name for name in left if name.startswith(".map-")}
+    assert before.items() <= workplace.files().items()
+    # The next run for the same result tidies up.
+    assert workplace.run("--overwrite").status == 0
+    assert set(workplace.files()) == set(before)

@@ -269,7 +269,11 @@ def cases(draw, networks=IMAGE_NETWORKS) -> Case:
     scaled = draw(st.booleans()) or (network_type.startswith("uint") and raster_type in ("int16", "float32", "uint16"))
     # Into 0 … 1, as cards want it; whole-number networks get whole numbers.
     reach = {"uint8": 255.0, "uint16": 5000.0}.get(network_type, 1.0)
-    scale = (reach / span, -low * reach / span) if scaled or network_type == "float16" else None
+    factor = reach / span
+    if network_type.startswith("uint"):
+        # A power of two and a whole number are exact in both precisions, so that both round to the same.
+        factor = 2.0 ** np.floor(np.log2(factor))
+    scale = (factor, -np.rint(low * factor) if low else 0.0) if scaled or network_type == "float16" else None
     steps = None
     if not network_type.startswith("uint"):
         unit = 1.0 if scale else span

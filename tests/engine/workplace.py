@@ -17,7 +17,7 @@ import pytest
 
 from thematica.cli.main import main
 
-from .networks import image, light, noise
+from .networks import Net, image, light, make_card, noise, save
 
 
 @dataclass
@@ -102,6 +102,36 @@ class Workplace:
             str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
             for path in sorted(folder.rglob("*"))
         }
+
+
+@contextlib.contextmanager
+def slow_run(workplace: Workplace, *more: object, **options) -> Iterator[subprocess.Popen]:
+    """A run in a process of its own that takes long; yields it when it classifies, and waits until it has ended."""
+    folder = workplace.folder.parent / f"{workplace.folder.name}-slow"
+    folder.mkdir()
+    net = Net(3)
+    x = net.input
+    for _ in range(4):
+        x = net.relu(net.conv(x, 16, 5))
+    model = save(folder / "slow.onnx", net.model(net.conv(x, 3)), make_card(3, 3))
+    scene = image(folder / "slow.tif", noise((3, 3000, 3000)))
+    command = workplace.command("--progress", "json", "--tile", 64, *more, raster=scene, model=model)
+    program = Path(sys.executable).with_name("thematica")
+    given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    process = subprocess.Popen([str(program), *command], text=True, encoding="utf-8", **given)
+    try:
+        for line in process.stdout:
+            if json.loads(line).get("stage") == "Classifying":
+                break
+        else:
+            raise AssertionError(process.stderr.read())
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 @pytest.fixture

@@ -133,6 +133,8 @@ class _Run:
                         writers[name].write(score, result.chunk)
                     areas.accumulate(result.codes, result.chunk.row, result.chunk.column)
 
+                # The first chunk of a large network may take seconds.
+                monitor.stage("Classifying", 0.0)
                 timing = run_pipeline(source, session, plan, area, decoding, write, monitor)
                 if timing.tiles == 0:
                     monitor.log("No pixel with data lies in the area: the map is empty.", "warning")

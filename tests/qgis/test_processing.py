@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -28,13 +29,14 @@ from qgis.core import (
     QgsProcessingModelParameter,
     QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
     QgsReferencedRectangle,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QCoreApplication, QPointF
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPointF
 
 from thematica.plugin.runtime import clean_environment
 
@@ -411,16 +413,32 @@ def test_loaded_results_are_styled_and_grouped(processing, runtime, scene, tmp_p
     assert results["OUTPUT"] == layer.source()
 
 
-def test_batch(processing, runtime, scene, make_raster, tmp_path):
-    from processing.gui.AlgorithmExecutor import executeIterating  # noqa: F401 - the module of batch runs must import
+def test_batch(processing, runtime, scene, tmp_path):
+    from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
 
     second = tmp_path / "second.tif"
     shutil.copy(scene, second)
-    outputs = []
-    for number, path in enumerate((scene, second)):
-        given = {"INPUT": str(path), "MODEL": MODEL, "OUTPUT": str(tmp_path / f"{number}.tif")}
-        outputs.append(processing.run("thematica:classifypixels", given)["OUTPUT"])
-    assert read_codes(outputs[0]) == read_codes(outputs[1])
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypixels")
+    dialog = BatchAlgorithmDialog(algorithm, None)
+    panel = dialog.mainWidget()
+    panel.checkLoadLayersOnCompletion.setChecked(False)
+    while panel.batchRowCount() < 2:
+        panel.addRow()
+    context = QgsProcessingContext()
+    for row, path in enumerate((scene, second)):
+        for name, value in (("INPUT", str(path)), ("MODEL", MODEL)):
+            panel.wrappers[row][panel.parameter_to_column[name]].setParameterValue(value, context)
+        output = panel.tblParameters.cellWidget(row + 1, panel.parameter_to_column["OUTPUT"])
+        output.setValue(str(tmp_path / f"{row}.tif"))
+    dialog.runAlgorithm()
+    # QGIS's batch dialog has a progress task that waits for the dialog's end, in a thread that QGIS waits for.
+    dialog.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    del dialog, panel, output
+    gc.collect()
+    wait_until(lambda: not QgsApplication.taskManager().activeTasks())
+    assert valid_pixels(tmp_path / "0.tif") == EVERYWHERE
+    assert read_codes(tmp_path / "0.tif") == read_codes(tmp_path / "1.tif")
 
 
 def two_step_model() -> QgsProcessingModelAlgorithm:
@@ -549,4 +567,26 @@ def test_the_model_widget_of_processings_dialog(processing, runtime):
     assert wrapper.value() == "/models/my own.onnx"
     wrapper.setValue(MODEL)
     assert wrapper.value() == MODEL
+    dialog.close()
+
+
+def test_the_model_widget_of_the_model_designer(processing, runtime):
+    from processing.modeler.ModelerParametersDialog import ModelerParametersDialog
+
+    designed = QgsProcessingModelAlgorithm("m", "g")
+    name = QgsProcessingModelParameter("network")
+    designed.addModelParameter(QgsProcessingParameterString("network", "Network"), name)
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypixels")
+    dialog = ModelerParametersDialog(algorithm, designed)
+    wrapper = dialog.widget.widget.wrappers["MODEL"]
+
+    def chosen():
+        return dialog.createAlgorithm().parameterSources()["MODEL"][0]
+
+    wrapper.setValue(MODEL)
+    assert chosen().staticValue() == MODEL
+    wrapper.setValue("/models/my own.onnx")
+    assert chosen().staticValue() == "/models/my own.onnx"
+    wrapper.setValue(QgsProcessingModelChildParameterSource.fromModelParameter("network"))
+    assert chosen().parameterName() == "network"
     dialog.close()

@@ -73,7 +73,7 @@ class _Run:
                 monitor.log(warning, "warning")
             _check_sources(job, source)
             source.select(fit.matches, job.invalid)
-            if card.nodata is not None and not source.may_be_invalid:
+            if card.nodata is not None and not source.declares_missing:
                 source.nodata_override = card.nodata
                 source.select(fit.matches, job.invalid)
             area = None

@@ -240,6 +240,7 @@ class _Stream:
             missing = ~valid
             for band, fill in zip(samples, self.decoding.fill, strict=True):
                 band[missing] = fill
+        self.source.fill_single_bands(samples, self.decoding.fill)
         pads = (
             (0, 0),
             (top - wanted.row, wanted.row + wanted.height - bottom),

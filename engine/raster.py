@@ -175,9 +175,9 @@ class RasterSource:
         self._invalid = invalid
 
     @property
-    def may_be_invalid(self) -> bool:
-        """False where no pixel can be missing: no nodata, no mask, no alpha, whole numbers."""
-        return any(check.needed for check in self._checks)
+    def declares_missing(self) -> bool:
+        """True where a file says which of the chosen pixels are missing: by nodata, a mask or alpha."""
+        return any(check.declares_missing for check in self._checks)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
         """Read the chosen bands of a window inside the raster.
@@ -200,10 +200,11 @@ class RasterSource:
             for source, bands, places in self._reads:
                 samples[places] = self._read_bands(source, bands, window)
         valid: np.ndarray | None = None
+        if self._invalid == "all" and not all(check.needed for check in self._checks):
+            # A file that can never miss a pixel keeps all of them.
+            return samples, None
         for check in self._checks:
-            if not check.needed:
-                continue
-            part = check.valid(samples, window, self._invalid)
+            part = check.valid(samples, window, self._invalid) if check.needed else None
             if part is None:
                 continue
             if valid is None:
@@ -213,6 +214,17 @@ class RasterSource:
         if valid is not None and valid.all():
             valid = None
         return samples, valid
+
+    def fill_single_bands(self, samples: np.ndarray, fill: np.ndarray) -> None:
+        """Replace, in place, samples that are missing in pixels that are not: only the rule ``all`` has such.
+
+        Args:
+            samples: as :meth:`read` gives them.
+            fill: per band, the sample that stands for a missing one.
+        """
+        if self._invalid == "all":
+            for check in self._checks:
+                check.fill(samples, fill)
 
     def _read_bands(self, source: int, bands: list[int], window: Window) -> np.ndarray:
         dataset = self.datasets[source]
@@ -242,7 +254,8 @@ class _ValidityCheck:
             (MaskFlags.per_dataset in flags[band - 1] and MaskFlags.alpha not in flags[band - 1])
             or flags[band - 1] == [] for band in bands
         )  # fmt: skip
-        self.needed = self.is_float or self.has_mask or bool(self.alpha) or any(v is not None for v in self.nodata)
+        self.declares_missing = self.has_mask or bool(self.alpha) or any(v is not None for v in self.nodata)
+        self.needed = self.is_float or self.declares_missing
 
     def valid(self, samples: np.ndarray, window: Window, rule: str) -> np.ndarray | None:
         """Validity of the window's pixels, or None where all are valid."""
@@ -259,19 +272,12 @@ class _ValidityCheck:
 
         if self.is_float or any(value is not None for value in self.nodata):
             for place, nodata in zip(self.places, self.nodata, strict=True):
-                band = samples[place]
-                part: np.ndarray | None = None
-                if nodata is not None and not math.isnan(nodata):
-                    # Stored as float32, -3.4e38 is not the same number as in the header's decimals.
-                    part = band != band.dtype.type(nodata)
-                if self.is_float:
-                    finite = np.isfinite(band)
-                    part = finite if part is None else part & finite
+                part = self._valid_samples(samples[place], nodata)
                 if part is not None:
                     combine(part)
                 elif rule == "all":
                     # One band that can never be missing keeps every pixel valid under this rule.
-                    result = np.ones(band.shape, bool)
+                    combine(np.ones(samples[place].shape, bool))
         try:
             if self.alpha:
                 alpha = self.dataset.read(self.alpha, window=window) != 0
@@ -282,6 +288,23 @@ class _ValidityCheck:
         except rasterio.errors.RasterioIOError as error:
             raise damaged(self.dataset.name, error) from error
         return result
+
+    def fill(self, samples: np.ndarray, fill: np.ndarray) -> None:
+        """Replace the missing samples of each band by themselves."""
+        for place, nodata in zip(self.places, self.nodata, strict=True):
+            valid = self._valid_samples(samples[place], nodata)
+            if valid is not None:
+                samples[place][~valid] = fill[place]
+
+    def _valid_samples(self, band: np.ndarray, nodata: float | None) -> np.ndarray | None:
+        part: np.ndarray | None = None
+        if nodata is not None and not math.isnan(nodata):
+            # Stored as float32, -3.4e38 is not the same number as in the header's decimals.
+            part = band != band.dtype.type(nodata)
+        if self.is_float:
+            finite = np.isfinite(band)
+            part = finite if part is None else part & finite
+        return part
 
 
 def damaged(path: str, error: Exception) -> InputError:

@@ -129,6 +129,11 @@ def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
             "the card belongs to another network, or must be corrected."
         )
     channels = result.shape[1] if len(result.shape) in (2, 4) else -1
+    if channels == 1 and len(card.classes) == 1:
+        raise ModelError(
+            f"The network “{card.name}” gives one score per pixel, so its card must name two classes (first the one of "
+            "low scores, then that of high ones), not one."
+        )
     binary = channels == 1 and len(card.classes) == 2
     if channels > 0 and channels != len(card.classes) and not binary:
         raise ModelError(

@@ -205,9 +205,9 @@ def image(
 ) -> Path:
     """A GeoTIFF of (C, H, W) samples; the bands are called B1 … unless told otherwise."""
     count, height, width = samples.shape
+    profile.setdefault("transform", from_origin(*origin, resolution, resolution))
     with rasterio.open(
-        path, "w", driver="GTiff", width=width, height=height, count=count, dtype=samples.dtype, crs=crs,
-        transform=from_origin(*origin, resolution, resolution), **profile,
+        path, "w", driver="GTiff", width=width, height=height, count=count, dtype=samples.dtype, crs=crs, **profile,
     ) as dataset:  # fmt: skip
         dataset.write(samples)
         for index in range(count):

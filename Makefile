@@ -19,8 +19,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u PROJ_LIB -u PROJ_DATA -u GDAL_DATA -u GDAL_DRIVER_PATH
 # Tests of the plugin have a QGIS profile of their own: nothing of the user's is read or changed.  QGIS looks
 # its Python up in PATH, and an environment that is active in the shell (venv, conda, pyenv) would come first.
-QGIS_ENV := $(CLEAN_ENV) PATH="$(dir $(QGIS_PYTHON)):$$PATH" QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH=$(CURDIR)/build/qgis-profile \
-	XDG_CONFIG_HOME=$(CURDIR)/build/qgis-config PYTHONDONTWRITEBYTECODE=1
+QGIS_ENV := $(CLEAN_ENV) PATH="$(dir $(QGIS_PYTHON)):$$PATH" QT_QPA_PLATFORM=offscreen QGIS_CUSTOM_CONFIG_PATH="$(CURDIR)/build/qgis-profile" \
+	XDG_CONFIG_HOME="$(CURDIR)/build/qgis-config" PYTHONDONTWRITEBYTECODE=1
 
 # Recipes share .venv and build/; two at once would only be in each other's way.
 .NOTPARALLEL:

@@ -214,7 +214,6 @@ def write_area(source: QgsFeatureSource, path: Path, selected_only: bool = False
         plain = QgsGeometry(geometry.constGet().segmentize())
         plain.get().dropZValue()
         plain.get().dropMValue()
-        plain.convertToMultiType()
         area = QgsFeature()
         area.setGeometry(plain)
         writer.addFeature(area)

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -390,6 +391,32 @@ def test_a_real_worker_killed_in_the_middle(processing, runtime, large_scene, tm
     assert not ended[0][0]
     assert any("memory" in text for text in log.errors), log.errors
     assert output.read_bytes() == b"an older map"
+
+
+_RUN_AND_BE_KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from thematica.plugin.worker import run_worker
+def killed(event):
+    if event["event"] == "progress" and event["fraction"] > 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+job = {"rasters": [sys.argv[2]], "model": sys.argv[3], "output": sys.argv[4]}
+run_worker("classify-pixels", job, killed, lambda: False)
+"""
+
+
+def test_the_worker_ends_when_qgis_is_killed(runtime, large_scene, tmp_path, repository):
+    jobs, folder = tmp_path / "jobs", tmp_path / "out"
+    jobs.mkdir()
+    folder.mkdir()
+    package = str(repository / "build" / "pkg")
+    arguments = [package, str(large_scene), MODEL, str(folder / "map.tif")]
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN_AND_BE_KILLED, *arguments], env={**os.environ, "TMPDIR": str(jobs)}, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    wait_until(lambda: not workers_of(jobs), seconds=10)
+    assert list(folder.iterdir()) == []
 
 
 # --------------------------------------------------------------------------- loading, batch, models, headless

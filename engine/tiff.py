@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 # Offsets and byte counts of strips and of tiles.
 _OFFSETS, _COUNTS = (273, 324), (279, 325)
-# Of the TIFF types: struct's letter.
-_LETTERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+# Of the TIFF types: struct's letter for one value.
+_LETTERS = {1: "B", 2: "s", 3: "H", 4: "I", 5: "Q", 6: "b", 7: "s", 8: "h", 9: "i", 10: "q", 11: "f", 12: "d", 13: "I",
+            16: "Q", 17: "q", 18: "Q"}  # fmt: skip
 
 
 def is_whole(path: Path) -> bool:
@@ -21,13 +22,13 @@ def is_whole(path: Path) -> bool:
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
-            return all(end <= size for end in _block_ends(file))
+            return all(end <= size for end in _ends(file))
     except (struct.error, KeyError):
         return False
 
 
-def _block_ends(file: BinaryIO) -> list[int]:
-    """Where each block ends, over all directories."""
+def _ends(file: BinaryIO) -> list[int]:
+    """Where each block and each list of values ends, over all directories."""
     order = {b"II": "<", b"MM": ">"}[file.read(2)]
 
     def unpack(form: str) -> tuple[int, ...]:
@@ -49,15 +50,18 @@ def _block_ends(file: BinaryIO) -> list[int]:
         (place,) = unpack(word)
         found: dict[int, tuple[int, ...]] = {}
         for tag, kind, count, inline in entries:
-            if tag not in (*_OFFSETS, *_COUNTS):
-                continue
             form = f"{count}{_LETTERS[kind]}"
             length = struct.calcsize(order + form)
-            if length > len(inline):
-                file.seek(struct.unpack(order + word, inline)[0])
-                found[tag] = unpack(form)
-            else:
-                found[tag] = struct.unpack(order + form, inline[:length])
+            is_elsewhere = length > len(inline)
+            if is_elsewhere:
+                (start,) = struct.unpack(order + word, inline)
+                ends.append(start + length)
+            if tag in (*_OFFSETS, *_COUNTS):
+                if is_elsewhere:
+                    file.seek(start)
+                    found[tag] = unpack(form)
+                else:
+                    found[tag] = struct.unpack(order + form, inline[:length])
         for offsets, counts in zip(_OFFSETS, _COUNTS, strict=True):
             if offsets in found:
                 ends += [start + count for start, count in zip(found[offsets], found[counts], strict=True)]

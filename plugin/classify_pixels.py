@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -273,7 +274,12 @@ def _for_processing(error: ThematicaError, feedback: QgsProcessingFeedback) -> Q
     """Processing shows the sentence; what helps a developer goes to its log."""
     if error.details:
         feedback.pushDebugInfo(error.details)
-    return QgsProcessingException(error.message)
+    return QgsProcessingException(_in_parameters(error.message))
+
+
+def _in_parameters(sentence: str) -> str:
+    """The engine speaks of the shell's options (``--scale``); here they are parameters (``SCALE``)."""
+    return re.sub(r"(?<![\w-])--([a-z]+)\b", lambda option: option.group(1).upper(), sentence)
 
 
 class _Progress:
@@ -286,7 +292,7 @@ class _Progress:
 
     def __call__(self, event: dict[str, Any]) -> None:
         if event["event"] == "log":
-            message = str(event.get("message", ""))
+            message = _in_parameters(str(event.get("message", "")))
             if event.get("level") == "warning":
                 self.feedback.pushWarning(message)
             else:
@@ -339,5 +345,7 @@ class _StyleOnLoad(QgsProcessingLayerPostProcessorInterface):
         # A group that the analyst set in Processing's options is left alone.
         if node is not None and node.parent() is project.layerTreeRoot():
             group = project.layerTreeRoot().findGroup(GROUP) or project.layerTreeRoot().insertGroup(0, GROUP)
-            group.insertChildNode(0, node.clone())
+            moved = node.clone()
+            moved.setExpanded(True)  # the legend
+            group.insertChildNode(0, moved)
             project.layerTreeRoot().removeChildNode(node)

@@ -266,7 +266,7 @@ def test_progress_in_words_but_not_for_every_event(processing, fake_worker, monk
     runtime = fake_worker(
         "for n in range(500): say(event='progress', fraction=n/500, stage='Classifying', pixels_per_second=2.5e6,"
         " seconds_left=3.2)\n"
-        "say(event='log', level='warning', message='careful')\n"
+        "say(event='log', level='warning', message='careful, use --offset -0.1')\n"
         "say(event='result', files={'output': job['output']}, report={})"
     )
     monkeypatch.setenv("THEMATICA_RUNTIME", str(runtime.python))
@@ -279,7 +279,7 @@ def test_progress_in_words_but_not_for_every_event(processing, fake_worker, monk
     )
     assert log.texts[0] == "Classifying, 2.5 million pixels/s, about 3 s left"
     assert len(log.texts) < 5
-    assert log.warnings == ["careful"]
+    assert log.warnings == ["careful, use OFFSET -0.1"]
     assert max(fractions) > 99
 
 
@@ -434,6 +434,7 @@ def test_loaded_results_are_styled_and_grouped(processing, runtime, scene, tmp_p
     handleAlgorithmResults(algorithm, context, log, parameters)
     (node,) = project.layerTreeRoot().findLayers()
     assert node.parent().name() == "Thematica"
+    assert node.isExpanded()
     layer = node.layer()
     assert layer.renderer().type() == "paletted"
     assert layer.customProperty("thematica/report") == str(tmp_path / "map.report.json")
@@ -566,7 +567,8 @@ def test_qgis_process_says_one_sentence(qgis_process, runtime, scene, tmp_path):
         f"--OUTPUT={tmp_path / 'headless.tif'}",
     )  # fmt: skip
     assert done.returncode != 0
-    assert "scale" in done.stdout + done.stderr
+    assert "SCALE" in done.stdout + done.stderr
+    assert "--scale" not in done.stderr
     assert not (tmp_path / "headless.tif").exists()
 
 

@@ -56,7 +56,8 @@ class Console:
 
     def _json(self, event: dict[str, Any]) -> None:
         with self._lock:
-            sys.stdout.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
+            # Other letters escaped: the encoding of stdout may be anything, and a path may hold bytes that are no text.
+            sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
             sys.stdout.flush()
 
     def _line(self, text: str) -> None:

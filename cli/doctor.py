@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command; exit status 2 where something is wrong."""
     facts = examine()
     if options.json:
-        sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
         sys.stdout.write(f"Thematica {facts['version']}, Python {facts['python']} ({facts['executable']})\n")
         for name, version in facts["packages"].items():

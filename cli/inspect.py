@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         except ModelError as error:
             facts["usable"], facts["problem"] = False, error.message
     if options.json:
-        sys.stdout.write(json.dumps({**facts, "card": card.to_item()}, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps({**facts, "card": card.to_item()}, indent=2) + "\n")
         return 0
 
     def line(name: str, text: object) -> None:

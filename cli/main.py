@@ -6,9 +6,11 @@ Exit status: 0 done, 2 bad input or options, 3 cancelled, 1 a fault of ours.
 from __future__ import annotations
 
 import argparse
+import io
+import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import __version__
 from ..errors import ThematicaError
@@ -30,9 +32,30 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _join_numbers(arguments: Sequence[str]) -> Iterator[str]:
+    """``--area -70,-20,…`` as ``--area=-70,-20,…``: argparse takes what begins with a minus for an option."""
+    pending = ""
+    for argument in arguments:
+        if pending and re.match(r"-[\d.]", argument):
+            yield f"{pending}={argument}"
+            pending = ""
+            continue
+        if pending:
+            yield pending
+        pending = argument if argument.startswith("--") else ""
+        if not pending:
+            yield argument
+    if pending:
+        yield pending
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no umlauts is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    options = build_parser().parse_args(list(_join_numbers(sys.argv[1:] if arguments is None else arguments)))
     console = Console(getattr(options, "progress", None))
     try:
         status: int = options.run(options, console)

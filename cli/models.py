@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             }
             for model in models
         ]
-        sys.stdout.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return 0
     width = max([len(model.name) for model in models] + [4])
     for model in models:

@@ -92,6 +92,12 @@ class PixelJob:
         """
         if not self.rasters:
             raise InputError("No raster was given; name at least one image file.")
+        for text in (*self.rasters, *(value for value in vars(self).values() if isinstance(value, str))):
+            readable = text.encode("utf-8", "replace").decode()
+            if readable != text:
+                raise InputError(
+                    f"The name “{readable}” holds bytes that are no text in UTF-8; rename the file or folder."
+                )
         if self.mode not in ("exact", "smooth"):
             raise InputError(f"There is no mode “{self.mode}”; use exact.")
         if self.mode == "smooth":

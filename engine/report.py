@@ -129,5 +129,6 @@ def build_report(
 
 def write_report(path: Path, report: dict[str, Any]) -> Path:
     """Write a report as indented JSON."""
-    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    # A path may hold bytes that are no text.
+    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")
     return path

@@ -241,6 +241,8 @@ def parse_card(text: str, source: str = "the model card") -> ModelCard:
     if not isinstance(item, dict):
         raise ModelError(f"{source} is not a model card: a STAC Item with mlm: fields is expected.")
     try:
+        # Half a surrogate pair can be written in JSON and nowhere else.
+        item = json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", "replace"))
         return _from_item(item)
     except ModelError as error:
         raise ModelError(f"{source}: {error.message}", error.details) from error

@@ -99,6 +99,11 @@ def test_a_normalisation_made_in_code_survives(pairs: list[tuple[float, float]])
     np.testing.assert_allclose(back.bias, normalisation.bias, rtol=1e-9, atol=1e-9)
 
 
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    text = make_card(1, ["Wald"]).to_json().replace("Wald", "Wald \\ud800")
+    assert parse_card(text).classes[0].name == "Wald ?"
+
+
 AWKWARD = ['Wald "dicht"', "Äcker, Grünland", "<&>'", "línea\nnueva", "水", "", " ", "a" * 300, "Wald", "Wald"]
 
 

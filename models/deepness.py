@@ -6,9 +6,11 @@ https://qgis-plugin-deepness.readthedocs.io (creators / add metadata to model)
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import ModelError
 from .bands import Band
 from .card import ModelCard, ModelClass, Normalisation, distinct_colors, slug
 from .onnx_file import OnnxFacts
@@ -30,12 +32,23 @@ def _value(metadata: Mapping[str, str], key: str) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
+def _number(value: Any, least: float = 0.0) -> float | None:
+    """A finite number above ``least``, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least < value < 1e9:
+        return None
+    return float(value)
+
+
 def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
-    """A card from Deepness's metadata keys, or None where the file has none of them."""
+    """A card from Deepness's metadata keys, or None where the file has none of them.
+
+    Raises:
+        ModelError: the standardisation, without which the network gives nonsense, cannot be understood.
+    """
     metadata = facts.metadata
     if not any(key in metadata for key in _KEYS):
         return None
@@ -48,15 +61,19 @@ def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
     classes = _classes(metadata, 2 if binary else channels)
 
     # Deepness divides 8-bit values by 255 before it standardises.
-    mean = _numbers(_value(metadata, "standardization_mean"), bands, 0.0)
-    deviation = _numbers(_value(metadata, "standardization_std"), bands, 1.0)
+    mean = _numbers(name, _value(metadata, "standardization_mean"), bands, 0.0)
+    deviation = _numbers(name, _value(metadata, "standardization_std"), bands, 1.0)
+    if min(deviation) <= 0:
+        raise ModelError(
+            f"The standardization_std of “{name}” is not positive; describe it with a model card (--card)."
+        )
     normalisation = Normalisation(
         tuple(1 / (255 * value) for value in deviation),
         tuple(-m / value for m, value in zip(mean, deviation)),
     )
-    resolution = _value(metadata, "resolution")
-    tile = _value(metadata, "tile_size") or _value(metadata, "tiles_size") or 0
-    threshold = _value(metadata, "seg_thresh")
+    resolution = _number(_value(metadata, "resolution"))
+    tile = _number(_value(metadata, "tile_size")) or _number(_value(metadata, "tiles_size")) or 0
+    threshold = _number(_value(metadata, "seg_thresh"))
     names = ["red", "green", "blue"]
     return ModelCard(
         name=slug(name),
@@ -67,18 +84,23 @@ def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
         classes=classes,
         normalisation=normalisation,
         activation="sigmoid" if binary else "softmax",
-        thresholds=(float(threshold),) if isinstance(threshold, (int, float)) and binary else (),
+        thresholds=(threshold,) if threshold is not None and binary else (),
         unit="dn",
-        gsd=float(resolution) / 100 if isinstance(resolution, (int, float)) and resolution > 0 else None,
-        tile=int(tile) if isinstance(tile, (int, float)) else 0,
+        gsd=resolution / 100 if resolution is not None else None,
+        tile=int(tile),
         unsupported=unsupported,
     )
 
 
-def _numbers(value: Any, count: int, default: float) -> list[float]:
-    if isinstance(value, list) and len(value) == count:
-        return [float(number) for number in value]
-    return [default] * count
+def _numbers(name: str, value: Any, count: int, default: float) -> list[float]:
+    if not isinstance(value, list) or len(value) != count:
+        return [default] * count
+    numbers = [_number(number, -1e9) for number in value]
+    if None in numbers:
+        raise ModelError(
+            f"The standardisation of “{name}” is not made of numbers; describe it with a model card (--card)."
+        )
+    return [number for number in numbers if number is not None]
 
 
 def _classes(metadata: Mapping[str, str], count: int) -> list[ModelClass]:
@@ -87,6 +109,6 @@ def _classes(metadata: Mapping[str, str], count: int) -> list[ModelClass]:
         names = dict(enumerate(names))
     if not isinstance(names, dict):
         names = {}
-    named = {int(key): str(value) for key, value in names.items() if str(key).isdigit()}
+    named = {int(key): str(value) for key, value in names.items() if re.fullmatch("[0-9]{1,5}", str(key))}
     colors = distinct_colors(count)
     return [ModelClass(value, named.get(value, f"class {value}"), colors[value]) for value in range(count)]

@@ -181,8 +181,11 @@ def _check_values(
     # Bright cloud and noise go somewhat beyond; a wrong scale is off by a factor of 100 or more.
     if seen_high > high + 4 * span or seen_low < low - 4 * span:
         hint = ""
-        for divisor in (100, 255, 10000, 65535):
-            if low - span <= seen_low / divisor and high - 0.98 * span <= seen_high / divisor <= high + span:
+        are_bytes = all(rasters[match.source - 1].data_type == "uint8" for match in matches)
+        for divisor in (255,) if are_bytes else (100, 255, 10000, 65535):
+            # Only numbers × 10000 go far beyond 1: over cloud and snow.
+            most = high + span * (1.0 if divisor == 10000 else 0.2)
+            if low - span <= seen_low / divisor and high - 0.98 * span <= seen_high / divisor <= most:
                 hint = f" (they look like {card.unit or 'values'} × {divisor}: use scale {1 / divisor:.6g})"
                 if divisor == 10000:
                     hint = (

@@ -8,6 +8,7 @@ Corrections that a user made to a card are kept there too, under the hash of the
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -85,12 +86,12 @@ def resolve_model(model: str) -> Path:
     """
     as_path = Path(model)
     try:
-        if as_path.is_file():
+        candidates = [folder / f"{model}.onnx" for folder in (user_models_folder(), BUNDLED_FOLDER)]
+        stored = next((path for path in candidates if path.name == f"{model}.onnx" and path.is_file()), None)
+        if as_path.is_file() and (stored is None or as_path.suffix.lower() == ".onnx"):
             return as_path
-        for folder in (user_models_folder(), BUNDLED_FOLDER):
-            candidate = folder / f"{model}.onnx"
-            if candidate.is_file() and candidate.parent == folder:
-                return candidate
+        if stored is not None:
+            return stored
     except OSError as error:
         raise ModelError(f"There is no model “{model[:80]}” ({error.strerror}); check the path.") from error
     if as_path.suffix or "/" in model or "\\" in model:
@@ -103,9 +104,11 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
     """Copy an ONNX file, and the card beside it, into the user's store.
 
     Raises:
-        InputError: the name is taken and ``replace`` is False.
+        InputError: the name is taken and ``replace`` is False, or it is no name.
         ModelError: the file is not a model that can be read.
     """
+    if name is not None and (not name.strip(". ") or re.search(r"[/\\:\0]", name)):
+        raise InputError(f"“{name}” cannot be the name of a model; use letters, digits, spaces, - and _.")
     card = read_model_card(path)
     folder = user_models_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,8 +118,13 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
     # Written beside and renamed: a copy that breaks off leaves no half model in the store.
     partial = target.with_suffix(".part")
     shutil.copyfile(path, partial)
-    beside = path.with_suffix(".json")
-    if beside.is_file():
+    beside = next(
+        (card for card in (path.with_suffix(".json"), path.with_name(path.name + ".json")) if card.is_file()), None
+    )
+    for old in (target.with_suffix(".json"), target.with_name(target.name + ".json")):
+        # The card of the model that is replaced says nothing about the new one.
+        old.unlink(missing_ok=True)
+    if beside is not None:
         shutil.copyfile(beside, target.with_suffix(".json"))
     os.replace(partial, target)
     return StoredModel(target.stem, target, False, card)

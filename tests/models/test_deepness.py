@@ -1,0 +1,103 @@
+"""Models made for Deepness: their keys as Deepness means them, and keys that mean nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from thematica.errors import ModelError
+from thematica.models.reading import read_model_card
+
+from ..engine.networks import Net, save
+
+
+def network(path: Path, metadata: dict, channels: int = 3, bands: int = 3) -> Path:
+    net = Net(bands)
+    entries = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    return save(path, net.model(net.conv(net.input, channels)), metadata=entries)
+
+
+def test_all_keys(tmp_path: Path) -> None:
+    metadata = {
+        "model_type": "Segmentor", "class_names": {"0": "Grund", "1": "Straße", "2": "Haus"}, "resolution": 20,
+        "tile_size": 512, "tiles_overlap": 15, "standardization_mean": [0.5, 0.4, 0.3],
+        "standardization_std": [0.2, 0.25, 0.5], "seg_thresh": 0.7,
+    }  # fmt: skip
+    card = read_model_card(network(tmp_path / "roads.onnx", metadata))
+    assert card.origin == "deepness"
+    assert [entry.name for entry in card.classes] == ["Grund", "Straße", "Haus"]
+    assert (card.gsd, card.tile, card.unit, card.unsupported) == (0.2, 512, "dn", "")
+    for band, (mean, deviation) in enumerate(((0.5, 0.2), (0.4, 0.25), (0.3, 0.5))):
+        for value in (0, 128, 255):
+            entered = value * card.normalisation.gain[band] + card.normalisation.bias[band]
+            assert entered == pytest.approx((value / 255 - mean) / deviation)
+
+
+def test_keys_of_ultralytics(tmp_path: Path) -> None:
+    """``names`` as Python writes a dictionary, which is no JSON."""
+    card = read_model_card(
+        network(tmp_path / "m.onnx", {"names": "{0: 'a', 1: 'b', 2: 'c'}", "model_type": "Segmentor"})
+    )
+    assert len(card.classes) == 3
+
+
+def test_one_score(tmp_path: Path) -> None:
+    card = read_model_card(network(tmp_path / "m.onnx", {"model_type": "Segmentor", "seg_thresh": 0.7}, channels=1))
+    assert (len(card.classes), card.activation, card.thresholds) == (2, "sigmoid", (0.7,))
+
+
+@pytest.mark.parametrize("kind", ["Regressor", "Detector", "Superresolution", "Recognition", "regressor", "DETECTOR"])
+def test_other_tasks_are_no_use_here(tmp_path: Path, kind: str) -> None:
+    assert read_model_card(network(tmp_path / "m.onnx", {"model_type": kind})).unsupported
+
+
+def test_other_metadata_is_none_of_deepness(tmp_path: Path) -> None:
+    assert read_model_card(network(tmp_path / "m.onnx", {"author": "somebody"})).origin == "none"
+
+
+KEYS = ["model_type", "class_names", "names", "resolution", "tile_size", "tiles_size", "standardization_mean",
+        "standardization_std", "seg_thresh"]  # fmt: skip
+EDGE = st.sampled_from(
+    ["", "null", "NaN", "Infinity", "-1", "0", "1e999", "[]", "[0, 0, 0]", '["a", "b", "c"]', "[1, null, 2]",
+     '{"²": "x"}', '{"-1": "x"}', '{"0": {"a": 1}}', '{"99999999999999999999": "x"}', "true", '"text"', "[[[",
+     "{'0': 'x'}", "[" * 5000]
+)  # fmt: skip
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(st.sampled_from(KEYS), EDGE | st.text(max_size=8).filter(lambda t: "\ud800" not in t), max_size=4)
+)
+def test_any_values(tmp_path: Path, metadata: dict[str, str]) -> None:
+    """A card or a sentence, and nothing in the card that would break later."""
+    metadata = {key: value.encode("utf-8", "replace").decode() for key, value in metadata.items()}
+    try:
+        card = read_model_card(network(tmp_path / "m.onnx", metadata))
+    except ModelError as error:
+        assert error.message  # noqa: PT017
+    else:
+        numbers = (*card.normalisation.gain, *card.normalisation.bias, *card.thresholds, card.tile, card.gsd or 1.0)
+        assert all(abs(number) < 1e300 for number in numbers)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "supported"),
+    [
+        ("dummy_segmentation_models/dummy_model.onnx", True),
+        ("dummy_segmentation_models/one_output_sigmoid_bsx1x512x512.onnx", True),
+        ("dummy_segmentation_models/one_output_softmax_bsx2x512x512.onnx", True),
+        ("one_output_sigmoid_red_detector.onnx", True),
+        ("dummy_regression_models/dummy_regression_model.onnx", False),
+        ("dummy_superresolution_model.onnx", False),
+    ],
+)
+def test_real_files(real_data, name: str, supported: bool) -> None:
+    card = read_model_card(real_data(f"onnx_deepness_keys/{name}"))
+    assert (not card.unsupported) is supported, card.unsupported
+    if supported:
+        assert len(card.classes) in (2, 3)

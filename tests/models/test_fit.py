@@ -1,0 +1,119 @@
+"""Whether a model fits a raster, told before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thematica.errors import MisfitError
+from thematica.models.bands import Band
+from thematica.models.card import ModelCard, ModelClass
+from thematica.models.fit import RasterFacts, check_fit
+
+
+def card(**fields) -> ModelCard:
+    given = {"unit": "reflectance", "value_range": (0.0, 1.0), **fields}
+    return ModelCard("m", "segmentation", [Band("1"), Band("2")], [ModelClass(0, "a", "#000000")], **given)
+
+
+def facts(low: float = 0.02, high: float = 0.5, **fields) -> RasterFacts:
+    given = {"path": "scene.tif", "data_type": "float32", "gsd": 10.0, **fields}
+    return RasterFacts(bands=[Band(), Band()], sample={1: (low, high), 2: (low, high)}, **given)
+
+
+@pytest.mark.parametrize("gsd", [2.5, 5.0, 10.0, 20.0, 40.0])
+def test_resolutions_within_a_factor_of_four(gsd: float) -> None:
+    warnings = check_fit(card(gsd=10.0), [facts(gsd=gsd)]).warnings
+    assert any("measure" in warning for warning in warnings) == (gsd != 10.0)
+
+
+@pytest.mark.parametrize(("gsd", "direction"), [(1.0, "coarser"), (2.4, "coarser"), (41.0, "finer"), (100.0, "finer")])
+def test_resolutions_beyond(gsd: float, direction: str) -> None:
+    with pytest.raises(MisfitError, match=direction):
+        check_fit(card(gsd=10.0), [facts(gsd=gsd)])
+
+
+def test_the_cards_own_range_of_resolutions() -> None:
+    assert len(check_fit(card(gsd=30.0, gsd_range=(5.0, 100.0)), [facts(gsd=95.0)]).warnings) == 1  # of the order
+    with pytest.raises(MisfitError):
+        check_fit(card(gsd=30.0, gsd_range=(5.0, 100.0)), [facts(gsd=120.0)])
+    check_fit(card(gsd=10.0), [facts(gsd=None)])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (200.0, 4000.0, "× 10000"),
+        (2.0, 60.0, "× 100"),
+        (20.0, 200.0, "× 255"),
+        (1e8, 1e9, "scale"),
+        (-4e4, 0.5, "scale"),
+        (2e-6, 5e-5, "times less"),
+    ],
+)
+def test_values_of_another_scale(low: float, high: float, words: str) -> None:
+    with pytest.raises(MisfitError, match=words):
+        check_fit(card(), [facts(low, high)])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (0.0, 1.6), (-0.1, 0.3), (0.01, 0.03), (0.0, 0.06)])
+def test_values_that_are_only_dark_or_bright(low: float, high: float) -> None:
+    check_fit(card(), [facts(low, high)])
+
+
+def test_the_scale_that_the_sentence_proposes_is_right() -> None:
+    raster = facts(200.0, 4000.0, data_type="uint16")
+    check_fit(card(), [raster], scale=0.0001)
+    check_fit(card(), [raster], scale=0.0001, offset=-0.1)
+    with pytest.raises(MisfitError):
+        check_fit(card(), [raster], scale=0.0001 * 0.0001)
+
+
+def test_declared_scale_and_what_replaces_it() -> None:
+    raster = facts(200.0, 4000.0, scales=[0.0001, 0.0001], offsets=[-0.1, -0.1])
+    fit = check_fit(card(), [raster])
+    assert (fit.scale, fit.offset) == ([0.0001] * 2, [-0.1] * 2)
+    fit = check_fit(card(), [raster], scale=0.0002)
+    assert (fit.scale, fit.offset) == ([0.0002] * 2, [0.0] * 2)
+    fit = check_fit(card(), [raster], offset=0.0)
+    assert (fit.scale, fit.offset) == ([0.0001] * 2, [0.0] * 2)
+    fit = check_fit(card(unit="dn", value_range=None), [raster])
+    assert (fit.scale, fit.offset) == ([1.0] * 2, [0.0] * 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "warned"),
+    [
+        ("S2A_MSIL2A_20230601T102559_N0509_R108_T32UNU_20230601T170003.tif", True),
+        ("S2A_MSIL2A_20200601T102559_N0214_R108_T32UNU_20200601T170003.tif", False),
+        ("scene.tif", False),
+    ],
+)
+def test_the_trap_of_sentinel_2s_offset(path: str, warned: bool) -> None:
+    raster = facts(1200.0, 4000.0, path=path, data_type="uint16")
+    warnings = check_fit(card(), [raster], scale=0.0001).warnings
+    assert any("1000 too high" in warning for warning in warnings) is warned
+    assert not any("1000" in warning for warning in check_fit(card(), [raster], scale=0.0001, offset=-0.1).warnings)
+
+
+@pytest.mark.parametrize("kind", ["complex64", "complex128", "complex_int16", "CInt16"])
+def test_complex_numbers(kind: str) -> None:
+    if kind == "CInt16":
+        kind = kind.lower()
+    with pytest.raises(MisfitError, match="complex"):
+        check_fit(card(), [facts(data_type=kind)])
+
+
+number = st.floats(-1e7, 1e7)
+
+
+@given(number, number, st.none() | number.filter(bool), st.none() | number, st.none() | st.floats(0.01, 1e5))
+def test_whatever_the_raster_there_is_a_fit_or_a_sentence(low, high, scale, offset, gsd) -> None:
+    low, high = min(low, high), max(low, high)
+    try:
+        fit = check_fit(card(gsd=10.0), [facts(low, high, gsd=gsd)], scale=scale, offset=offset)
+    except MisfitError as error:
+        assert error.message.endswith(".")  # noqa: PT017
+    else:
+        assert len(fit.matches) == len(fit.scale) == len(fit.offset) == 2

@@ -161,7 +161,9 @@ def _field(model: onnx.ModelProto, card: ModelCard) -> ReceptiveField:
     found = analyse(model, card.output_name)
     if found.exact or not card.receptive_field:
         return found
-    if any(word in found.why for word in ("global", "normalisation", "recurrent", "over height", "aligns")):
+    if any(
+        word in found.why for word in ("global", "normalisation", "recurrent", "over height", "aligns", "the place in")
+    ):
         # The graph proves that no finite window is enough; a number on the card cannot change that.
         return found
     # The graph could not be followed; the card knows.

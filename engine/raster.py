@@ -52,7 +52,8 @@ def open_raster(path: str) -> rasterio.DatasetReader:
     Raises:
         InputError: no such file, or nothing that GDAL can read.
     """
-    plain = path.split("|")[0]
+    # QGIS appends options to a path behind a bar; but a bar may also stand in a file's name.
+    plain = path if Path(path).exists() else path.split("|")[0]
     looks_local = not plain.startswith(("/vsi", "http:", "https:", "s3:")) and "://" not in plain
     is_subdataset = looks_local and ":" in plain[2:]
     if looks_local and not is_subdataset and not Path(plain).exists():

@@ -84,6 +84,7 @@ def build_report(
         "model": {
             "name": card.name,
             "title": card.title,
+            "description": card.description,
             "path": str(model_path),
             "sha256": card.weights_sha256,
             "card": card.origin,

@@ -35,6 +35,9 @@ NUMBER_DOUBLE = _first("Qgis.ProcessingNumberParameterType.Double", "QgsProcessi
 PARAMETER_ADVANCED = _first(
     "Qgis.ProcessingParameterFlag.Advanced", "QgsProcessingParameterDefinition.Flag.FlagAdvanced"
 )
+POLYGON_LAYERS = _first("Qgis.LayerFilter.PolygonLayer", "QgsMapLayerProxyModel.PolygonLayer")
+RASTER_LAYERS = _first("Qgis.LayerFilter.RasterLayer", "QgsMapLayerProxyModel.RasterLayer")
+RASTER_TYPE = _first("Qgis.LayerType.Raster", "QgsMapLayerType.RasterLayer")
 TASK_CAN_CANCEL = _first("QgsTask.Flag.CanCancel", "QgsTask.CanCancel")
 
 LEVEL_INFO = _first("Qgis.MessageLevel.Info", "Qgis.Info")

@@ -46,7 +46,7 @@ class ThematicaPlugin:
 
     def initGui(self) -> None:
         """Add menu entries, toolbar button and layer actions."""
-        from ..ui.compat import RASTER_TYPE
+        from .compat import RASTER_TYPE
 
         self.initProcessing()
         self.classify_action = self._action("Classify layer…", self.open_classify, ICON)

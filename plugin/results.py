@@ -65,6 +65,10 @@ def load_result(
         # The map is what was asked for; a score over it would hide it, and its legend is long.
         node.setItemVisibilityChecked(place == 0)
         node.setExpanded(place == 0)
+    if layers and group:
+        # A group that was empty a moment ago stays shut, and the legend unseen, unless it is shut and opened.
+        parent.setExpanded(False)
+        parent.setExpanded(True)
     return layers
 
 

@@ -6,7 +6,7 @@ from qgis.core import QgsVectorLayer
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
-from .compat import POLYGON_LAYERS
+from ..plugin.compat import POLYGON_LAYERS
 from .forms import load_form
 
 

@@ -12,11 +12,11 @@ from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
 
 from ..errors import ThematicaError
 from ..models.fit import RasterFacts
+from ..plugin.compat import RASTER_LAYERS
 from ..plugin.job import PreparedJob, pixel_job, raster_source
 from ..plugin.raster_facts import facts_of_layer
 from ..plugin.runtime import find_runtime, runtime_problem
 from .classify_run import ClassifyRun, log
-from .compat import RASTER_LAYERS
 from .fitting import FitView, band_option, view_fit
 from .forms import load_form
 from .replacing import refuse_input_as_output

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from qgis.core import QgsApplication, QgsMessageLog, QgsProject, QgsRasterLayer
+from qgis.core import QgsApplication, QgsMessageLog, QgsProject
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtWidgets import QPushButton
 
@@ -95,7 +95,7 @@ class ClassifyRun(QObject):
         self.report = result["report"]
         self.warnings += [str(warning) for warning in self.report.get("warnings", ())]
         self._let_go_of_old_maps()
-        _unfold(load_result(result, self.title))
+        load_result(result, self.title)
         sentence = done_label(self.report)
         self._push(sentence, LEVEL_SUCCESS, 12, "Area table…", lambda: self.show_areas(self.report))
         log(f"{self.title}: {sentence} {result.get('files', {})}")
@@ -140,12 +140,3 @@ class ClassifyRun(QObject):
             button.clicked.connect(action)
             item.layout().addWidget(button)
         bar.pushWidget(item, level, seconds)
-
-
-def _unfold(layers: list[QgsRasterLayer]) -> None:
-    """Open the group of new layers: one that was empty a moment ago stays shut, and the legend is unseen."""
-    root = QgsProject.instance().layerTreeRoot()
-    for layer in layers[:1]:
-        group = root.findLayer(layer.id()).parent()
-        group.setExpanded(False)
-        group.setExpanded(True)

@@ -81,7 +81,9 @@ def make_scene(folder: Path) -> list[Path]:
     """Make the two-date scene; return its files in the order of time."""
     print("Making a two-date scene like Sentinel-2's …", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, str(ROOT / "demo" / "make_scene.py"), str(folder)], check=True)
+    subprocess.run(
+        [sys.executable, str(ROOT / "demo" / "make_scene.py"), str(folder)], check=True, stdout=subprocess.DEVNULL
+    )
     return sorted(path for path in folder.glob("*.tif") if not path.stem.endswith("-truth"))
 
 

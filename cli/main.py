@@ -10,6 +10,7 @@ import io
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 
 from .. import __version__
@@ -51,6 +52,9 @@ def _join_numbers(arguments: Sequence[str]) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    if not sys.warnoptions:
+        # What libraries warn of is for developers: python -W default -m thematica … shows it.
+        warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):
         # A terminal that knows no umlauts is no reason to fail.
         if isinstance(stream, io.TextIOWrapper):

@@ -101,6 +101,13 @@ def test_quiet_is_quiet(workplace: Workplace) -> None:
     assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
 
 
+def test_libraries_do_not_talk_to_the_user(workplace: Workplace) -> None:
+    """A photo without place on Earth is none of the analyst's faults."""
+    photo = image(workplace / "photo.tif", noise((3, 40, 50)), crs=None, transform=None)
+    outcome = run_there(*workplace.command("--progress", "none", raster=photo))
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+
+
 def test_for_people_there_is_a_table(workplace: Workplace) -> None:
     outcome = workplace.run("--progress", "bar")
     assert outcome.status == 0

@@ -20,7 +20,7 @@ _PLAIN = (
 def add_parser(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "classify-pixels", help="make a thematic map", description=__doc__.split(": ", 1)[1].capitalize()
+        "classify-pixels", help="make a thematic map", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
     parser.add_argument("rasters", nargs="*", metavar="RASTER", help="image file; several on one grid act as one image")
     parser.add_argument("--model", help="ONNX file, or a name in the store (see: thematica models)")

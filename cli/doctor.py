@@ -26,7 +26,7 @@ _NEEDED = {
 def add_parser(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "doctor", help="check the runtime", description=__doc__.split(": ", 1)[1].capitalize()
+        "doctor", help="check the runtime", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.set_defaults(run=run)

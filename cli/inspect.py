@@ -16,7 +16,7 @@ from .console import Console
 def add_parser(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "inspect", help="show what a model is", description=__doc__.split(": ", 1)[1].capitalize()
+        "inspect", help="show what a model is", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
     parser.add_argument("model", metavar="MODEL", help="ONNX file, or a name in the store")
     parser.add_argument("--card", metavar="CARD.json", help="model card to use instead of the model's own")

@@ -6,12 +6,15 @@ Exit status: 0 done, 2 bad input or options, 3 cancelled, 1 a fault of ours.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
+import os
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from .. import __version__
 from ..errors import ThematicaError
@@ -50,8 +53,21 @@ def _join_numbers(arguments: Sequence[str]) -> Iterator[str]:
         yield pending
 
 
+def _forget_other_gdal() -> None:
+    """Forget where another GDAL keeps its files, if rasterio brought its own, as its wheels do.
+
+    QGIS, OSGeo4W, conda and the modules of clusters set these; with another version's database PROJ knows no CRS.
+    """
+    found = importlib.util.find_spec("rasterio")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        if (Path(folder) / "proj_data").is_dir():
+            for name in ("PROJ_LIB", "PROJ_DATA", "GDAL_DATA", "GDAL_DRIVER_PATH"):
+                os.environ.pop(name, None)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    _forget_other_gdal()
     if not sys.warnoptions:
         # What libraries warn of is for developers: python -W default -m thematica … shows it.
         warnings.simplefilter("ignore")

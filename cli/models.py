@@ -14,7 +14,7 @@ from .console import Console
 def add_parser(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "models", help="list the models in the store", description=__doc__.split(": ", 1)[1].capitalize()
+        "models", help="list the models in the store", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     parser.set_defaults(run=run)

@@ -308,6 +308,7 @@ def _is_local_file(name: str) -> bool:
 
 def _check_sources(job: PixelJob, source: RasterSource) -> None:
     """Refuse a result in place of a file behind a virtual raster."""
+    sources = source.files
     for path in (Path(job.output), *job.scores().values(), job.report_path()):
-        if path.resolve() in source.files:
+        if path.resolve() in sources:
             raise OutputError(f"The result would overwrite the input “{path}”; choose another name.")

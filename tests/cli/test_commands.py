@@ -231,6 +231,39 @@ def test_doctor_finds_what_is_broken(tmp_path: Path) -> None:
     assert any("shapely" in problem and "libgeos is gone" in problem for problem in facts["problems"])
 
 
+# Other people's environments
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {
+            "PROJ_LIB": "/usr/share/proj",
+            "PROJ_DATA": "/nowhere",
+            "GDAL_DATA": "/nowhere",
+            "GDAL_DRIVER_PATH": "/nowhere",
+        },
+        {"PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "ignore"},
+        {"LC_ALL": "C", "LANG": "de_DE.ISO-8859-1", "TERM": "dumb", "COLUMNS": "1"},
+        {
+            "GDAL_CACHEMAX": "1",
+            "GDAL_NUM_THREADS": "99",
+            "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+            "CPL_DEBUG": "OFF",
+        },
+        {"HOME": "/nowhere", "TMPDIR": "/nowhere", "THEMATICA_HOME": "/nowhere"},
+    ],
+    ids=lambda hostile: next(iter(hostile)),
+)
+def test_other_peoples_environments(workplace: Workplace, hostile: dict[str, str]) -> None:
+    """As QGIS, conda, a cluster's modules or cron leave them behind."""
+    command = workplace.command("--area", "9.0,49.6,9.0003,49.7", "--area-crs", "EPSG:4326")
+    outcome = run_there(*command, env={**os.environ, **hostile})
+    assert (outcome.status, outcome.err) == (0, ""), outcome.err
+    report = json.loads((workplace / "map.report.json").read_text(encoding="utf-8"))
+    assert sum(entry["hectares"] for entry in report["classes"]) > 0
+
+
 # The folder as a program
 
 

@@ -11,13 +11,14 @@ import io
 import os
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .. import __version__
-from ..errors import ThematicaError
+from ..errors import Cancelled, ThematicaError
 from . import classify_pixels, doctor, inspect, models
 from .console import Console
 
@@ -65,6 +66,17 @@ def _forget_other_gdal() -> None:
                 os.environ.pop(name, None)
 
 
+def _leave_gdal_behind(status: int) -> None:
+    """End the process at once if GDAL is still at work for a run that was cancelled."""
+    from ..engine.cog import LEFT_BEHIND
+
+    if any(thread.name == LEFT_BEHIND for thread in threading.enumerate()):
+        # An orderly end would take GDAL down under the feet of that thread.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     _forget_other_gdal()
@@ -82,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
     except ThematicaError as error:
         console.error(error.code, error.message, error.details)
+        if isinstance(error, Cancelled):
+            _leave_gdal_behind(error.exit_status)
         return error.exit_status
     except KeyboardInterrupt:
         console.error("cancelled", "Cancelled.", "")

@@ -194,7 +194,7 @@ class _Run:
         for name, writer in writers.items():
             self.monitor.check()
             target = Path(self.job.output) if name == "output" else self.job.scores()[name]
-            made = writer.finish(threads)
+            made = writer.finish(threads, self.monitor)
             if name == "output":
                 rows = _rows(card, areas)
                 if unclassified is not None:

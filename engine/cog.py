@@ -14,7 +14,9 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from ..errors import OutputError
+from .progress import Monitor
 from .tiff import is_whole
 from .tiling import OUTPUT_BLOCK, Rectangle
 
@@ -48,6 +51,9 @@ _WORKING_OPTIONS: dict[str, object] = {
     "sparse_ok": True,
     "BIGTIFF": "IF_SAFER",
 }
+
+#: Name of the thread in which GDAL may still be at work after a cancelled run.
+LEFT_BEHIND = "thematica-cog"
 
 
 class WorkFolder:
@@ -81,7 +87,12 @@ class WorkFolder:
 
     def remove(self) -> None:
         """Delete the folder and what is left in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        for _ in range(20):
+            shutil.rmtree(self.path, ignore_errors=True)
+            if not self.path.exists():
+                return
+            # A thread that was left behind has just made another file.
+            time.sleep(0.05)
 
 
 def _is_alive(process: str) -> bool:
@@ -168,16 +179,17 @@ class RasterWriter:
             else:
                 self._dataset.write(samples, window=window)
 
-    def finish(self, threads: int) -> Path:
+    def finish(self, threads: int, monitor: Monitor) -> Path:
         """Make the COG in the working folder and return its path.
 
         Raises:
             OutputError: the disk is full or gone.
+            Cancelled: the monitor was asked to cancel.
         """
         with writing(self._name):
             self._dataset.close()
             _check_whole(self._working)
-            write_cog(self._working, self.finished, threads, self._is_classes)
+            _unless_cancelled(monitor, lambda: write_cog(self._working, self.finished, threads, self._is_classes))
             _check_whole(self.finished)
             self._working.unlink()
         return self.finished
@@ -185,6 +197,25 @@ class RasterWriter:
     def close(self) -> None:
         """Close the working file without finishing."""
         self._dataset.close()
+
+
+def _unless_cancelled(monitor: Monitor, function: Callable[[], None]) -> None:
+    """Run what cannot be interrupted (GDAL makes a large COG for minutes) in a thread that is left behind on cancel."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name=LEFT_BEHIND, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        monitor.check()
+        thread.join(0.1)
+    if failures:
+        raise failures[0]
 
 
 def _check_whole(path: Path) -> None:

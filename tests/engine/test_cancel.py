@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from thematica.engine import Monitor, PixelJob, classify
+from thematica.engine import Monitor, PixelJob, classify, cog
 from thematica.errors import Cancelled
 
 from .networks import image, noise
@@ -68,6 +68,34 @@ def test_with_large_tiles_too(workplace: Workplace) -> None:
         since = time.monotonic()
         process.send_signal(signal.SIGTERM)
         ends_cancelled(process, since)
+
+
+def test_while_overviews_are_made(workplace: Workplace) -> None:
+    """GDAL makes a COG in one call that nobody can interrupt: for a large map it takes minutes."""
+    before = workplace.files()
+    scores = ("--probabilities", workplace / "p.tif", "--tile", 512)
+    with slow_run(workplace, *scores, stage="Writing overviews", layers=0) as process:
+        since = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        ends_cancelled(process, since)
+    assert workplace.files() == before
+
+
+def test_what_cannot_be_interrupted_is_left_behind(monkeypatch: pytest.MonkeyPatch, workplace: Workplace) -> None:
+    """A COG that would take minutes; GDAL is replaced by a long sleep."""
+    release = threading.Event()
+    monkeypatch.setattr(cog, "write_cog", lambda *_: release.wait(30))
+    before = workplace.files()
+    monitor = Monitor(lambda event: threading.Timer(0.2, monitor.cancel).start())
+    since = time.monotonic()
+    try:
+        with pytest.raises(Cancelled):
+            classify(PixelJob([str(workplace.scene)], str(workplace.model), str(workplace.output)), monitor)
+        assert time.monotonic() - since < 2
+        assert workplace.files() == before
+        assert any(thread.name == cog.LEFT_BEHIND for thread in threading.enumerate())
+    finally:
+        release.set()
 
 
 def test_cancelling_twice_is_once(workplace: Workplace) -> None:

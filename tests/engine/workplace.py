@@ -17,7 +17,7 @@ import pytest
 
 from thematica.cli.main import main
 
-from .networks import Net, image, light, make_card, noise, save
+from .networks import Net, image, light, make_card, noise, save, z_scores
 
 
 @dataclass
@@ -105,15 +105,21 @@ class Workplace:
 
 
 @contextlib.contextmanager
-def slow_run(workplace: Workplace, *more: object, **options) -> Iterator[subprocess.Popen]:
-    """A run in a process of its own that takes long; yields it when it classifies, and waits until it has ended."""
+def slow_run(
+    workplace: Workplace, *more: object, stage: str = "Classifying", layers: int = 4, **options
+) -> Iterator[subprocess.Popen]:
+    """A run in a process of its own that takes long; yields it in the stage, and waits until it has ended."""
     folder = workplace.folder.parent / f"{workplace.folder.name}-slow"
     folder.mkdir()
     net = Net(3)
     x = net.input
-    for _ in range(4):
+    for _ in range(layers):
         x = net.relu(net.conv(x, 16, 5))
-    model = save(folder / "slow.onnx", net.model(net.conv(x, 3)), make_card(3, 3))
+    model = save(
+        folder / "slow.onnx",
+        net.model(net.conv(x, 3)),
+        make_card(3, 3, normalisation_steps=z_scores([128] * 3, [64] * 3)),
+    )
     scene = image(folder / "slow.tif", noise((3, 3000, 3000)))
     command = workplace.command("--progress", "json", "--tile", 64, *more, raster=scene, model=model)
     program = Path(sys.executable).with_name("thematica")
@@ -121,7 +127,7 @@ def slow_run(workplace: Workplace, *more: object, **options) -> Iterator[subproc
     process = subprocess.Popen([str(program), *command], text=True, encoding="utf-8", **given)
     try:
         for line in process.stdout:
-            if json.loads(line).get("stage") == "Classifying":
+            if json.loads(line).get("stage") == stage:
                 break
         else:
             raise AssertionError(process.stderr.read())

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Optional
 
 from ..errors import InputError, MisfitError
 
@@ -136,9 +137,13 @@ def normalise_name(name: str) -> str:
     ``"Band 08A"``, ``"b8a"`` and ``"B08A"`` all become ``"b8a"``; ``"SWIR 1"`` becomes ``"swir16"``.
     """
     bare = re.sub(r"[^0-9a-z]+", "", name.lower())
-    bare = re.sub(r"^(?:sr|band)(?=b?\d)", "", bare)
+    bare = re.sub(r"^band(?=b?\d)", "", bare)
     bare = re.sub(r"^b?0*(\d+a?)$", r"b\1", bare)
     return _SYNONYMS.get(bare, bare)
+
+
+# Products name their files …_B02, …_B02_10m or …_SR_B2: the band is the last part that looks like one.
+_BAND_IN_NAME = re.compile(r"(?:^|[_\-.])((?:S[RT]_)?B\d{1,2}A?)(?:_\d+m)?$", re.IGNORECASE)
 
 
 def _names_of(band: Band, known: Band | None) -> set[str]:
@@ -149,13 +154,29 @@ def _names_of(band: Band, known: Band | None) -> set[str]:
     """
     if known is not None:
         return {normalise_name(known.name)}
-    description = band.name
+    # Two words, one colour: "red edge" is no red, and "coastal blue" no blue.
+    description = re.sub(r"(?i)\b(red|infra|coastal)[\s-]+(?=edge|red|blue|aerosol)", r"\1", band.name)
     parts = [description, *re.split(r"[\s,;:()/\[\]|=]+", description)]
-    # Products name their files …_B02 or …_B02_10m: the band is the last part that looks like one.
-    last = re.search(r"(?:^|[_\-.])(B\d{1,2}A?)(?:_\d+m)?$", description, re.IGNORECASE)
+    last = _BAND_IN_NAME.search(description)
     if last:
         parts.append(last.group(1))
     return {normalise_name(part) for part in parts if not re.match(r"(?i)\s*(?:band[\s_]*)?\d", part)} - {""}
+
+
+def _named_by_file(bands: Sequence[Band], file_name: str) -> Sequence[Band]:
+    """The bands of a file, where a single one without a name takes it from the file: ``T31UDQ_…_B04_10m.jp2``."""
+    places = [index for index, band in enumerate(bands) if band.unit not in ("alpha", "mask")]
+    stem = re.sub(r"\.\w+$", "", re.split(r"[\\/]", file_name.split("|")[0])[-1])
+    found = _BAND_IN_NAME.search(stem)
+    if len(places) != 1 or not found or not _says_nothing(bands[places[0]]):
+        return bands
+    named = list(bands)
+    named[places[0]] = replace(bands[places[0]], name=found.group(1))
+    return named
+
+
+def _says_nothing(band: Band) -> bool:
+    return not (band.common_name or band.wavelength or (band.name and not _generic(band.name)))
 
 
 # Landsat's own band numbers: TM and ETM+ on 4 to 7, OLI and TIRS on 8 and 9.
@@ -166,6 +187,7 @@ _NUMBERED_SENTINEL2 = {name[1:]: band for name, band in SENTINEL2_BANDS.items()}
 # How products name their files.
 _SENTINEL2_NAME = re.compile(r"(?:^|[^A-Z])S(?:EN(?:TINEL)?)?[-_]?2(?![0-9])|MSIL[12]|(?:^|_)T\d{2}[A-Z]{3}_")
 _LANDSAT_NAME = re.compile(r"(?:^|[^A-Z])L[ETCMO]\d{1,2}(?=_|\d)|LANDSAT")
+_LANDSAT7_NAME = re.compile(r"(?:^|[^A-Z])L[ETM]0?[4-7](?=_|\d)|LANDSAT[-_ ]?[4-7]")
 _LANDSAT8_NAME = re.compile(r"(?:^|[^A-Z])L[CO]0?[89]|LANDSAT[-_ ]?[89]")
 
 
@@ -214,15 +236,23 @@ def _numbered(bands: Sequence[Band], file_name: str) -> list[Band | None] | None
     if sum(map(bool, numbers)) < max(len(bands) - 2, 1):
         return None
     stem = re.split(r"[\\/]", file_name)[-1].upper()
-    counted = numbers == [str(position) for position in range(1, len(bands) + 1)]
-    if "8A" in numbers or (_SENTINEL2_NAME.search(stem) and not counted):
-        table = _NUMBERED_SENTINEL2
-    elif counted:
+    # Surface reflectance of Landsat's Collection 2; its files carry the sensor's own numbers.
+    landsat = {number for number, band in zip(numbers, bands) if re.match(r"(?i)SR_B", band.name)}
+    counted = not landsat and len(bands) > 1 and numbers == [str(position) for position in range(1, len(bands) + 1)]
+    if counted:
         # Counted from 1 without a gap: that says no more than the position.
         return None
-    elif _LANDSAT8_NAME.search(stem) or any(re.match(r"(?i)SR_B", band.name) for band in bands):
+    if {"8A", "12"} & set(numbers) or _SENTINEL2_NAME.search(stem):
+        # Landsat has no band 12.
+        table = _NUMBERED_SENTINEL2
+    elif _LANDSAT8_NAME.search(stem):
         table = _NUMBERED_LANDSAT8
-    elif _LANDSAT_NAME.search(stem):
+    elif _LANDSAT7_NAME.search(stem):
+        table = _NUMBERED_LANDSAT7
+    elif "6" in landsat:
+        # On Landsat 4 to 7 band 6 is thermal, ST_B6.
+        table = _NUMBERED_LANDSAT8
+    elif set("123457") <= landsat:
         table = _NUMBERED_LANDSAT7
     else:
         return None
@@ -265,6 +295,10 @@ def guess_sensor(bands: Sequence[Band], file_name: str = "") -> str | None:
         if count == 8 and not eight_or_nine:
             return "landsat7-8"
     return None
+
+
+# Of a raster band: number of its file and its own, what the file says of it, and what its sensor calls it.
+_Candidate = tuple[int, int, Band, Optional[Band]]
 
 
 @dataclass(frozen=True)
@@ -332,9 +366,10 @@ def match_bands(
     given = dict(given or {})
     assigned = _resolve_given(model_bands, raster_bands, given)
 
-    candidates: list[tuple[int, int, Band, Band | None]] = []
-    for source, bands in enumerate(raster_bands, start=1):
+    candidates: list[_Candidate] = []
+    for source, given_bands in enumerate(raster_bands, start=1):
         file_name = file_names[source - 1] if source <= len(file_names) else ""
+        bands = _named_by_file(given_bands, file_name)
         identities = identify_bands(bands, file_name, sensor)
         for number, (band, known) in enumerate(zip(bands, identities), start=1):
             if band.unit in ("alpha", "mask") or (known is not None and known.unit == "mask"):
@@ -399,18 +434,21 @@ def _resolve_given(
     return assigned
 
 
-def _find(wanted: Band, candidates: Sequence[tuple[int, int, Band, Band | None]]) -> BandMatch | None:
+def _find(wanted: Band, candidates: Sequence[_Candidate]) -> BandMatch | None:
     """The raster band for one model band: by name, by common name, by wavelength, by what the sensor's band is."""
     name, common = normalise_name(wanted.name), normalise_name(wanted.common_name)
-    for source, number, band, known in candidates:
-        if name and not _generic(wanted.name) and name in _names_of(band, known):
+    if name and not _generic(wanted.name):
+        found = _called(name, candidates)
+        if found:
+            source, number, band, _ = found
             # A preset is a guess from file name and position; a description is what the file says.
             said = bool(band.name) and not _generic(band.name)
             return BandMatch(wanted, source, number, "name" if said else "sensor")
-    for source, number, band, known in candidates:
-        names = {normalise_name(band.common_name)} if band.common_name else _names_of(band, known)
-        if common and common in names:
-            return BandMatch(wanted, source, number, "common name")
+    if common:
+        declared = next((entry for entry in candidates if normalise_name(entry[2].common_name) == common), None)
+        found = declared or _called(common, [entry for entry in candidates if not entry[2].common_name])
+        if found:
+            return BandMatch(wanted, found[0], found[1], "common name")
     if wanted.wavelength:
         near = [
             (abs(band.wavelength - wanted.wavelength), source, number)
@@ -436,6 +474,15 @@ def _find(wanted: Band, candidates: Sequence[tuple[int, int, Band, Band | None]]
     return None
 
 
+def _called(name: str, candidates: Sequence[_Candidate]) -> _Candidate | None:
+    """The raster band with that name: as a whole, or else the only one with it among other words."""
+    found = [entry for entry in candidates if name in _names_of(entry[2], entry[3])]
+    whole = [entry for entry in found if entry[3] or name == normalise_name(entry[2].name)]
+    if whole:
+        return whole[0]
+    return found[0] if len(found) == 1 else None
+
+
 def _without_repeats(matches: list[BandMatch], given: Mapping[str, tuple[int, int]]) -> list[BandMatch]:
     """Refuse that one raster band feeds two model bands, unless the user said so."""
     seen: dict[tuple[int, int], BandMatch] = {}
@@ -454,7 +501,7 @@ def _without_repeats(matches: list[BandMatch], given: Mapping[str, tuple[int, in
 def _missing_sentence(
     missing: Sequence[Band],
     model_bands: Sequence[Band],
-    candidates: Sequence[tuple[int, int, Band, Band | None]],
+    candidates: Sequence[_Candidate],
 ) -> str:
     def label(band: Band) -> str:
         return f"{band.name} ({band.common_name})" if band.common_name != band.name and band.common_name else band.name

@@ -58,7 +58,10 @@ def test_sentinel_2_by_any_name(wanted: str, spelling: str) -> None:
 @pytest.mark.parametrize(
     ("raster", "expected"),
     [
-        (["SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"], None),
+        # SR_B4 is red on Landsat 8 and near infrared on Landsat 7; only the former has an SR_B6.
+        (["SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"], [2, 3, 4, 5, 6, 7]),
+        (["SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "ST_B6", "SR_B7"], [1, 2, 3, 4, 5, 7]),
+        (["SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7"], None),
         (["Blue", "Green", "Red", "NIR", "SWIR 1", "SWIR 2"], [1, 2, 3, 4, 5, 6]),
         (["blue", "green", "red", "near infrared", "swir1", "thermal", "swir2"], [1, 2, 3, 4, 5, 7]),
         (["coastal", "blue", "green", "red", "nir08", "swir16", "swir22"], [2, 3, 4, 5, 6, 7]),
@@ -67,11 +70,48 @@ def test_sentinel_2_by_any_name(wanted: str, spelling: str) -> None:
 )
 def test_landsat_by_name(raster: list[str], expected: list[int] | None) -> None:
     if expected is None:
-        # SR_B4 is red on Landsat 8 and near infrared on Landsat 7: who guesses, guesses wrong half of the time.
         with pytest.raises(MisfitError):
             numbers(SIX, named(*raster))
     else:
         assert numbers(SIX, named(*raster)) == expected
+
+
+@pytest.mark.parametrize(
+    ("raster", "expected"),
+    [
+        (["Coastal Blue", "Blue", "Green", "Red Edge", "Red", "NIR"], [5, 3, 2]),
+        (["Blue", "Green I", "Green", "Yellow", "Red", "Red Edge"], [5, 3, 1]),
+        (["B1 blue", "B2 green", "B3 red", "B4 near infra red"], [3, 2, 1]),
+        (["Blue", "Green", "Red Edge", "NIR"], None),
+        (["2019 red", "2020 red", "green", "blue"], None),
+    ],
+)
+def test_a_colour_is_not_another_with_a_longer_name(raster: list[str], expected: list[int] | None) -> None:
+    """What is called so as a whole comes first, and what only looks like it is never taken silently."""
+    wanted = [Band(name, name) for name in ("red", "green", "blue")]
+    if expected is None:
+        with pytest.raises(MisfitError, match="red"):
+            numbers(wanted, named(*raster))
+    else:
+        assert numbers(wanted, named(*raster)) == expected
+
+
+@pytest.mark.parametrize("name", ["T31UDQ_20200101T105441_{}_10m.jp2", "{}.tif", "/data/S2A/x_{}.tif"])
+def test_one_file_per_band(name: str) -> None:
+    """As a shell sorts them, B8A stands last: the names decide, not the order."""
+    files = sorted(name.format(band) for band in ("B02", "B04", "B08", "B8A", "B11"))
+    wanted = [SENTINEL2_BANDS[band] for band in ("B2", "B4", "B8", "B8A", "B11")]
+    found = match_bands(wanted, [[Band()]] * 5, file_names=files)
+    assert [match.source for match in found] == [1, 2, 3, 5, 4]
+
+
+@pytest.mark.parametrize(
+    ("product", "expected"),
+    [("LC08_L2SP_x_SR_B{}.TIF", [2, 3, 4, 5, 6, 7]), ("LE07_L1TP_x_B{}.TIF", [1, 2, 3, 4, 5, 7])],
+)
+def test_one_file_per_band_of_landsat(product: str, expected: list[int]) -> None:
+    files = [product.format(number) for number in range(1, 8)]
+    assert [match.source for match in match_bands(SIX, [[Band()]] * 7, file_names=files)] == expected
 
 
 @given(st.permutations(list(SENTINEL2_BANDS)))

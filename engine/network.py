@@ -162,7 +162,8 @@ def _field(model: onnx.ModelProto, card: ModelCard) -> ReceptiveField:
     if found.exact or not card.receptive_field:
         return found
     if any(
-        word in found.why for word in ("global", "normalisation", "recurrent", "over height", "aligns", "the place in")
+        word in found.why
+        for word in ("global", "normalisation", "recurrent", "over height", "aligns", "the place in", "changes with")
     ):
         # The graph proves that no finite window is enough; a number on the card cannot change that.
         return found

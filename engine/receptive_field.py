@@ -98,6 +98,16 @@ def analyse(model: onnx.ModelProto, output_name: str = "", probe: int = 256) -> 
     Returns:
         The receptive field; ``exact`` is False where stitching cannot equal the whole image.
     """
+    found = _analyse_at(model, output_name, probe)
+    # What is resized to a size written in the graph looks like a whole factor at one size of the image only.
+    if found.exact and found != _analyse_at(model, output_name, 2 * probe):
+        return ReceptiveField(
+            0, found.stride, False, "The network has resizing whose factor changes with the size of the image."
+        )
+    return found
+
+
+def _analyse_at(model: onnx.ModelProto, output_name: str, probe: int) -> ReceptiveField:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -119,7 +129,9 @@ def analyse(model: onnx.ModelProto, output_name: str = "", probe: int = 256) -> 
         if target not in views:
             raise _NotLocal("the output does not depend on single pixels")
     except _NotLocal as reason:
-        return ReceptiveField(0, _common_stride(strides), False, f"The network has {reason}.")
+        # Exporters write group normalisation as reshaping around it: the cause is told rather than its wrapping.
+        known = next((_GLOBAL[node.op_type] for node in graph.node if node.op_type in _GLOBAL), reason)
+        return ReceptiveField(0, _common_stride(strides), False, f"The network has {known}.")
     rows, columns = views[target]
     if rows.scale != 1 or columns.scale != 1:
         return ReceptiveField(

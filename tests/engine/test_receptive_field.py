@@ -337,3 +337,29 @@ def test_enlarging_to_the_size_of_another_tensor() -> None:
     reach, shifts = measure(model, 2, found)
     assert shifts
     assert reach <= found.radius
+
+
+def test_a_size_written_in_the_graph_is_no_factor() -> None:
+    """At 256 pixels resizing to 128 looks like halving, at 300 it is something else."""
+    net = Net(1, 2)
+    small = net.node("Resize", net.input, "", "", net.weight(np.array([1, 1, 128, 128])), mode="linear")
+    x = net.conv(small, 2)
+    sizes = net.node(
+        "Concat",
+        net.weight(np.array([1, 2])),
+        net.node("Slice", net.node("Shape", net.input), net.weight(np.array([2])), net.weight(np.array([4]))),
+        axis=0,
+    )
+    found = analyse(net.model(net.node("Resize", x, "", "", sizes, mode="linear", channels=2)))
+    assert not found.exact
+    assert "size of the image" in found.why
+
+
+def test_group_normalisation_is_named_though_exporters_wrap_it_in_reshaping() -> None:
+    net = Net(4, 2)
+    x = net.conv(net.input, 4)
+    groups = net.node("Reshape", x, net.weight(np.array([0, 2, -1])))
+    ones, zeros = net.weight(np.ones(2, np.float32)), net.weight(np.zeros(2, np.float32))
+    normalised = net.node("InstanceNormalization", groups, ones, zeros)
+    found = analyse(net.model(net.node("Reshape", normalised, net.node("Shape", x), channels=4)))
+    assert "instance normalisation" in found.why

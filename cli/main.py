@@ -101,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.error("cancelled", "Cancelled.", "")
         return 3
     except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
-        sys.stderr.close()
+        # Whoever read our output has gone; there is nobody left to tell, nor at exit, when Python empties stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 3
     except MemoryError as error:
         console.error("memory", "The machine has too little free memory for this; use a smaller --tile.", repr(error))

@@ -24,6 +24,7 @@ import numpy as np
 import rasterio
 import rasterio.errors
 import rasterio.shutil
+import rasterio.windows
 from rasterio._err import CPLE_BaseError  # what GDAL reports while it copies; rasterio.errors has no name for it
 from rasterio.crs import CRS
 from rasterio.windows import Window
@@ -143,7 +144,7 @@ class RasterWriter:
         self._is_classes = colors is not None
         self._working = work.path / f"working-{name}"
         self.finished = work.path / name
-        origin = transform * rasterio.Affine.translation(region.column, region.row)
+        origin = rasterio.windows.transform(Window(region.column, region.row, region.width, region.height), transform)
         with writing(name):
             self._dataset = rasterio.open(
                 self._working,

@@ -23,10 +23,10 @@ def _leaf(rng: np.random.Generator, kind: str) -> dict[str, float]:
             "n": rng.uniform(1.2, 2.3),
             "cab": rng.uniform(15, 80),
             "car": rng.uniform(4, 16),
-            "cbrown": rng.choice([0.0, rng.uniform(0, 0.35)]),
+            "cbrown": float(rng.choice([0.0, rng.uniform(0, 0.35)])),
             "cw": rng.uniform(0.005, 0.032),
             "cm": rng.uniform(0.002, 0.016),
-            "ant": rng.choice([0.0, rng.uniform(0, 6)]),
+            "ant": float(rng.choice([0.0, rng.uniform(0, 6)])),
         }
     return {
         "n": rng.uniform(1.5, 2.8),

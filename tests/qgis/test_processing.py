@@ -37,6 +37,7 @@ from qgis.core import (
     QgsReferencedRectangle,
     QgsVectorLayer,
 )
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPointF
 
 from thematica.plugin.runtime import clean_environment
@@ -459,9 +460,13 @@ def test_batch(processing, runtime, scene, tmp_path):
         output = panel.tblParameters.cellWidget(row + 1, panel.parameter_to_column["OUTPUT"])
         output.setValue(str(tmp_path / f"{row}.tif"))
     dialog.runAlgorithm()
+    # From QGIS 3.34 on, each run is a task of its own, and the dialog must outlive them.
+    wait_until(lambda: (tmp_path / "0.report.json").is_file() and (tmp_path / "1.report.json").is_file())
+    wait_until(lambda: sip.isdeleted(dialog) or not dialog.cancelButton().isEnabled())
     # QGIS's batch dialog has a progress task that waits for the dialog's end, in a thread that QGIS waits for.
-    dialog.deleteLater()
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    if not sip.isdeleted(dialog):
+        dialog.deleteLater()
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     del dialog, panel, output
     gc.collect()
     wait_until(lambda: not QgsApplication.taskManager().activeTasks())

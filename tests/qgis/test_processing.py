@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -442,6 +443,10 @@ def test_loaded_results_are_styled_and_grouped(processing, runtime, scene, tmp_p
     assert results["OUTPUT"] == layer.source()
 
 
+def _is_over(dialog):
+    return sip.isdeleted(dialog) or not dialog.cancelButton().isEnabled()
+
+
 def test_batch(processing, runtime, scene, tmp_path):
     from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
 
@@ -462,7 +467,7 @@ def test_batch(processing, runtime, scene, tmp_path):
     dialog.runAlgorithm()
     # From QGIS 3.34 on, each run is a task of its own, and the dialog must outlive them.
     wait_until(lambda: (tmp_path / "0.report.json").is_file() and (tmp_path / "1.report.json").is_file())
-    wait_until(lambda: sip.isdeleted(dialog) or not dialog.cancelButton().isEnabled())
+    wait_until(partial(_is_over, dialog))
     # QGIS's batch dialog has a progress task that waits for the dialog's end, in a thread that QGIS waits for.
     if not sip.isdeleted(dialog):
         dialog.deleteLater()

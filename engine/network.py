@@ -35,7 +35,7 @@ class Network:
 
     Args:
         card: its card.
-        model: the graph as given.
+        model: the graph as given, in operator set 13 or later.
         field: receptive field and total stride.
         pixelwise: True for (N,C) → (N,K).
         batch: fixed batch size, or 0 where it is free.
@@ -108,6 +108,9 @@ def load_network(path: str | Path, card: ModelCard) -> Network:
             f"“{path}” is not a valid ONNX network, or only part of one: choose another or download it again.",
             str(error)[:2000],
         ) from error
+    _raise_opset(model)
+    if card.origin in ("none", "deepness"):
+        card.activation = _activation_at_end(model.graph, card)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [entry for entry in model.graph.input if entry.name not in constants]
     if len(inputs) != 1:
@@ -133,6 +136,19 @@ def load_network(path: str | Path, card: ModelCard) -> Network:
         tile = (height, width) if height > 0 and width > 0 else None
         reach = _field(model, card)
     return Network(card, model, reach, pixelwise, batch, tile)
+
+
+def _activation_at_end(graph: onnx.GraphProto, card: ModelCard) -> str:
+    """What the output holds, by the last operator that is more than a change of form, where no card says it."""
+    makers = {name: node for node in graph.node for name in node.output}
+    node = makers.get(card.output_name)
+    while node is not None and node.op_type in ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"):
+        node = makers.get(node.input[0])
+    kind = node.op_type.lower() if node is not None else ""
+    if kind in ("sigmoid", "softmax"):
+        return kind
+    # Deepness compares the one score of two classes with its threshold as it is.
+    return card.activation if len(card.output_shape) > 1 and card.output_shape[1] == 1 else "logits"
 
 
 def _check_output(card: ModelCard, pixelwise: bool) -> None:
@@ -193,7 +209,6 @@ def deploy(
     card = network.card
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
-    _raise_opset(model)
     del model.metadata_props[:]
     graph = model.graph
     source = next(entry for entry in graph.input if entry.name == card.input_name)
@@ -499,7 +514,7 @@ def _decision(
     index = _PREFIX + "index"
     best = _PREFIX + "best"
     if "confidence" in scores or (card.thresholds and not binary):
-        if max(_opset(network.model), 13) < 18:
+        if _opset(network.model) < 18:
             nodes.append(make("ReduceMax", [probabilities], [best], axes=[1], keepdims=0))
         else:
             axes = add("best_axis", np.array([1], np.int64))

@@ -266,3 +266,34 @@ def test_the_card_cannot_talk_a_global_network_local(tmp_path: Path) -> None:
         net = Net(3, shape=["n", 3, 32, 32])
         card = make_card(3, 3, receptive_field=3)
         assert not loaded(save(tmp_path / "m.onnx", net.model(build(net)), card)).field.exact
+
+
+@pytest.mark.parametrize(
+    ("last", "channels", "activation"),
+    [(["Sigmoid"], 1, "sigmoid"), ([], 1, "logits"), (["Softmax", "Identity"], 3, "softmax"), (["Relu"], 3, "logits")],
+)
+def test_without_a_card_the_last_operator_tells_what_the_output_holds(
+    tmp_path: Path, last: list[str], channels: int, activation: str
+) -> None:
+    """A second sigmoid over probabilities never falls under one half: all pixels would become the second class."""
+    net = Net(3, 1)
+    x = net.conv(net.input, channels)
+    for kind in last:
+        x = net.node(kind, x, **({"axis": 1} if kind == "Softmax" else {}))
+    path = save(tmp_path / "m.onnx", net.model(x))
+    assert loaded(path).card.activation == activation
+    samples = noise((3, 20, 20), "float32", low=-1, high=1)
+    scores = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"]).run(
+        None, {"image": samples[None]}
+    )[0][0]
+    half = 0.5 if activation == "sigmoid" else 0.0
+    expected = scores[0] >= half if channels == 1 else scores.argmax(0)
+    found = run(deploy(loaded(path), np.dtype("float32"), [1.0] * 3, [0.0] * 3), samples[None])
+    np.testing.assert_array_equal(found["classes"][0], expected)
+
+
+def test_softmax_of_old_operator_sets_sees_the_whole_tile(tmp_path: Path) -> None:
+    """Before operator set 13 softmax over the channels ran over rows and columns too."""
+    net = Net(3, 1, opset=11)
+    path = save(tmp_path / "m.onnx", net.model(net.node("Softmax", net.conv(net.input, 3), axis=1)))
+    assert not loaded(path).field.exact

@@ -297,6 +297,12 @@ def guess_sensor(bands: Sequence[Band], file_name: str = "") -> str | None:
     return None
 
 
+def names_a_sensor(file_name: str) -> bool:
+    """True where a file's name is that of a Sentinel-2 or Landsat product, or says so: ``S2A_…``, ``LE07_…``."""
+    stem = re.split(r"[\\/]", file_name)[-1].upper()
+    return bool(_SENTINEL2_NAME.search(stem) or _LANDSAT_NAME.search(stem))
+
+
 # Of a raster band: number of its file and its own, what the file says of it, and what its sensor calls it.
 _Candidate = tuple[int, int, Band, Optional[Band]]
 

@@ -86,6 +86,8 @@ def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
         activation="sigmoid" if binary else "softmax",
         thresholds=(threshold,) if threshold is not None and binary else (),
         unit="dn",
+        # A mean above 1 (of values divided by 255) was measured on images of more than 8 bits.
+        value_range=(0.0, 255.0) if max(mean) <= 1 else None,
         gsd=resolution / 100 if resolution is not None else None,
         tile=int(tile),
         unsupported=unsupported,
@@ -106,7 +108,8 @@ def _numbers(name: str, value: Any, count: int, default: float) -> list[float]:
 def _classes(metadata: Mapping[str, str], count: int) -> list[ModelClass]:
     names = _value(metadata, "class_names") or _value(metadata, "names") or {}
     if isinstance(names, list):
-        names = dict(enumerate(names))
+        # Of a network with several outputs there is one table for each; the first output is used.
+        names = names[0] if names and isinstance(names[0], dict) else dict(enumerate(names))
     if not isinstance(names, dict):
         names = {}
     named = {int(key): str(value) for key, value in names.items() if re.fullmatch("[0-9]{1,5}", str(key))}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import MisfitError
-from .bands import Band, BandMatch, match_bands
+from .bands import SENSOR_TITLES, Band, BandMatch, guess_sensor, match_bands, names_a_sensor
 from .card import ModelCard
 
 #: How many times coarser or finer than its training images a model may be used.
@@ -98,11 +98,26 @@ def check_fit(
     by_position = [match for match in matches if match.how == "position"]
     if by_position and len(card.bands) > 1:
         warnings.append("The bands carry no names and were taken in their order; check the assignment.")
+    warnings += _guessed_sensor(rasters, matches, sensor)
     scales, offsets = _scaling(card, rasters, matches, scale, offset)
     warnings += _check_resolution(card, rasters[0])
     warnings += _check_values(card, rasters, matches, scales, offsets, scale is not None)
     warnings += _check_sentinel2_offset(card, rasters, matches, scales, offsets)
     return Fit(matches, scales, offsets, warnings)
+
+
+def _guessed_sensor(rasters: Sequence[RasterFacts], matches: Sequence[BandMatch], sensor: str | None) -> list[str]:
+    """Say so where the number of bands alone told the sensor: two dates of six bands are twelve bands too."""
+    warnings = []
+    for source in sorted({match.source for match in matches if match.how == "sensor"} if sensor is None else ()):
+        bands = [band for band in rasters[source - 1].bands if band.unit not in ("alpha", "mask")]
+        guess = guess_sensor(bands, rasters[source - 1].path)
+        if guess is not None and not names_a_sensor(rasters[source - 1].path):
+            warnings.append(
+                f"The {len(bands)} bands carry no names; by their number they were taken for {SENSOR_TITLES[guess]}: "
+                "check the assignment, or choose the sensor."
+            )
+    return warnings
 
 
 def _scaling(
@@ -182,7 +197,14 @@ def _check_values(
     if seen_high > high + 4 * span or seen_low < low - 4 * span:
         hint = ""
         are_bytes = all(rasters[match.source - 1].data_type == "uint8" for match in matches)
-        for divisor in (255,) if are_bytes else (100, 255, 10000, 65535):
+        divisors = (255,) if are_bytes else (100, 255, 10000, 65535)
+        if card.unit == "dn":
+            # Numbers for an image of 8 bits may have been stretched in any way.
+            divisors = ()
+        elif any(_is_landsat_collection2(raster) for raster in rasters):
+            hint = " (those of Landsat Collection 2 need scale 0.0000275 and offset -0.2)"
+            divisors = ()
+        for divisor in divisors:
             # Only numbers × 10000 go far beyond 1: over cloud and snow.
             most = high + span * (1.0 if divisor == 10000 else 0.2)
             if low - span <= seen_low / divisor and high - 0.98 * span <= seen_high / divisor <= most:
@@ -200,6 +222,12 @@ def _check_values(
             "set --scale 1 --offset 0 if the raster holds the right values as stored."
         )
     return []
+
+
+def _is_landsat_collection2(raster: RasterFacts) -> bool:
+    """Surface reflectance of Landsat's Collection 2: ``LC08_L2SP_…_02_T1_SR_B4.TIF``, or bands called ``SR_B4``."""
+    named = any(re.match(r"(?i)SR_B\d", band.name) for band in raster.bands)
+    return named or re.search(r"L[CTEO]0\d_L2S[PR]_", raster.path) is not None
 
 
 def _check_sentinel2_offset(

@@ -101,3 +101,16 @@ def test_real_files(real_data, name: str, supported: bool) -> None:
     assert (not card.unsupported) is supported, card.unsupported
     if supported:
         assert len(card.classes) in (2, 3)
+
+
+def test_class_names_of_several_outputs_are_those_of_the_first(tmp_path: Path) -> None:
+    names = [{"0": "Coffee", "1": "Tea"}, {"0": "Juice", "1": "Beer"}]
+    card = read_model_card(network(tmp_path / "m.onnx", {"class_names": names}, channels=2))
+    assert [entry.name for entry in card.classes] == ["Coffee", "Tea"]
+
+
+@pytest.mark.parametrize(("mean", "expected"), [([0.5, 0.4, 0.3], (0.0, 255.0)), ([9.0, 8.0, 7.0], None)])
+def test_images_of_eight_bits_are_wanted(tmp_path: Path, mean: list[float], expected: tuple | None) -> None:
+    """Deepness divides by 255; numbers of 16 bits would run into the network a hundred times too large."""
+    metadata = {"standardization_mean": mean, "standardization_std": [0.2, 0.2, 0.2]}
+    assert read_model_card(network(tmp_path / "m.onnx", metadata)).value_range == expected

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thematica.errors import MisfitError
-from thematica.models.bands import Band
+from thematica.models.bands import SENTINEL2_BANDS, Band
 from thematica.models.card import ModelCard, ModelClass
 from thematica.models.fit import RasterFacts, check_fit
 
@@ -68,6 +68,24 @@ def test_the_scale_that_the_sentence_proposes_is_right() -> None:
     check_fit(card(), [raster], scale=0.0001, offset=-0.1)
     with pytest.raises(MisfitError):
         check_fit(card(), [raster], scale=0.0001 * 0.0001)
+
+
+@pytest.mark.parametrize("path", ["LC08_L2SP_021048_20200101_02_T1_SR_B4.TIF", "scene.tif"])
+def test_landsats_own_scale_is_proposed(path: str) -> None:
+    """Divided by 10000, as Sentinel-2 is, numbers of Collection 2 would lie in the range and be wrong."""
+    names = ["1", "2"] if path.startswith("L") else ["SR_B4", "SR_B6"]
+    raster = RasterFacts(path, [Band(name) for name in names], "uint16", sample={1: (7500, 19000), 2: (7500, 19000)})
+    with pytest.raises(MisfitError, match=r"0\.0000275 and offset -0\.2"):
+        check_fit(card(), [raster], {"1": (1, 1), "2": (1, 2)})
+
+
+@pytest.mark.parametrize(("path", "warned"), [("stack.tif", True), ("S2A_stack.tif", False)])
+def test_a_sensor_told_by_the_number_of_bands_alone(path: str, warned: bool) -> None:
+    """Two Landsat dates of six bands are twelve bands too."""
+    wanted = ModelCard("m", "pixel", [SENTINEL2_BANDS["B4"]], [ModelClass(0, "a", "#000000")])
+    raster = RasterFacts(path, [Band()] * 12, "uint16")
+    assert any("by their number" in warning for warning in check_fit(wanted, [raster]).warnings) is warned
+    assert not check_fit(wanted, [raster], sensor="sentinel2-l2a").warnings
 
 
 def test_declared_scale_and_what_replaces_it() -> None:

@@ -248,14 +248,23 @@ class _ValidityCheck:
             self.nodata.append(_representable(declared, np.dtype(dataset.dtypes[band - 1])))
         self.is_float = any(np.dtype(dataset.dtypes[band - 1]).kind == "f" for band in bands)
         flags = dataset.mask_flag_enums
+        # GDAL takes the fourth band of any file of bytes for alpha; who feeds it to the model knows better.
         self.alpha = next(
-            (index for index, kind in enumerate(dataset.colorinterp, start=1) if kind == ColorInterp.alpha), 0
+            (
+                index
+                for index, kind in enumerate(dataset.colorinterp, start=1)
+                if kind == ColorInterp.alpha and index not in bands
+            ),
+            0,
         )
+        # Bands with a mask of their own have no flag at all.
+        self.own_masks = [band for band in bands if flags[band - 1] == []]
         self.has_mask = not self.alpha and any(
-            (MaskFlags.per_dataset in flags[band - 1] and MaskFlags.alpha not in flags[band - 1])
-            or flags[band - 1] == [] for band in bands
-        )  # fmt: skip
-        self.declares_missing = self.has_mask or bool(self.alpha) or any(v is not None for v in self.nodata)
+            MaskFlags.per_dataset in flags[band - 1] and MaskFlags.alpha not in flags[band - 1] for band in bands
+        )
+        self.declares_missing = (
+            self.has_mask or bool(self.own_masks or self.alpha) or any(value is not None for value in self.nodata)
+        )
         self.needed = self.is_float or self.declares_missing
 
     def valid(self, samples: np.ndarray, window: Window, rule: str) -> np.ndarray | None:
@@ -271,15 +280,18 @@ class _ValidityCheck:
             else:
                 result |= part
 
-        if self.is_float or any(value is not None for value in self.nodata):
-            for place, nodata in zip(self.places, self.nodata, strict=True):
-                part = self._valid_samples(samples[place], nodata)
-                if part is not None:
-                    combine(part)
-                elif rule == "all":
-                    # One band that can never be missing keeps every pixel valid under this rule.
-                    combine(np.ones(samples[place].shape, bool))
         try:
+            if self.is_float or self.own_masks or any(value is not None for value in self.nodata):
+                for band, place, nodata in zip(self.bands, self.places, self.nodata, strict=True):
+                    part = self._valid_samples(samples[place], nodata)
+                    if band in self.own_masks:
+                        mask = self.dataset.read_masks(band, window=window) != 0
+                        part = mask if part is None else part & mask
+                    if part is not None:
+                        combine(part)
+                    elif rule == "all":
+                        # One band that can never be missing keeps every pixel valid under this rule.
+                        combine(np.ones(samples[place].shape, bool))
             if self.alpha:
                 alpha = self.dataset.read(self.alpha, window=window) != 0
                 result = alpha if result is None else result & alpha

@@ -117,6 +117,33 @@ def test_mask_bands(tmp_path: Path, internal: bool) -> None:
     np.testing.assert_array_equal(validity(path, 2), mask)
 
 
+@pytest.mark.parametrize(("bands", "invalid", "missing"), [(2, "any", True), (2, "all", False), (1, "any", False)])
+def test_a_mask_of_one_band(tmp_path: Path, bands: int, invalid: str, missing: bool) -> None:
+    """A band that the model uses has a mask of its own, and it is not the first."""
+    mask = np.random.default_rng(2).random((20, 30)) > 0.3
+    image(tmp_path / "data.tif", noise((1, 20, 30)))
+    image(tmp_path / "mask.tif", mask[None].astype("uint8") * 255)
+
+    def band(number: int, file: str, inside: str = "") -> str:
+        source = f"<SimpleSource><SourceFilename relativeToVRT='1'>{file}</SourceFilename></SimpleSource>"
+        return f"<VRTRasterBand dataType='Byte' band='{number}'>{source}{inside}</VRTRasterBand>"
+
+    own = f"<MaskBand>{band(1, 'mask.tif')}</MaskBand>"
+    text = band(1, "data.tif") + band(2, "data.tif", own)
+    path = tmp_path / "scene.vrt"
+    path.write_text(f"<VRTDataset rasterXSize='30' rasterYSize='20'>{text}</VRTDataset>")
+    np.testing.assert_array_equal(validity(path, bands, invalid), mask if missing else np.ones_like(mask))
+
+
+def test_an_alpha_band_that_feeds_the_model_is_an_image_band(tmp_path: Path) -> None:
+    """GDAL takes the near infrared of four bands of bytes for alpha."""
+    path = image(tmp_path / "rgbn.tif", noise((4, 20, 30), low=0, high=4))
+    with rasterio.open(path) as dataset:
+        assert dataset.colorinterp[3] == ColorInterp.alpha
+    assert validity(path, 4).all()
+    assert not validity(path, 3).all()
+
+
 def test_a_mask_and_nodata_together(tmp_path: Path) -> None:
     samples = np.random.default_rng(3).choice([0, 9], (1, 20, 30)).astype("uint8")
     mask = np.random.default_rng(2).random((20, 30)) > 0.3

@@ -20,7 +20,8 @@ from ..errors import ModelError
 # Field numbers of the messages of onnx.proto that are read here.
 _MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSETS, _MODEL_METADATA = 1, 7, 8, 14
 _GRAPH_NODE, _GRAPH_NAME, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 2, 5, 11, 12
-_TENSOR_NAME = 8
+_TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 8, 13, 14
+_LOCATION_IS_EXTERNAL = 1
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR = 1
 _TENSOR_TYPE_ELEMENT, _TENSOR_TYPE_SHAPE = 1, 2
@@ -50,13 +51,16 @@ class OnnxFacts:
         inputs, outputs: the graph's, constants left out of the inputs.
         metadata: ``metadata_props``.
         weights_sha256: over the serialised graph (nodes and initialisers), which does not hold
-            ``metadata_props``: writing a card into the file leaves it as it is.
+            ``metadata_props``: writing a card into the file leaves it as it is; and over the files in
+            ``weight_files``.
+        weight_files: names of the files beside it that hold weights, as exporters write large networks.
     """
 
     inputs: list[TensorFacts] = field(default_factory=list)
     outputs: list[TensorFacts] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
+    weight_files: list[str] = field(default_factory=list)
 
 
 class _Malformed(Exception):
@@ -67,9 +71,32 @@ def read_onnx_facts(path: str | Path) -> OnnxFacts:
     """Read inputs, outputs and metadata of an ONNX file; weights are hashed, not parsed.
 
     Raises:
-        ModelError: no such file, not an ONNX file, or a truncated one.
+        ModelError: no such file, not an ONNX file, a truncated one, or one without the files that hold its weights.
     """
     path = Path(path)
+    facts = _read_file(path)
+    if facts.weight_files:
+        facts.weights_sha256 = _hash_with_files(path, facts)
+    return facts
+
+
+def _hash_with_files(path: Path, facts: OnnxFacts) -> str:
+    digest = hashlib.sha256(facts.weights_sha256.encode())
+    for name in facts.weight_files:
+        try:
+            with (path.parent / name).open("rb") as file:
+                for part in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(part)
+        except (OSError, ValueError) as error:  # a name may hold what no name may
+            raise ModelError(
+                f"“{path}” keeps its weights in “{name}”, which cannot be read: put that file beside it, or export the "
+                "network into one file.",
+                repr(error),
+            ) from error
+    return digest.hexdigest()
+
+
+def _read_file(path: Path) -> OnnxFacts:
     try:
         size = path.stat().st_size
         if path.is_dir():
@@ -79,13 +106,14 @@ def read_onnx_facts(path: str | Path) -> OnnxFacts:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             view = memoryview(content)
             try:
-                return _read_model(view)
+                facts = _read_model(view)
             except (_Malformed, UnicodeDecodeError) as error:
                 # The frames of the traceback hold parts of the file, which could then not be closed.
                 traceback.clear_frames(error.__traceback__)
                 raise
             finally:
                 view.release()
+            return facts
     except FileNotFoundError:
         raise ModelError(f"There is no model file “{path}”; check the path.") from None
     except OSError as error:
@@ -152,8 +180,8 @@ def _read_model(data: memoryview) -> OnnxFacts:
                 _read_graph(graph, facts)
         elif number == _MODEL_METADATA and wire == 2:
             with data[start:end] as entry:
-                strings = {n: _text(entry[a:b]) for n, w, a, b in _fields(entry) if w == 2}
-            facts.metadata[strings.get(1, "")] = strings.get(2, "")
+                key, value = _read_entry(entry)
+            facts.metadata[key] = value
     if not (has_version and has_graph and has_opsets):
         raise _Malformed("no graph, version or operator set")
     return facts
@@ -161,6 +189,7 @@ def _read_model(data: memoryview) -> OnnxFacts:
 
 def _read_graph(graph: memoryview, facts: OnnxFacts) -> None:
     constants: set[str] = set()
+    weight_files: set[str] = set()
     inputs: list[TensorFacts] = []
     for number, wire, start, end in _fields(graph):
         if wire != 2:
@@ -171,11 +200,26 @@ def _read_graph(graph: memoryview, facts: OnnxFacts) -> None:
             facts.outputs.append(_read_value(graph[start:end]))
         elif number == _GRAPH_INITIALIZER:
             tensor = graph[start:end]
+            is_external, place = False, ""
             for field_number, field_wire, a, b in _fields(tensor):
                 if field_number == _TENSOR_NAME and field_wire == 2:
                     constants.add(_text(tensor[a:b]))
+                elif field_number == _TENSOR_LOCATION and field_wire == 0:
+                    is_external = a == _LOCATION_IS_EXTERNAL
+                elif field_number == _TENSOR_EXTERNAL and field_wire == 2:
+                    key, value = _read_entry(tensor[a:b])
+                    place = value if key == "location" else place
+            if is_external:
+                weight_files.add(place)
     # Before IR version 4 every initialiser was listed as an input too.
     facts.inputs = [tensor for tensor in inputs if tensor.name not in constants]
+    facts.weight_files = sorted(weight_files)
+
+
+def _read_entry(entry: memoryview) -> tuple[str, str]:
+    """Key and value of a ``StringStringEntryProto``."""
+    strings = {number: _text(entry[start:end]) for number, wire, start, end in _fields(entry) if wire == 2}
+    return strings.get(1, ""), strings.get(2, "")
 
 
 def _read_value(value: memoryview) -> TensorFacts:

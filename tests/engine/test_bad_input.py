@@ -319,7 +319,7 @@ def _model_cut_off(w):
     return w.command(model=spoiled(w / "cut.onnx", w.model.read_bytes()[:-900]))
 
 
-@row("not a valid ONNX network|only part")
+@row("keeps its weights in")
 def _model_with_external_weights_missing(w):
     net = Net(3)
     model = net.model(net.conv(net.input, 2))
@@ -627,6 +627,13 @@ def _name_too_long(w):
 def _style_is_a_folder(w):
     """Found before anything is computed, not when the results are moved."""
     (w / "map.qml").mkdir()
+    return w.command()
+
+
+@row("map.qml.* exists already")
+def _style_of_something_else(w):
+    """A vector layer map.gpkg keeps its style in map.qml too."""
+    (w / "map.qml").write_text("<qgis/>")
     return w.command()
 
 

@@ -150,11 +150,20 @@ def test_a_graph_without_tensors(tmp_path: Path) -> None:
         read_model_card(path)
 
 
-def test_weights_kept_beside_the_file_are_part_of_the_facts(tmp_path: Path) -> None:
-    """The graph names its data file; two networks that differ only in what lies there are a known limit: the hash
-    covers the ONNX file itself."""
-    net = Net(2)
-    model = net.model(net.conv(net.input, 2))
-    path = tmp_path / "net.onnx"
-    onnx.save_model(model, path, save_as_external_data=True, location="net.bin", size_threshold=0)
-    assert read_onnx_facts(path).inputs[0].shape == (-1, 2, -1, -1)
+def test_weights_kept_beside_the_file_are_part_of_the_hash(tmp_path: Path) -> None:
+    """Exporters write large networks so; two trainings of one network differ only there."""
+    hashes = set()
+    for seed in (1, 2):
+        net = Net(2, seed)
+        model = net.model(net.conv(net.input, 2))
+        path = tmp_path / "net.onnx"
+        (tmp_path / "net.bin").unlink(missing_ok=True)
+        onnx.save_model(model, path, save_as_external_data=True, location="net.bin", size_threshold=0)
+        facts = read_onnx_facts(path)
+        assert facts.inputs[0].shape == (-1, 2, -1, -1)
+        assert facts.weight_files == ["net.bin"]
+        hashes.add(facts.weights_sha256)
+    assert len(hashes) == 2
+    (tmp_path / "net.bin").unlink()
+    with pytest.raises(ModelError, match=r"keeps its weights in “net\.bin”"):
+        read_onnx_facts(path)

@@ -292,8 +292,10 @@ def _check_outputs(job: PixelJob) -> None:
             if resolved in seen:
                 raise OutputError(f"“{path}” is asked for twice ({seen[resolved]} and {name}); choose different names.")
             seen[resolved] = name
-            # The report's own name belongs to the map; one that was chosen may be anybody's file.
-            replaceable = job.overwrite or (name, path) in brought or (name == "report" and not job.report)
+            # Names that only this map's files have; a report's name that was chosen, and that of a style
+            # (fields.qml is also the style of fields.gpkg), may be anybody's.
+            own = name == "table of output" or (name == "report" and not job.report)
+            replaceable = job.overwrite or own
             if path.exists() and not replaceable:
                 raise OutputError(f"“{path}” exists already; use --overwrite to replace it, or choose another name.")
     except OSError as error:

@@ -329,6 +329,9 @@ def _candidates() -> list[Path]:
         found += [Path(path) for name in names if (path := shutil.which(name, path=search))]
         for minor in minors:
             found.append(Path(f"/Library/Frameworks/Python.framework/Versions/3.{minor}/bin/python3"))
+        if sys.platform == "darwin":
+            # A stub that opens a window asking for Apple's developer tools; with them it is Python 3.9, too old.
+            found = [path for path in found if path != Path("/usr/bin/python3")]
     return [path for path in dict.fromkeys(found) if path.is_file()]
 
 

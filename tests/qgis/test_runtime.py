@@ -150,6 +150,14 @@ def test_unusable_pythons_are_named(monkeypatch, tmp_path):
     assert len(lines) == 3
 
 
+def test_apples_stub_is_not_started(monkeypatch):
+    monkeypatch.setattr(module.sys, "platform", "darwin")
+    monkeypatch.setattr(module.shutil, "which", lambda name, path: {"python3": "/usr/bin/python3"}.get(name))
+    assert Path("/usr/bin/python3") not in module._candidates()
+    monkeypatch.setattr(module.sys, "platform", "linux")
+    assert Path("/usr/bin/python3") in module._candidates()
+
+
 def fake_base(monkeypatch, tmp_path, pip: str) -> None:
     """A base Python whose environments have a pip that does this (shell)."""
     base = tmp_path / "base-python"

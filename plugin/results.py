@@ -23,10 +23,10 @@ MODEL_PROPERTY = "thematica/model"
 
 #: The optional rasters of a result, as they are called in a layer's name.
 EXTRA_TITLES = {
-    "confidence": "confidence",
-    "entropy": "entropy",
-    "margin": "margin",
-    "probabilities": "probabilities",
+    "confidence": "Confidence",
+    "entropy": "Entropy",
+    "margin": "Margin",
+    "probabilities": "Probabilities",
 }
 
 
@@ -52,7 +52,8 @@ def load_result(
         path = files.get(kind)
         if not path:
             continue
-        name = title if kind == "output" else f"{title} – {EXTRA_TITLES[kind]}"
+        # What differs comes first: the layer panel cuts long names off at the end.
+        name = title if kind == "output" else f"{EXTRA_TITLES[kind]} – {title}"
         layer = QgsRasterLayer(str(path), name, "gdal")
         if not layer.isValid():
             continue
@@ -97,12 +98,15 @@ def describe_layer(layer: QgsRasterLayer, result: dict[str, Any]) -> None:
 
 def report_of_layer(layer: QgsRasterLayer) -> dict[str, Any] | None:
     """The report of a result's layer, or None where it has none (any more)."""
-    path = layer.customProperty(REPORT_PROPERTY) or str(Path(layer.source()).with_suffix(".report.json"))
-    try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return report if isinstance(report, dict) else None
+    # Beside the map is where it is after the folder was moved, or where the map was added by hand.
+    for path in (layer.customProperty(REPORT_PROPERTY), os.path.splitext(layer.source())[0] + ".report.json"):
+        try:
+            report = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+        except (OSError, ValueError):
+            continue
+        if isinstance(report, dict):
+            return report
+    return None
 
 
 def area_table(report: dict[str, Any]) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def test_the_map_is_styled_described_and_on_top_of_its_group(result):
     below = QgsRasterLayer(result["files"]["confidence"], "below")
     QgsProject.instance().addMapLayer(below)
     layers = load_result(result)
-    assert [layer.name() for layer in layers] == ["Szene ä – Basic cover", "Szene ä – Basic cover – confidence"]
+    assert [layer.name() for layer in layers] == ["Szene ä – Basic cover", "Confidence – Szene ä – Basic cover"]
     assert labels(layers[0]) == ["Water", "Wald, „dicht“"]
 
     root = QgsProject.instance().layerTreeRoot()
@@ -94,6 +94,19 @@ def test_no_report(result):
     os.remove(result["files"]["report"])
     layer = load_result(result)[0]
     assert report_of_layer(layer) is None
+
+
+def test_a_map_that_was_moved_has_its_report_beside_it(result, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    for path in (result["files"]["output"], result["files"]["report"]):
+        os.rename(path, tmp_path / "elsewhere" / os.path.basename(path))
+    layer = QgsRasterLayer(str(tmp_path / "elsewhere" / "map ä.tif"), "moved")
+    layer.setCustomProperty(REPORT_PROPERTY, result["files"]["report"])
+    assert report_of_layer(layer) == REPORT
+
+
+def test_a_layer_without_a_source_has_no_report():
+    assert report_of_layer(QgsRasterLayer("", "released", "gdal")) is None
 
 
 def test_area_table():

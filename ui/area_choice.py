@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgis.core import QgsVectorLayer
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
 from ..plugin.compat import POLYGON_LAYERS
@@ -21,6 +21,9 @@ class AreaChoice(QWidget):
         self._selection_of: QgsVectorLayer | None = None
         self.polygon_layer.setFilters(POLYGON_LAYERS)
         self.polygon_layer.layerChanged.connect(self._layer_changed)
+        # Where several layers come at once (a project is opened), QGIS tells of the new choice by its index only.
+        # Queued: while layers are being removed, asking the list for its layer would crash QGIS.
+        self.polygon_layer.currentIndexChanged.connect(self._index_changed, Qt.ConnectionType.QueuedConnection)
         for button in (self.whole, self.canvas, self.polygons):
             button.toggled.connect(self._show)
         # Choosing a layer says that its polygons are meant.
@@ -38,6 +41,9 @@ class AreaChoice(QWidget):
     def visible_canvas(self) -> bool:
         """True where the area is what the canvas shows."""
         return self.canvas.isChecked()
+
+    def _index_changed(self, _: int) -> None:
+        self._layer_changed(self.polygon_layer.currentLayer())
 
     def _layer_changed(self, layer: QgsVectorLayer | None) -> None:
         if self._selection_of is not None:

@@ -22,6 +22,7 @@ from qgis.PyQt.QtWidgets import (
 from .area_report import AreaRow, area_rows, table_text
 from .forms import load_form
 from .swatches import HEIGHT, WIDTH, swatch_pixmap
+from .wording import for_dialog
 
 _SETTINGS = "thematica/area_table/folder"
 
@@ -45,7 +46,7 @@ class AreaTable(QDialog):
         self.heading.setText(f"{sources}, classified by “{model.get('title') or model.get('name', '')}”")
         self._fill()
         warnings = list(report.get("warnings", ()))
-        self.notes.setText("\n".join(f"⚠ {warning}" for warning in warnings))
+        self.notes.setText("\n".join(f"⚠ {for_dialog(warning)}" for warning in warnings))
         self.notes.setVisible(bool(warnings))
         self.copy_button.clicked.connect(self._copy)
         self.save_button.clicked.connect(self._save)

@@ -135,7 +135,7 @@ class BandTable(QWidget):
             match = fit.matches[row] if row < len(fit.matches) else None
             combo = self._combo(row)
             combo.clear()
-            combo.addItem("missing: choose", None)
+            combo.addItem("missing", None)
             for number, label in enumerate(labels, start=1):
                 combo.addItem(label, number)
                 low_high = self._raster.sample.get(number)

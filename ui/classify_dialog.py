@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import QgsMapLayer, QgsRasterLayer, QgsSettings
-from qgis.PyQt.QtCore import QByteArray, QObject, QTimer, pyqtSignal
+from qgis.PyQt.QtCore import QByteArray, QEvent, QObject, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QGuiApplication, QHideEvent, QShowEvent
 from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
 
@@ -45,6 +45,7 @@ class ClassifyDialog(QDialog):
         self.current_run: ClassifyRun | None = None
         self._facts: RasterFacts | None = None
         self._facts_problem = ""
+        self._read_with: tuple[Any, ...] | None = ()
         self._fit: FitView | None = None
         # Several widgets change at once when a project is loaded; one check afterwards is enough.
         self._check_soon = QTimer(self, singleShot=True, interval=0)
@@ -52,6 +53,9 @@ class ClassifyDialog(QDialog):
         self.raster.setFilters(RASTER_LAYERS)
         self.model_label.setBuddy(self.model)
         self.raster.layerChanged.connect(self._raster_changed)
+        # Where several layers come at once (a project is opened), QGIS tells of the new choice by its index only.
+        # Queued: while layers are being removed, asking the list for its layer would crash QGIS.
+        self.raster.currentIndexChanged.connect(self._raster_changed, Qt.ConnectionType.QueuedConnection)
         self.model.changed.connect(self._inputs_changed)
         self.bands.changed.connect(self._check_soon.start)
         self.area.changed.connect(self._check_soon.start)
@@ -98,8 +102,11 @@ class ClassifyDialog(QDialog):
 
     def _raster_changed(self, *_: object) -> None:
         layer = self.raster.currentLayer()
+        read_with = _layer_settings(layer) if layer is not None else None
+        if read_with == self._read_with:
+            return
+        self._read_with = read_with
         self._facts, self._facts_problem = None, ""
-        self.run_notice.clear()
         if layer is not None:
             try:
                 raster_source(layer)  # refuses what the engine could not open
@@ -113,6 +120,7 @@ class ClassifyDialog(QDialog):
         self._inputs_changed()
 
     def _inputs_changed(self) -> None:
+        self.run_notice.clear()  # what it says is about another raster or model
         card = self.model.card
         if card is None:
             self.summary.clear()
@@ -268,7 +276,14 @@ class ClassifyDialog(QDialog):
         """Models may have been added, and a runtime made, since the dialog was last open."""
         super().showEvent(event)
         self.model.refresh()
+        self._raster_changed()
         self.check_runtime()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """CRS and nodata may have been set in Layer Properties meanwhile: the advice was followed."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ActivationChange:
+            self._raster_changed()
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
@@ -283,6 +298,19 @@ class ClassifyDialog(QDialog):
             self.resize(
                 self.width(), min(self.height(), QGuiApplication.primaryScreen().availableGeometry().height() - 60)
             )
+
+
+def _layer_settings(layer: QgsRasterLayer) -> tuple[Any, ...]:
+    """All that decides what is read from a layer: what was read before is still true where this is the same."""
+    provider, numbers = layer.dataProvider(), range(1, layer.bandCount() + 1)
+    nodata = [
+        (
+            provider.useSourceNoDataValue(number),
+            [(span.min(), span.max()) for span in provider.userNoDataValues(number)],
+        )
+        for number in numbers
+    ]
+    return layer.id(), layer.isValid(), layer.source(), layer.crs().toWkt(), nodata
 
 
 def _file_stem(name: str) -> str:

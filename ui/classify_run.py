@@ -89,11 +89,11 @@ class ClassifyRun(QObject):
             self.progress.emit(event)
         elif event.get("event") == "log":
             warns = event.get("level") == "warning"
-            log(str(event.get("message", "")), LEVEL_WARNING if warns else LEVEL_INFO)
+            log(for_dialog(str(event.get("message", ""))), LEVEL_WARNING if warns else LEVEL_INFO)
 
     def _succeeded(self, result: dict[str, Any]) -> None:
         self.report = result["report"]
-        self.warnings += [str(warning) for warning in self.report.get("warnings", ())]
+        self.warnings += [for_dialog(str(warning)) for warning in self.report.get("warnings", ())]
         self._let_go_of_old_maps()
         load_result(result, self.title)
         sentence = done_label(self.report)

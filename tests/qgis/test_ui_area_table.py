@@ -25,7 +25,7 @@ REPORT = {
     "inputs": [{"path": "/somewhere/scene.tif"}],
     "model": {"name": "m", "title": "My model"},
     "files": {"output": "/somewhere/map.tif"},
-    "warnings": ["Check the bands."],
+    "warnings": ["Check the bands, or use --offset -0.1."],
 }
 
 
@@ -57,7 +57,10 @@ def test_the_table_reads_as_the_locale_writes(table):
     assert table.table.item(2, 2).text() == ""
     assert [table.table.item(4, column).text() for column in (0, 1)] == ["all classes", QLocale().toString(1234568)]
     assert "My model" in table.heading.text()
-    assert "Check the bands." in table.notes.text()
+
+
+def test_warnings_stand_below_the_table_without_the_shells_options(table):
+    assert table.notes.text() == "⚠ Check the bands, or use offset -0.1."
 
 
 def test_copy_gives_what_a_spreadsheet_takes(table):

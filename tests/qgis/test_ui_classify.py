@@ -10,7 +10,16 @@ import traceback
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsSettings, QgsVectorLayer
+from qgis.core import (
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRasterRange,
+    QgsSettings,
+    QgsVectorLayer,
+)
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPoint, Qt, QTimer
 from qgis.PyQt.QtTest import QTest
@@ -48,7 +57,7 @@ report = {
     "inputs": [{"path": job["rasters"][0]}],
     "model": {"name": "basic-cover-sentinel2", "title": "Basic cover"},
     "files": {"output": job["output"]},
-    "warnings": ["The bands carry no names."],
+    "warnings": ["The bands carry no names; perhaps use --offset -0.1."],
 }
 report_file = os.path.splitext(job["output"])[0] + ".report.json"
 json.dump(report, open(report_file, "w"))
@@ -232,7 +241,7 @@ def test_a_misfit_says_what_to_do_in_the_dialogs_own_words(open_dialog, make_ras
     assert "--" not in text
     # What is there is shown all the same, and what is missing is seen at a glance.
     assert raster_band(dialog, "B3").currentText() == "2: B3"
-    assert raster_band(dialog, "B12").currentText() == "missing: choose"
+    assert raster_band(dialog, "B12").currentText() == "missing"
     assert not dialog.run_button.isEnabled()
 
 
@@ -346,6 +355,40 @@ def test_without_a_runtime_a_banner_leads_to_the_runtime_dialog(open_dialog, lay
     assert wanted == [True]
 
 
+def test_layers_that_come_together_are_noticed(open_dialog, scene):
+    dialog = open_dialog()
+    polygons = [QgsVectorLayer("Polygon?crs=EPSG:32633", name, "memory") for name in ("a", "b")]
+    QgsProject.instance().addMapLayers([*(QgsRasterLayer(str(scene), name) for name in ("one", "two")), *polygons])
+    settle()
+    assert dialog.raster.currentLayer().name() == "one"
+    assert dialog.fit_notice.kind == "ok", dialog.fit_notice.said
+    assert dialog.area.polygons.isEnabled()
+    QgsProject.instance().removeMapLayers([layer.id() for layer in polygons])
+    settle()
+    assert not dialog.area.polygons.isEnabled()
+
+
+def test_nodata_set_on_the_layer_while_the_dialog_is_open_is_noticed(open_dialog, make_raster):
+    from .conftest import SENTINEL_BANDS
+
+    bands = [[0.1] * 8 + [-9999.0] * 8] * 10
+    path = make_raster("holes.tif", bands, 4, descriptions=SENTINEL_BANDS)
+    layer = QgsRasterLayer(str(path), "holes")
+    QgsProject.instance().addMapLayer(layer)
+    dialog = open_dialog()
+    pick(dialog.bands.values, "reflectance 0 to 1")
+    assert "-9999" in dialog.fit_notice.said
+    dialog.hide()
+    dialog.show()
+    settle()
+    assert dialog.bands.values.currentText() == "reflectance 0 to 1", "what is chosen stays where nothing changed"
+    for number in range(1, 11):
+        layer.dataProvider().setUserNoDataValue(number, [QgsRasterRange(-9999, -9999)])
+    QCoreApplication.sendEvent(dialog, QEvent(QEvent.Type.ActivationChange))
+    settle()
+    assert dialog.fit_notice.kind != "error", dialog.fit_notice.said
+
+
 # -- the run ------------------------------------------------------------------------------------
 
 
@@ -368,7 +411,7 @@ def test_a_run_ends_with_a_layer_a_message_and_an_area_table(open_dialog, layer,
     assert [node.name() for node in group.findLayers()] == ["my scene – Basic cover types, Sentinel-2 (ten bands)"]
     assert dialog.run_notice.kind == "ok"
     assert "Water 51 %" in dialog.run_notice.said
-    assert "The bands carry no names." in dialog.run_notice.said
+    assert "The bands carry no names; perhaps use offset -0.1." in dialog.run_notice.said
     click(dialog.run_notice.button)
     assert dialog.shown_reports[0]["classes"][0]["name"] == "Water"
     click(iface.bar.currentItem().findChildren(QPushButton, "")[-1])
@@ -417,6 +460,8 @@ def test_an_error_is_one_sentence_in_dialog_and_message_bar_and_details_in_the_l
     assert iface.bar.currentItem().text() == "Set the scale to match."
     assert any(tag == "Thematica" and "deep down" in text for tag, text in logged)
     assert "deep down" not in dialog.run_notice.said
+    pick(dialog.model.models, dialog.model.models.itemText(0))
+    assert not dialog.run_notice.isVisible(), "it says nothing about the model chosen now"
 
 
 def answer_next_question(button):

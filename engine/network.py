@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import MisfitError, ModelError
 from ..models.card import ModelCard, Normalisation
-from .receptive_field import ReceptiveField, analyse
+from .receptive_field import ReceptiveField, analyse, tensor_shapes
 from .scores import SCORES
 
 _PREFIX = "thematica_"
@@ -38,6 +38,7 @@ class Network:
         model: the graph as given, in operator set 13 or later.
         field: receptive field and total stride.
         pixelwise: True for (N,C) → (N,K).
+        channels: scores that it gives per pixel (1 for one sigmoid).
         batch: fixed batch size, or 0 where it is free.
         tile: fixed (height, width), or None where they are free.
     """
@@ -46,14 +47,9 @@ class Network:
     model: onnx.ModelProto
     field: ReceptiveField
     pixelwise: bool
+    channels: int
     batch: int
     tile: tuple[int, int] | None
-
-    @property
-    def channels(self) -> int:
-        """Number of scores that the network gives per pixel (1 for one sigmoid)."""
-        shape = self.card.output_shape
-        return shape[1] if len(shape) > 1 and shape[1] > 0 else len(self.card.classes)
 
 
 @dataclass
@@ -135,7 +131,17 @@ def load_network(path: str | Path, card: ModelCard) -> Network:
         height, width = card.input_shape[2:]
         tile = (height, width) if height > 0 and width > 0 else None
         reach = _field(model, card)
-    return Network(card, model, reach, pixelwise, batch, tile)
+    return Network(card, model, reach, pixelwise, _channels(model, card), batch, tile)
+
+
+def _channels(model: onnx.ModelProto, card: ModelCard) -> int:
+    """Scores per pixel; exporters leave the number open behind resizing to the size of the image."""
+    shape = card.output_shape
+    if len(shape) > 1 and shape[1] > 0:
+        return shape[1]
+    inferred = tensor_shapes(model, card.input_name).get(card.output_name, ())
+    one = len(inferred) > 1 and inferred[1] == 1 and len(card.classes) == 2
+    return 1 if one else len(card.classes)
 
 
 def _activation_at_end(graph: onnx.GraphProto, card: ModelCard) -> str:

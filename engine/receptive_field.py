@@ -148,7 +148,7 @@ def _common_stride(strides: list[Fraction]) -> int:
     return result
 
 
-def tensor_shapes(model: onnx.ModelProto, image: str, probe: int) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(model: onnx.ModelProto, image: str, probe: int = 256) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors at a concrete input size; 0 for an axis that cannot be inferred.
 
     Args:

@@ -297,3 +297,22 @@ def test_softmax_of_old_operator_sets_sees_the_whole_tile(tmp_path: Path) -> Non
     net = Net(3, 1, opset=11)
     path = save(tmp_path / "m.onnx", net.model(net.node("Softmax", net.conv(net.input, 3), axis=1)))
     assert not loaded(path).field.exact
+
+
+def test_one_score_behind_resizing_to_the_size_of_the_image(tmp_path: Path) -> None:
+    """Torch exports such an output with all its axes open."""
+    net = Net(3, 1)
+    x = net.conv(net.input, 1, stride=2)
+    start, middle, end = (net.weight(np.array([axis])) for axis in (0, 2, 4))
+    sizes = net.node(
+        "Concat",
+        net.node("Slice", net.node("Shape", x), start, middle),
+        net.node("Slice", net.node("Shape", net.input), middle, end),
+        axis=0,
+    )
+    model = net.model(net.node("Resize", x, "", "", sizes, mode="linear", channels=1))
+    for axis in model.graph.output[0].type.tensor_type.shape.dim:
+        axis.dim_param = "open"
+    path = save(tmp_path / "m.onnx", model, make_card(3, 2))
+    assert loaded(path).channels == 1
+    check_runs(tmp_path, path)

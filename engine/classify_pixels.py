@@ -120,7 +120,7 @@ class _Run:
             work = _WorkFolders(job)
             writers: dict[str, RasterWriter] = {}
             try:
-                writers = self._writers(work, source, card, region, network.channels)
+                writers = self._writers(work, source, card, region)
 
                 def write(result: ChunkResult) -> None:
                     if result.codes is None:
@@ -164,7 +164,7 @@ class _Run:
         return {"event": "result", "files": files, "report": report}
 
     def _writers(
-        self, work: _WorkFolders, source: RasterSource, card: ModelCard, region: Rectangle, channels: int
+        self, work: _WorkFolders, source: RasterSource, card: ModelCard, region: Rectangle
     ) -> dict[str, RasterWriter]:
         rows = [*_rows(card, None), ClassRow(card.unclassified_code(), UNCLASSIFIED_NAME, UNCLASSIFIED_COLOR)]
         colors = {row.value: (*row.rgb(), 255) for row in rows}

@@ -136,7 +136,7 @@ def make_plan(
             halo = network.field.halo
         core, halo, exact, why = _core_of_fixed(fixed, halo, stride, exact, why)
         memory = _activation_bytes(network) * fixed[0] * fixed[1]
-        workers = threads if memory * threads <= ACTIVATION_BUDGET else 1
+        workers = threads if memory * max(network.batch, 1) * threads <= ACTIVATION_BUDGET else 1
     else:
         side, workers = _free_core(network, halo, stride, threads)
         if tile is not None:
@@ -184,7 +184,8 @@ def _core_of_fixed(
 
 def _free_core(network: Network, halo: int, stride: int, threads: int) -> tuple[int, int]:
     """Side of the kept part, and workers: the smallest that wastes little on the halo and fits in memory."""
-    per_pixel = _activation_bytes(network)
+    # A batch that the network fixes is never less.
+    per_pixel = _activation_bytes(network) * (1 if network.pixelwise else max(network.batch, 1))
 
     def fits(core: int, workers: int) -> bool:
         return per_pixel * (core + 2 * halo) ** 2 * workers <= ACTIVATION_BUDGET

@@ -14,6 +14,7 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
     QgsProcessingParameterDefinition,
@@ -32,8 +33,10 @@ from qgis.PyQt.QtGui import QIcon
 from ..errors import InputError, ThematicaError
 from ..models.bands import SENSOR_TITLES, SENSORS
 from ..models.store import BUNDLED_FOLDER, list_models, resolve_model
+from ..ui.wording import progress_label
 from .compat import NUMBER_DOUBLE, NUMBER_INTEGER, PARAMETER_ADVANCED, SOURCE_POLYGON
 from .job import ONE_AREA, PreparedJob, check_area, pixel_job, raster_source
+from .replacing import refuse_held_file
 from .results import GROUP, area_table, describe_layer
 from .runtime import find_runtime, runtime_problem
 from .worker import run_worker
@@ -159,6 +162,8 @@ class ClassifyPixels(QgsProcessingAlgorithm):
             area = self.parameterAsSource(parameters, "AREA", context)
             if area is not None:
                 check_area(area)
+            for name in ("OUTPUT", *_EXTRAS):
+                refuse_held_file(_destination(parameters.get(name)), context.project())
             if area is not None and not self.parameterAsExtent(parameters, "EXTENT", context).isNull():
                 raise InputError(ONE_AREA)
         except ThematicaError as error:
@@ -265,6 +270,13 @@ def _count(name: str, label: str, minimum: int = 1) -> QgsProcessingParameterNum
     return QgsProcessingParameterNumber(name, label, NUMBER_INTEGER, optional=True, minValue=minimum)
 
 
+def _destination(value: Any) -> str:
+    """The file that a destination parameter names, or what stands for a temporary one."""
+    if isinstance(value, QgsProcessingOutputLayerDefinition):
+        value = value.sink.staticValue()
+    return str(value or "")
+
+
 def _is_given(parameters: dict[str, Any], name: str) -> bool:
     value = parameters.get(name)
     return value is not None and value != ""
@@ -303,16 +315,7 @@ class _Progress:
             if stage != self.stage or time.monotonic() >= self.next_text:
                 self.stage = stage
                 self.next_text = time.monotonic() + _SECONDS_BETWEEN_TEXTS
-                self.feedback.setProgressText(_progress_text(event))
-
-
-def _progress_text(event: dict[str, Any]) -> str:
-    parts = [str(event.get("stage") or "Working")]
-    if event.get("pixels_per_second"):
-        parts.append(f"{event['pixels_per_second'] / 1e6:.1f} million pixels/s")
-    if event.get("seconds_left") is not None:
-        parts.append(f"about {event['seconds_left']:.0f} s left")
-    return ", ".join(parts)
+                self.feedback.setProgressText(progress_label(event))
 
 
 # Processing keeps only a pointer to a post-processor: without this reference Python would delete it.

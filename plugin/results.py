@@ -1,18 +1,16 @@
-"""Result layers: styled, described, in a layer group; and files that QGIS shows while they are replaced."""
+"""Result layers: styled, described, in a layer group."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from qgis.core import (
     QgsLayerMetadata,
     QgsLayerTreeGroup,
-    QgsMapLayerStyle,
     QgsProject,
-    QgsProviderRegistry,
     QgsRasterLayer,
 )
 
@@ -123,39 +121,6 @@ def area_table(report: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def release_layers(path: str, project: QgsProject | None = None) -> Callable[[], None]:
-    """Make QGIS let go of a raster file that is about to be replaced (Windows refuses otherwise).
-
-    The layers stay in the project, unavailable for the time being.
-
-    Returns:
-        What to call afterwards, whether or not the file was replaced: the layers are read again. A file
-        that did not change gets its layers' own styles back, a new one comes with its own.
-    """
-    project = project or QgsProject.instance()
-    before = _fingerprint(path)
-    released = []
-    for layer in project.mapLayers().values():
-        if isinstance(layer, QgsRasterLayer) and layer.providerType() == "gdal" and _shows(layer, path):
-            style = QgsMapLayerStyle()
-            style.readFromLayer(layer)
-            released.append((layer.id(), layer.source(), style))
-            layer.setDataSource("", layer.name(), "gdal")
-
-    def restore() -> None:
-        is_new = _fingerprint(path) != before
-        for layer_id, source, style in released:
-            layer = project.mapLayer(layer_id)
-            if layer is None:
-                continue  # removed by the analyst in the meantime
-            layer.setDataSource(source, layer.name(), "gdal", is_new)
-            if not is_new:
-                style.writeToLayer(layer)
-            layer.triggerRepaint()
-
-    return restore
-
-
 def _group(project: QgsProject, name: str) -> QgsLayerTreeGroup:
     root = project.layerTreeRoot()
     return root.findGroup(name) or root.insertGroup(0, name)
@@ -179,16 +144,3 @@ def _metadata(layer: QgsRasterLayer, report: dict[str, Any]) -> QgsLayerMetadata
         ]
     )
     return metadata
-
-
-def _shows(layer: QgsRasterLayer, path: str) -> bool:
-    shown = QgsProviderRegistry.instance().decodeUri("gdal", layer.source()).get("path") or layer.source()
-    return os.path.normcase(os.path.realpath(str(shown))) == os.path.normcase(os.path.realpath(path))
-
-
-def _fingerprint(path: str) -> tuple[int, int, int] | None:
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return None
-    return facts.st_mtime_ns, facts.st_size, facts.st_ino

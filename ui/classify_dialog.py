@@ -15,11 +15,11 @@ from ..models.fit import RasterFacts
 from ..plugin.compat import RASTER_LAYERS
 from ..plugin.job import PreparedJob, pixel_job, raster_source
 from ..plugin.raster_facts import facts_of_layer
+from ..plugin.replacing import refuse_input_as_output
 from ..plugin.runtime import find_runtime, runtime_problem
 from .classify_run import ClassifyRun, log
 from .fitting import FitView, band_option, view_fit
 from .forms import load_form
-from .replacing import refuse_input_as_output
 from .swatches import add_swatches, swatch_html
 from .wording import for_dialog, model_summary, progress_label
 

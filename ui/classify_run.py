@@ -12,8 +12,8 @@ from qgis.PyQt.QtWidgets import QPushButton
 from ..plugin.classify_task import ClassifyTask
 from ..plugin.compat import LEVEL_CRITICAL, LEVEL_INFO, LEVEL_SUCCESS, LEVEL_WARNING
 from ..plugin.job import PreparedJob
-from ..plugin.results import REPORT_PROPERTY, load_result, release_layers
-from .replacing import layers_showing
+from ..plugin.replacing import layers_showing, release_layers
+from ..plugin.results import REPORT_PROPERTY, load_result
 from .tasks import end_task
 from .wording import done_label, for_dialog
 

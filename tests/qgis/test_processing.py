@@ -177,6 +177,16 @@ def test_an_existing_map_is_replaced(classify, tmp_path):
     assert valid_pixels(results["OUTPUT"]) == EVERYWHERE
 
 
+def test_windows_refuses_before_the_run_to_replace_what_qgis_shows(classify, monkeypatch):
+    results, _ = classify()
+    shown = QgsRasterLayer(results["OUTPUT"], "my map")
+    QgsProject.instance().addMapLayer(shown)
+    monkeypatch.setattr("thematica.plugin.replacing.sys.platform", "win32")
+    with pytest.raises(QgsProcessingException, match=r"“my map” shows “.*Karte 1.tif”.*remove the layer"):
+        classify()
+    QgsProject.instance().removeMapLayer(shown)
+
+
 def test_temporary_files_do_not_stay(classify, tmp_path, monkeypatch):
     folder = tmp_path / "temporary"
     folder.mkdir()
@@ -279,7 +289,7 @@ def test_progress_in_words_but_not_for_every_event(processing, fake_worker, monk
         {"INPUT": str(scene), "MODEL": MODEL, "OUTPUT": str(tmp_path / "o.tif")},
         feedback=log,
     )
-    assert log.texts[0] == "Classifying, 2.5 million pixels/s, about 3 s left"
+    assert log.texts[0] == "Classifying · 2.5 Mpx/s · 4 s left"
     assert len(log.texts) < 5
     assert log.warnings == ["careful, use OFFSET -0.1"]
     assert max(fractions) > 99

@@ -10,13 +10,13 @@ from osgeo import gdal
 from qgis.core import QgsPalettedRasterRenderer, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtGui import QColor
 
+from thematica.plugin.replacing import release_layers
 from thematica.plugin.results import (
     GROUP,
     MODEL_PROPERTY,
     REPORT_PROPERTY,
     area_table,
     load_result,
-    release_layers,
     report_of_layer,
 )
 

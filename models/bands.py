@@ -396,7 +396,7 @@ def match_bands(
     # Only where nothing at all was recognised may the order decide, and only if the counts agree.
     if len(missing) == len(model_bands) and not given and len(candidates) == len(model_bands):
         recognisable = any(band.common_name or band.wavelength for band in model_bands)
-        named_raster = any((band.name and not _generic(band.name)) or named for _, _, band, named in candidates)
+        named_raster = any(named or not _is_only(number, band.name) for _, number, band, named in candidates)
         if not (recognisable and named_raster):
             return [
                 BandMatch(wanted, source, number, "position")
@@ -407,6 +407,12 @@ def match_bands(
 
 def _generic(name: str) -> bool:
     return re.fullmatch(r"(?i)(band)?[\s_]*\d+(\s*:.*)?", name) is not None
+
+
+def _is_only(number: int, name: str) -> bool:
+    """True where a name says no more than its position; "Band 8" in the first place says that the order is another."""
+    found = re.match(r"\D*0*(\d+)", name)
+    return not name or (_generic(name) and found is not None and int(found.group(1)) == number)
 
 
 def _resolve_given(
@@ -430,7 +436,9 @@ def _resolve_given(
             names = ", ".join(band.name for band in model_bands)
             raise InputError(f"The model has no band “{key}”; its bands are {names}.")
         if source > len(raster_bands):
-            raise InputError(f"Band {key} is assigned to file {source}, but {len(raster_bands)} were given.")
+            raise InputError(
+                f"Band {key} is assigned to file {source}, but the number of rasters given is {len(raster_bands)}."
+            )
         if number > len(raster_bands[source - 1]):
             raise InputError(
                 f"Band {key} is assigned to raster band {number}, but the raster has only "

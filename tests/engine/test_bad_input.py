@@ -147,7 +147,7 @@ def _band_beyond_the_last(w):
     return w.command("--bands", "B1=7")
 
 
-@row("1 were given|file 4")
+@row("file 4, but the number of rasters given is 1")
 def _file_beyond_the_last(w):
     return w.command("--bands", "B1=4:1")
 

@@ -162,6 +162,9 @@ def test_by_position_only_where_nothing_speaks_against_it() -> None:
         numbers(named("1", "2", "3"), named("", "", "", ""))
     with pytest.raises(MisfitError):
         numbers(S2, named("cyan", "magenta", "yellow", "key"))
+    assert numbers(S2, named("Band 1", "Band 2", "Band 3", "Band 4")) == [1, 2, 3, 4]
+    with pytest.raises(MisfitError):
+        numbers(S2, named("Band 8", "Band 4", "Band 3", "Band 2"))
 
 
 def test_alpha_and_masks_are_no_bands() -> None:

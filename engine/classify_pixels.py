@@ -140,7 +140,7 @@ class _Run:
                     monitor.log("No pixel with data lies in the area: the map is empty.", "warning")
                 finishing = time.perf_counter()
                 monitor.stage("Writing overviews", 0.9)
-                finished = self._finish(writers, card, areas, threads)
+                finished = self._finish(writers, card, areas, decoding.thresholds, threads)
                 report = build_report(
                     self.job, self.created, time.perf_counter() - self.started, source, model_path, card, fit,
                     plan, session, areas, timing, time.perf_counter() - finishing, monitor.warnings,
@@ -186,11 +186,11 @@ class _Run:
         return writers
 
     def _finish(
-        self, writers: dict[str, RasterWriter], card: ModelCard, areas: PixelArea, threads: int
+        self, writers: dict[str, RasterWriter], card: ModelCard, areas: PixelArea, has_unclassified: bool, threads: int
     ) -> dict[Path, Path]:
         """Make all files in the working folders; returns where each of them goes."""
         moves: dict[Path, Path] = {}
-        unclassified = card.unclassified_code() if card.thresholds else None
+        unclassified = card.unclassified_code() if has_unclassified else None
         for name, writer in writers.items():
             self.monitor.check()
             target = Path(self.job.output) if name == "output" else self.job.scores()[name]

@@ -191,6 +191,8 @@ def test_one_score_per_pixel(workplace: Workplace, activation: str, threshold: f
     probabilities = read(scores["probabilities"]).astype(float)
     assert len(probabilities) == 2
     np.testing.assert_array_equal(read(workplace.output)[0], probabilities[1] >= (threshold or 0.5))
+    # One score always decides; the legend must not show what cannot occur.
+    assert "Unclassified" not in workplace.output.with_suffix(".qml").read_text(encoding="utf-8")
     for name, expected in softmax_scores(probabilities).items():
         np.testing.assert_allclose(read(scores[name])[0], expected, atol=2e-6)
     assert report["unclassified"]["pixels"] == 0

@@ -30,7 +30,7 @@ SETTING = "thematica/runtime"
 STAMP = "thematica-runtime.json"
 OLDEST_PYTHON = (3, 10)
 
-_CREATE = "Open Thematica ▸ Runtime… and create it."
+_CREATE = "Open Raster ▸ Thematica ▸ Runtime… and create it."
 _NO_RUNTIME = f"Thematica has no runtime yet (a Python environment of its own). {_CREATE}"
 
 # QGIS points these at its own Python, PROJ, GDAL and Qt; any of them breaks the runtime's.

@@ -111,21 +111,30 @@ def _analyse_at(model: onnx.ModelProto, output_name: str, probe: int) -> Recepti
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+        if node.op_type != "Constant" or not node.attribute:
+            continue
+        if node.attribute[0].name == "value":
             constants[node.output[0]] = node.attribute[0].t
+        elif node.attribute[0].name in ("value_int", "value_ints", "value_float", "value_floats"):
+            array = np.asarray(onnx.helper.get_attribute_value(node.attribute[0]))
+            constants[node.output[0]] = numpy_helper.from_array(array, node.output[0])
     image = next(entry for entry in graph.input if entry.name not in constants)
     shapes = tensor_shapes(model, image.name, probe)
     shapes.update({name: tuple(tensor.dims) for name, tensor in constants.items()})
     sizes = {name: (shape[2], shape[3]) for name, shape in shapes.items() if len(shape) == 4 and min(shape[2:]) > 0}
 
     views: dict[str, tuple[_View, _View]] = {}
+    turned: dict[str, tuple[int, int]] = {}
     start = _View(Fraction(1), Fraction(0), Fraction(0))
     views[image.name] = (start, start)
     target = output_name or graph.output[0].name
     strides: list[Fraction] = [Fraction(1)]
     try:
         for node in graph.node:
-            _walk(node, views, constants, shapes, sizes, strides)
+            if not _walk_turned(node, views, turned):
+                _walk(node, views, constants, shapes, sizes, strides)
+        if target in turned:
+            raise _NotLocal("an output whose last axes are not height and width")
         if target not in views:
             raise _NotLocal("the output does not depend on single pixels")
     except _NotLocal as reason:
@@ -235,9 +244,7 @@ def _walk(
     elif kind in _AXIS_OPERATORS:
         _check_axes(node, constants, shapes)
     elif kind == "Transpose":
-        order = list(_attributes(node).get("perm", []))  # type: ignore[call-overload]
-        if order[-2:] != [2, 3]:
-            raise _NotLocal("a transposition of height and width")
+        raise _NotLocal("a transposition of a tensor that is no image")
     elif kind not in _POINTWISE:
         raise _NotLocal(f"the operator {kind}, whose reach is not known")
     if kind == "Concat" or (kind in _POINTWISE and kind not in _PER_CHANNEL):
@@ -245,6 +252,37 @@ def _walk(
     strides += [rows.scale, columns.scale]
     for name in node.output:
         views[name] = (rows, columns)
+
+
+def _walk_turned(
+    node: onnx.NodeProto,
+    views: dict[str, tuple[_View, _View]],
+    turned: dict[str, tuple[int, int]],
+) -> bool:
+    """Follow tensors whose axes were turned, as exporters do around softmax over the channels; True if this is one.
+
+    ``turned`` holds, of these tensors only, the places of height and width among the axes.
+    """
+    source = node.input[0] if node.input else ""
+    place = turned.get(source, (2, 3))
+    if node.op_type == "Transpose" and source in views:
+        order = [int(axis) for axis in _attributes(node).get("perm", [])]  # type: ignore[attr-defined]
+        if len(order) != 4:
+            return False
+        place = (order.index(place[0]), order.index(place[1]))
+    elif not any(name in turned for name in node.input):
+        return False
+    elif node.op_type in ("Softmax", "LogSoftmax"):
+        axis = int(str(_attributes(node).get("axis", -1))) % 4
+        if axis in place:
+            raise _NotLocal(f"{node.op_type} over height or width")
+    elif node.op_type not in _POINTWISE or len(node.input) > 1:
+        raise _NotLocal("a transposition of height and width")
+    for name in node.output:
+        views[name] = views[source]
+        if place != (2, 3):
+            turned[name] = place
+    return True
 
 
 def _names_in_bodies(node: onnx.NodeProto) -> Iterator[str]:

@@ -197,7 +197,7 @@ def _check_values(
     if seen_high > high + 4 * span or seen_low < low - 4 * span:
         hint = ""
         are_bytes = all(rasters[match.source - 1].data_type == "uint8" for match in matches)
-        divisors = (255,) if are_bytes else (100, 255, 10000, 65535)
+        divisors: tuple[int, ...] = (255,) if are_bytes else (100, 255, 10000, 65535)
         if card.unit == "dn":
             # Numbers for an image of 8 bits may have been stretched in any way.
             divisors = ()

@@ -363,3 +363,30 @@ def test_group_normalisation_is_named_though_exporters_wrap_it_in_reshaping() ->
     normalised = net.node("InstanceNormalization", groups, ones, zeros)
     found = analyse(net.model(net.node("Reshape", normalised, net.node("Shape", x), channels=4)))
     assert "instance normalisation" in found.why
+
+
+@pytest.mark.parametrize("back", [[0, 3, 2, 1], [0, 3, 1, 2]])
+def test_softmax_between_two_transpositions(back: list[int]) -> None:
+    """How exporters write softmax over the channels before operator set 13."""
+    net = Net(1, 2)
+    forth = [back.index(axis) for axis in range(4)]
+    x = net.node("Transpose", net.conv(net.input, 2), perm=forth)
+    model = net.model(net.node("Transpose", net.node("Softmax", x, axis=3), perm=back))
+    found = analyse(model)
+    assert (found.exact, found.radius) == (True, 1)
+    assert measure(model, 1, found) == (1, True)
+
+
+@pytest.mark.parametrize(("axis", "back"), [(2, [0, 3, 2, 1]), (3, [0, 3, 1, 2])])
+def test_axes_that_come_back_wrongly(axis: int, back: list[int]) -> None:
+    """Softmax over rows, and rows that come back as columns."""
+    net = Net(1, 2)
+    x = net.node("Transpose", net.conv(net.input, 2), perm=[0, 3, 2, 1])
+    assert not analyse(net.model(net.node("Transpose", net.node("Softmax", x, axis=axis), perm=back))).exact
+
+
+def test_padding_by_a_list_of_numbers() -> None:
+    net = Net(1, 2)
+    net.nodes.append(helper.make_node("Constant", [], ["pads"], value_ints=[0, 0, 1, 1, 0, 0, 1, 1]))
+    found = analyse(net.model(net.conv(net.node("Pad", net.input, "pads", mode="reflect"), 2, pads=[0, 0, 0, 0])))
+    assert (found.exact, found.radius) == (True, 1)

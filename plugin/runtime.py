@@ -335,9 +335,10 @@ def _candidates() -> list[Path]:
     return [path for path in dict.fromkeys(found) if path.is_file()]
 
 
+# With ssl: QGIS's own Python on Windows finds its libraries only with QGIS's PATH, and pip would then fail.
 _PROBE = """
 import json, platform, sys
-import ensurepip, venv
+import ensurepip, ssl, venv
 print(json.dumps([platform.python_implementation(), sys.version_info[:2], sys.maxsize > 2**32,
                   getattr(sys, "_base_executable", "") or sys.executable]))
 """

@@ -25,6 +25,7 @@ from thematica.plugin.runtime import (
     find_base_python,
     find_runtime,
     interpreter_in,
+    process_options,
     requirements,
     runtime_problem,
     worker_command,
@@ -118,6 +119,29 @@ def test_clean_environment(monkeypatch):
     assert environment["PATH"] == os.environ["PATH"]
 
 
+def test_on_windows_qgis_leaves_the_path_and_opens_no_window(monkeypatch, tmp_path):
+    monkeypatch.setattr(module.sys, "platform", "win32")
+    monkeypatch.setattr(subprocess, "CREATE_NO_WINDOW", 0x08000000, raising=False)
+    monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0x200, raising=False)
+    assert process_options() == {"creationflags": 0x08000200}
+    assert interpreter_in(tmp_path) == tmp_path / "Scripts" / "python.exe"
+
+    root = tmp_path / "QGIS 3.40"
+    monkeypatch.setenv("OSGEO4W_ROOT", str(root))
+    monkeypatch.setenv("PATH", os.pathsep.join([str(root / "bin"), "/windows", str(root / "apps" / "qgis" / "bin")]))
+    monkeypatch.setenv("SSL_CERT_FILE", str(root / "bin" / "curl-ca-bundle.crt"))
+    environment = clean_environment()
+    assert environment["PATH"] == "/windows"
+    assert not {"OSGEO4W_ROOT", "SSL_CERT_FILE"} & environment.keys()
+
+
+def test_on_macos_the_application_leaves_the_path(monkeypatch):
+    monkeypatch.setattr(module.sys, "platform", "darwin")
+    monkeypatch.setattr(module.sys, "executable", "/Applications/QGIS.app/Contents/MacOS/QGIS")
+    monkeypatch.setenv("PATH", "/Applications/QGIS.app/Contents/MacOS/bin:/usr/local/bin")
+    assert clean_environment()["PATH"] == "/usr/local/bin"
+
+
 def test_worker_command_runs_the_plugins_own_code(tmp_path):
     command = worker_command(Runtime(Path("/r/bin/python"), "user"), "doctor", "--json")
     assert command[0] == "/r/bin/python"
@@ -148,6 +172,16 @@ def test_unusable_pythons_are_named(monkeypatch, tmp_path):
     assert "it is Python 3.8" in caught.value.details
     assert "its module ensurepip is missing" in caught.value.details
     assert len(lines) == 3
+
+
+def test_a_python_that_cannot_load_packages_from_the_network_is_passed_over(tmp_path):
+    without_ssl = tmp_path / "python3"
+    code = "import sys; sys.modules['_ssl'] = None"
+    without_ssl.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -I -c "{code}\n$3"\n')
+    without_ssl.chmod(0o755)
+    found, why_not = module._probe(without_ssl)
+    assert found is None
+    assert "_ssl" in why_not
 
 
 def test_apples_stub_is_not_started(monkeypatch):

@@ -20,9 +20,10 @@ from ..models.reading import read_model_card
 from ..models.store import resolve_model
 from .area_of_interest import read_area
 from .cog import RasterWriter, WorkFolder, move_into_place, writing
+from .deployment import deploy, fill_values
 from .ground_area import PixelArea
 from .job import PixelJob
-from .network import deploy, fill_values, load_network
+from .network import load_network
 from .pam import UNCLASSIFIED_COLOR, UNCLASSIFIED_NAME, ClassRow, write_pam
 from .pipeline import ChunkResult, Decoding, run_pipeline
 from .progress import Monitor

@@ -28,12 +28,15 @@ class ReceptiveField:
         stride: total stride in pixels: shifting the input by it shifts the output alike.
         exact: whether tiles can be stitched exactly.
         why: where not, the reason in words for the report.
+        proved: where not, whether the graph shows that no finite window is enough; otherwise it could not be
+            followed, and who made the network may know better.
     """
 
     radius: int
     stride: int
     exact: bool = True
     why: str = ""
+    proved: bool = False
 
     @property
     def halo(self) -> int:
@@ -53,8 +56,12 @@ class _View:
         return _View(max(self.scale, other.scale), min(self.low, other.low), max(self.high, other.high))
 
 
-class _NotLocal(Exception):
-    """Some output sees the whole input, or an operator whose reach is unknown."""
+class _NotFollowed(Exception):
+    """An operator whose reach is not known."""
+
+
+class _NotLocal(_NotFollowed):
+    """Some output sees the whole input, or depends on the tile's size or place."""
 
 
 # Work on each pixel by itself, whatever the other inputs are constants or tensors of the same size.
@@ -102,7 +109,7 @@ def analyse(model: onnx.ModelProto, output_name: str = "", probe: int = 256) -> 
     # What is resized to a size written in the graph looks like a whole factor at one size of the image only.
     if found.exact and found != _analyse_at(model, output_name, 2 * probe):
         return ReceptiveField(
-            0, found.stride, False, "The network has resizing whose factor changes with the size of the image."
+            0, found.stride, False, "The network has resizing whose factor changes with the size of the image.", True
         )
     return found
 
@@ -134,13 +141,14 @@ def _analyse_at(model: onnx.ModelProto, output_name: str, probe: int) -> Recepti
             if not _walk_turned(node, views, turned):
                 _walk(node, views, constants, shapes, sizes, strides)
         if target in turned:
-            raise _NotLocal("an output whose last axes are not height and width")
+            raise _NotFollowed("an output whose last axes are not height and width")
         if target not in views:
-            raise _NotLocal("the output does not depend on single pixels")
-    except _NotLocal as reason:
+            raise _NotFollowed("the output does not depend on single pixels")
+    except _NotFollowed as reason:
         # Exporters write group normalisation as reshaping around it: the cause is told rather than its wrapping.
-        known = next((_GLOBAL[node.op_type] for node in graph.node if node.op_type in _GLOBAL), reason)
-        return ReceptiveField(0, _common_stride(strides), False, f"The network has {known}.")
+        known = next((_GLOBAL[node.op_type] for node in graph.node if node.op_type in _GLOBAL), None)
+        proved = isinstance(reason, _NotLocal) or known is not None
+        return ReceptiveField(0, _common_stride(strides), False, f"The network has {known or reason}.", proved)
     rows, columns = views[target]
     if rows.scale != 1 or columns.scale != 1:
         return ReceptiveField(
@@ -202,7 +210,7 @@ def _walk(
 ) -> None:
     """Derive the views of a node's outputs from those of its inputs."""
     if any(name in views for name in _names_in_bodies(node)):
-        raise _NotLocal(f"a branch or loop ({node.op_type}) that cannot be followed")
+        raise _NotFollowed(f"a branch or loop ({node.op_type}) that cannot be followed")
     seen = [views[name] for name in node.input if name in views]
     if not seen or node.op_type in ("Shape", "Size"):
         # Constants, and arithmetic on shapes, do not look at pixels.
@@ -225,7 +233,7 @@ def _walk(
         if pads is None:
             pads = np.asarray(_attributes(node).get("pads", []))
         if pads.size != 8:
-            raise _NotLocal("padding of unknown size")
+            raise _NotFollowed("padding of unknown size")
         rows = _View(rows.scale, rows.low - rows.scale * int(pads[2]), rows.high - rows.scale * int(pads[2]))
         columns = _View(
             columns.scale, columns.low - columns.scale * int(pads[3]), columns.high - columns.scale * int(pads[3])
@@ -244,9 +252,9 @@ def _walk(
     elif kind in _AXIS_OPERATORS:
         _check_axes(node, constants, shapes)
     elif kind == "Transpose":
-        raise _NotLocal("a transposition of a tensor that is no image")
+        raise _NotFollowed("a transposition of a tensor that is no image")
     elif kind not in _POINTWISE:
-        raise _NotLocal(f"the operator {kind}, whose reach is not known")
+        raise _NotFollowed(f"the operator {kind}, whose reach is not known")
     if kind == "Concat" or (kind in _POINTWISE and kind not in _PER_CHANNEL):
         _check_constants(node, views, shapes)
     strides += [rows.scale, columns.scale]
@@ -277,7 +285,7 @@ def _walk_turned(
         if axis in place:
             raise _NotLocal(f"{node.op_type} over height or width")
     elif node.op_type not in _POINTWISE or len(node.input) > 1:
-        raise _NotLocal("a transposition of height and width")
+        raise _NotFollowed("a transposition of height and width")
     for name in node.output:
         views[name] = views[source]
         if place != (2, 3):
@@ -316,11 +324,11 @@ def _kernel(
     if shape is None:
         place = 3 if node.op_type == "QLinearConv" else 1
         if len(node.input) <= place or node.input[place] not in constants:
-            raise _NotLocal("a convolution whose kernel is computed")
+            raise _NotFollowed("a convolution whose kernel is computed")
         shape = list(constants[node.input[place]].dims)[2:]
     sides = [int(side) for side in shape]  # type: ignore[attr-defined]
     if len(sides) != 2:
-        raise _NotLocal("a convolution that is not two-dimensional")
+        raise _NotFollowed("a convolution that is not two-dimensional")
     return sides[0], sides[1]
 
 
@@ -375,14 +383,14 @@ def _resize(
     if before is None or after is None:
         scales = _constant(node, 2 if node.op_type == "Resize" else 1, constants)
         if scales is None or scales.size != 4:
-            raise _NotLocal("resizing by a factor that is computed")
+            raise _NotFollowed("resizing by a factor that is computed")
         factors = [Fraction(float(scales[2])).limit_denominator(64), Fraction(float(scales[3])).limit_denominator(64)]
     else:
         factors = [Fraction(after[0], before[0]), Fraction(after[1], before[1])]
     # How many coarse pixels an interpolated one looks beyond its own place, at most.
     reach = {b"nearest": Fraction(1), b"linear": Fraction(2), b"cubic": Fraction(3)}.get(mode)  # type: ignore[call-overload]
     if reach is None:
-        raise _NotLocal("resizing of an unknown kind")
+        raise _NotFollowed("resizing of an unknown kind")
     result = []
     for view, factor in zip((rows, columns), factors, strict=True):
         if factor == 1:
@@ -390,7 +398,7 @@ def _resize(
             continue
         # A whole factor keeps the grids aligned; others have no common shift short of the whole image.
         if factor.numerator != 1 and factor.denominator != 1:
-            raise _NotLocal("resizing by a factor that is not whole")
+            raise _NotFollowed("resizing by a factor that is not whole")
         # Reduced n-fold, a coarse pixel lies up to (n-1)/2 fine ones behind the first of its n, and with
         # antialiasing its kernel is n times as wide.
         shrink = max(1 / factor, Fraction(1))
@@ -431,4 +439,4 @@ def _check_axes(
     if rank == 4 and any(axis % rank >= 2 for axis in axes):
         raise _NotLocal(f"{node.op_type} over height or width")
     if rank != 4 and rank != 2:
-        raise _NotLocal(f"{node.op_type} on a tensor with {rank} axes")
+        raise _NotFollowed(f"{node.op_type} on a tensor with {rank} axes")

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 from ..errors import InputError, ModelError
-from .network import Deployment, tensor_name
+from .deployment import Deployment, tensor_name
 
 # The order in which providers are tried where none is asked for; the CPU is always last.
 _PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")

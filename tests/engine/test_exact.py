@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thematica.engine import PixelJob, classify, tiling
-from thematica.engine.network import fill_values, load_network
+from thematica.engine.deployment import fill_values
+from thematica.engine.network import load_network
 from thematica.models.reading import read_model_card
 
 from .networks import Net, image, make_card, read, save, z_scores

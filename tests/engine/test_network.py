@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from thematica.engine import PixelJob, classify
-from thematica.engine.network import deploy, fill_values, load_network, tensor_name
+from thematica.engine.deployment import deploy, fill_values, tensor_name
+from thematica.engine.network import load_network
 from thematica.errors import MisfitError, ModelError
 from thematica.models.reading import read_model_card
 

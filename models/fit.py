@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import MisfitError
-from .bands import SENSOR_TITLES, Band, BandMatch, guess_sensor, match_bands, names_a_sensor
+from .bands import (
+    SENSOR_TITLES,
+    SENTINEL2_BANDS,
+    Band,
+    BandMatch,
+    guess_sensor,
+    identify_bands,
+    match_bands,
+    names_a_sensor,
+)
 from .card import ModelCard
 
 #: How many times coarser or finer than its training images a model may be used.
@@ -101,8 +110,8 @@ def check_fit(
     warnings += _guessed_sensor(rasters, matches, sensor)
     scales, offsets = _scaling(card, rasters, matches, scale, offset)
     warnings += _check_resolution(card, rasters[0])
-    warnings += _check_values(card, rasters, matches, scales, offsets, scale is not None)
-    warnings += _check_sentinel2_offset(card, rasters, matches, scales, offsets)
+    _check_values(card, rasters, matches, scales, offsets)
+    warnings += _check_sentinel2_offset(card, rasters, matches, scales, offsets, sensor)
     return Fit(matches, scales, offsets, warnings)
 
 
@@ -173,10 +182,9 @@ def _check_values(
     matches: Sequence[BandMatch],
     scales: Sequence[float],
     offsets: Sequence[float],
-    scale_given: bool,
-) -> list[str]:
+) -> None:
     if card.value_range is None:
-        return []
+        return
     low, high = card.value_range
     span = high - low
     lows, highs = [], []
@@ -188,7 +196,7 @@ def _check_values(
         lows.append(ends[0])
         highs.append(ends[1])
     if not highs:
-        return []
+        return
     seen_low, seen_high = min(lows), max(highs)
     unit = f" {card.unit}" if card.unit else ""
     wanted = f"The model wants{unit} values from {low:g} to {high:g}"
@@ -221,7 +229,6 @@ def _check_values(
             f"{wanted}; {seen}, which is thousands of times less: the scale is wrong; "
             "set --scale 1 --offset 0 if the raster holds the right values as stored."
         )
-    return []
 
 
 def _is_landsat_collection2(raster: RasterFacts) -> bool:
@@ -236,6 +243,7 @@ def _check_sentinel2_offset(
     matches: Sequence[BandMatch],
     scales: Sequence[float],
     offsets: Sequence[float],
+    sensor: str | None,
 ) -> list[str]:
     """Warn of the 1000 that ESA adds to Sentinel-2 numbers since processing baseline 04.00 (January 2022)."""
     if card.unit != "reflectance" or any(offsets):
@@ -256,7 +264,9 @@ def _check_sentinel2_offset(
         for raster in [rasters[match.source - 1]]
         if match.band in raster.sample
     ]
-    sentinel2 = {"B2", "B4", "B11", "B12"} <= {match.model_band.name for match in matches}
+    known = [identify_bands(raster.bands, raster.path, sensor) for raster in rasters]
+    # Whatever the model calls its bands, it is the raster that is Sentinel-2's, or not.
+    sentinel2 = all(known[match.source - 1][match.band - 1] in SENTINEL2_BANDS.values() for match in matches)
     if sentinel2 and len(darkest) == len(matches) and min(darkest) >= _SENTINEL2_OFFSET:
         return [
             f"Even the darkest pixels have a reflectance of {min(darkest):.2f} in every band: the offset of Sentinel-2 "

@@ -115,6 +115,24 @@ def test_the_trap_of_sentinel_2s_offset(path: str, warned: bool) -> None:
     assert not any("1000" in warning for warning in check_fit(card(), [raster], scale=0.0001, offset=-0.1).warnings)
 
 
+@pytest.mark.parametrize(("darkest", "warned"), [(0.101, True), (0.02, False)])
+@pytest.mark.parametrize("names", [("B2", "B12"), ("blue", "swir2")])
+def test_an_offset_that_shows_in_the_darkest_pixels(names: tuple[str, str], darkest: float, warned: bool) -> None:
+    """Whatever the model calls its bands: the six-band model must warn where the ten-band model does."""
+    model = card()
+    model.bands = [Band(names[0], "blue", 0.492), Band(names[1], "swir22", 2.202)]
+    bands = [Band(name) for name in ("B2", "B3", "B8A", "B12")]
+    scene = RasterFacts("scene.tif", bands, "float32", sample=dict.fromkeys(range(1, 5), (darkest, 0.5)))
+    assert any("offset" in warning for warning in check_fit(model, [scene]).warnings) == warned
+
+
+def test_dark_pixels_say_nothing_of_other_sensors() -> None:
+    model = card()
+    model.bands = [Band("blue", "blue", 0.485), Band("swir2", "swir22", 2.22)]
+    scene = RasterFacts("desert.tif", [Band("blue"), Band("swir2")], "float32", sample={1: (0.2, 0.5), 2: (0.2, 0.5)})
+    assert check_fit(model, [scene]).warnings == []
+
+
 @pytest.mark.parametrize("kind", ["complex64", "complex128", "complex_int16", "CInt16"])
 def test_complex_numbers(kind: str) -> None:
     if kind == "CInt16":

@@ -7,8 +7,9 @@ import json
 import sys
 from typing import Any
 
+from ..errors import InputError, ModelError
 from ..models.card import TASK_TITLES
-from ..models.reading import read_model_card
+from ..models.reading import read_model_card, save_corrected_card
 from ..models.store import resolve_model
 from .console import Console
 
@@ -20,6 +21,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="ONNX file, or a name in the store")
     parser.add_argument("--card", metavar="CARD.json", help="model card to use instead of the model's own")
+    parser.add_argument(
+        "--keep", action="store_true", help="with --card: keep that card as your correction, for this network's weights"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON: the card, and what its graph says")
     parser.set_defaults(run=run)
 
@@ -28,6 +32,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
     path = resolve_model(options.model)
     card = read_model_card(path, options.card)
+    if options.keep:
+        if not options.card:
+            raise InputError("--keep keeps the card that --card names; give one.")
+        sys.stderr.write(f"Kept as {save_corrected_card(card)}.\n")
     facts: dict[str, Any] = {
         "path": str(path),
         "card_origin": card.origin,
@@ -39,7 +47,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
     }
     if not card.unsupported and card.task in ("pixel", "segmentation"):
         from ..engine.network import load_network
-        from ..errors import ModelError
 
         try:
             reach = load_network(path, card).field

@@ -1,13 +1,14 @@
-"""``thematica models``: what is in the store."""
+"""``thematica models``: what is in the store; and putting a model into it."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-from ..models.store import list_models
+from ..models.store import add_model, list_models
 from .console import Console
 
 
@@ -17,11 +18,17 @@ def add_parser(commands: Any) -> None:
         "models", help="list the models in the store", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list")
+    parser.add_argument("--add", metavar="FILE.onnx", help="copy a model, and the card beside it, into your store")
+    parser.add_argument("--name", help="with --add: its name in the store (default: the file's)")
+    parser.add_argument("--replace", action="store_true", help="with --add: replace a model of that name")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
+    if options.add:
+        added = add_model(Path(options.add), options.name, options.replace)
+        sys.stderr.write(f"“{added.name}” is in the store now.\n")
     models = list_models()
     if options.json:
         rows = [

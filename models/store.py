@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..errors import InputError, ModelError
 from .card import ModelCard
+from .onnx_file import read_onnx_facts
 from .reading import read_model_card
 
 BUNDLED_FOLDER = Path(__file__).resolve().parent / "bundled"
@@ -110,6 +111,11 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
     if name is not None and (not name.strip(". ") or re.search(r"[/\\:\0]", name)):
         raise InputError(f"“{name}” cannot be the name of a model; use letters, digits, spaces, - and _.")
     card = read_model_card(path)
+    if read_onnx_facts(path).weight_files:
+        raise ModelError(
+            f"“{path}” keeps its weights in files of their own, which the store cannot hold: export the network into "
+            "one file, or use it where it is."
+        )
     folder = user_models_folder()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name or path.stem}.onnx"

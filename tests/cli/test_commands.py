@@ -312,3 +312,26 @@ def test_neighbours_in_the_working_folder_do_no_harm(other_folder: Path, workpla
     assert done.returncode == 0, done.stderr
     done = start(other_folder, "models", cwd=other_folder)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_model_of_ones_own_in_the_store(workplace: Workplace, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("THEMATICA_MODELS", str(tmp_path / "models"))
+    assert run_here("models", "--add", workplace.model, "--name", "mine").status == 0
+    rows = {row["name"]: row for row in json.loads(run_here("models", "--json").out)}
+    assert rows["mine"]["bundled"] is False
+    assert Path(rows["mine"]["path"]).read_bytes() == Path(workplace.model).read_bytes()
+    assert run_here("models", "--add", workplace.model, "--name", "mine").status == 2
+    assert run_here("models", "--add", workplace.model, "--name", "mine", "--replace").status == 0
+    assert run_here("inspect", "mine").status == 0
+
+
+def test_a_correction_is_kept_for_these_weights(workplace: Workplace, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("THEMATICA_HOME", str(tmp_path / "home"))
+    card = json.loads(run_here("inspect", workplace.model, "--json").out)["card"]
+    card["properties"]["title"] = "Put right"
+    corrected = tmp_path / "corrected.json"
+    corrected.write_text(json.dumps(card), encoding="utf-8")
+    assert run_here("inspect", workplace.model, "--keep").status == 2
+    assert run_here("inspect", workplace.model, "--card", corrected, "--keep").status == 0
+    facts = json.loads(run_here("inspect", workplace.model, "--json").out)
+    assert (facts["card_origin"], facts["card"]["properties"]["title"]) == ("corrected", "Put right")

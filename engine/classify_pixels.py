@@ -136,7 +136,9 @@ class _Run:
 
                 # The first chunk of a large network may take seconds.
                 monitor.stage("Classifying", 0.0)
-                timing = run_pipeline(source, session, plan, area, decoding, write, monitor)
+                cache = source.cache_for(plan.chunk[0] + 2 * plan.halo, min(plan.strip, source.width))
+                with gdal_environment(threads, cache):
+                    timing = run_pipeline(source, session, plan, area, decoding, write, monitor)
                 if timing.tiles == 0:
                     monitor.log("No pixel with data lies in the area: the map is empty.", "warning")
                 finishing = time.perf_counter()

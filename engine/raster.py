@@ -28,17 +28,18 @@ from .ground_area import ground_sampling_distance
 _SAMPLE_SIDE = 256
 
 # GDAL's shared cache of decoded blocks.  Set by us: its default is a share of the machine's memory.
-GDAL_CACHE_BYTES = 192 * 1024 * 1024
+_LEAST_CACHE, _MOST_CACHE = 64 << 20, 256 << 20
 
 
-def gdal_environment(threads: int = 1) -> rasterio.Env:
+def gdal_environment(threads: int = 1, cache: int = _LEAST_CACHE) -> rasterio.Env:
     """The GDAL settings under which the engine reads and writes.
 
     Args:
         threads: threads that decode the blocks of one request side by side.
+        cache: bytes for decoded blocks; see :meth:`RasterSource.cache_for`.
     """
     return rasterio.Env(
-        GDAL_CACHEMAX=GDAL_CACHE_BYTES,
+        GDAL_CACHEMAX=cache,
         GDAL_NUM_THREADS=str(threads),
         # A folder with a million files must not be listed to look for side-cars; known names are still tried.
         GDAL_DISABLE_READDIR_ON_OPEN="TRUE",
@@ -141,6 +142,23 @@ class RasterSource:
         """Rows and columns of the first file's blocks."""
         rows, columns = self.datasets[0].block_shapes[0]
         return rows, columns
+
+    def cache_for(self, rows: int, columns: int) -> int:
+        """Bytes of cache with which no block is decoded twice as chunks go down a strip.
+
+        Args:
+            rows: rows of a chunk with its margin.
+            columns: width of a strip.
+        """
+        sample = 0
+        for source, bands, _ in self._reads:
+            dataset = self.datasets[source]
+            # Pixel-interleaved files give all their bands at once, wanted or not.
+            together = dataset.interleaving is not None and dataset.interleaving.name == "pixel"
+            sample += (dataset.count if together else len(bands)) * np.dtype(dataset.dtypes[0]).itemsize
+        rows += 2 * self.block_shape[0]
+        # Chunks that are being written have their blocks in the same cache.
+        return min(max(2 * rows * columns * sample + _LEAST_CACHE // 2, _LEAST_CACHE), _MOST_CACHE)
 
     def facts(self, sample: bool = True) -> list[RasterFacts]:
         """What is known of each file: bands, types, declared scale, ground sampling distance, a sample of values.

@@ -199,7 +199,7 @@ class ClassifyPixels(QgsProcessingAlgorithm):
         return True
 
     def _options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
-        options: dict[str, Any] = {"overwrite": True}
+        options: dict[str, Any] = {}
         for name in ("BANDS", "PROVIDER"):
             options[name.lower()] = self.parameterAsString(parameters, name, context).strip()
         for name in ("SENSOR", "MODE", "INVALID"):
@@ -228,6 +228,9 @@ class ClassifyPixels(QgsProcessingAlgorithm):
             report_file = self.parameterAsFileOutput(parameters, "REPORT", context)
             if report_file:
                 job["report"] = report_file
+            # Processing replaces results without asking.  Where there are none, nothing may be replaced: a
+            # ``fields.qml`` that lies there is the style of another layer.
+            job["overwrite"] = any(Path(path).exists() for path in (*places.values(), report_file) if path)
             result = run_worker("classify-pixels", job, _Progress(feedback), feedback.isCanceled)
         except ThematicaError as error:
             raise _for_processing(error, feedback) from error

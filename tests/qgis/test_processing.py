@@ -177,6 +177,15 @@ def test_an_existing_map_is_replaced(classify, tmp_path):
     assert valid_pixels(results["OUTPUT"]) == EVERYWHERE
 
 
+def test_a_style_of_another_layer_is_not_replaced(classify, tmp_path):
+    style = tmp_path / "fields.qml"
+    style.write_text("the style of fields.gpkg", encoding="utf-8")
+    with pytest.raises(QgsProcessingException, match=r"fields\.qml"):
+        classify(OUTPUT=str(tmp_path / "fields.tif"))
+    assert style.read_text("utf-8") == "the style of fields.gpkg"
+    assert not (tmp_path / "fields.tif").exists()
+
+
 def test_windows_refuses_before_the_run_to_replace_what_qgis_shows(classify, monkeypatch):
     results, _ = classify()
     shown = QgsRasterLayer(results["OUTPUT"], "my map")

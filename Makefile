@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Stamps: files by which make knows that a step is done.  Those of .venv lie in it and go with it.
 RUNTIME := $(VENV)/.runtime-is-ready
+TORCH := $(VENV)/.torch-is-ready
 DEV := $(VENV)/.dev-is-ready
 SYSTEM := build/stamps
 PACKAGE_LINK := build/pkg/thematica
@@ -25,7 +26,7 @@ QGIS_ENV := $(CLEAN_ENV) PATH="$(dir $(QGIS_PYTHON)):$$PATH" QT_QPA_PLATFORM=off
 # Recipes share .venv and build/; two at once would only be in each other's way.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types walls check units qgis-tests bench screenshots package install runtime dev clean
+.PHONY: help demo test lint style types walls check units qgis-tests bench screenshots package install runtime torch dev clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -35,6 +36,8 @@ help: ## this list
 runtime: $(RUNTIME) ## create .venv, the runtime, as a user would have it
 
 dev: $(DEV) ## the runtime and the tools of `make test` and `make lint`
+
+torch: $(TORCH) ## PyTorch for the second back end and for training (TORCH_INDEX=URL chooses its build)
 
 $(SYSTEM)/%: tools/system_packages.sh
 	@mkdir -p $(@D)
@@ -48,7 +51,14 @@ $(RUNTIME): requirements.txt pyproject.toml | $(SYSTEM)/runtime
 	@$(PIP) --editable .
 	@touch $@
 
-$(DEV): requirements-dev.txt $(RUNTIME)
+# An index of wheels for the build of PyTorch: https://download.pytorch.org/whl/cpu, …/cu130.
+TORCH_INDEX ?=
+$(TORCH): requirements-torch.txt $(RUNTIME)
+	@echo "Installing PyTorch in $(VENV) …"
+	@$(PIP) $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") --requirement requirements-torch.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(TORCH)
 	@echo "Installing the development tools in $(VENV) …"
 	@$(PIP) --requirement requirements-dev.txt
 	@touch $@

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from ..engine.scores import PRECISIONS
 from ..errors import InputError
 from ..models.bands import SENSORS
 from .console import STYLES, Console, cancel_on_signals, cancel_on_stdin
@@ -13,7 +14,8 @@ from .console import STYLES, Console, cancel_on_signals, cancel_on_stdin
 # Options that go into the job under their own names.
 _PLAIN = (
     "mode", "tile", "overlap", "batch", "bands", "scale", "offset", "nodata", "card", "area_crs", "raster_crs",
-    "sensor", "invalid", "confidence", "entropy", "margin", "probabilities", "provider", "threads", "report",
+    "sensor", "invalid", "confidence", "entropy", "margin", "probabilities", "provider", "precision",
+    "threads", "report",
 )  # fmt: skip
 
 
@@ -46,7 +48,10 @@ def add_parser(commands: Any) -> None:
         ("probabilities", "one band per class"),
     ):
         parser.add_argument(f"--{score}", metavar="FILE.tif", help=f"also write: {text}")
-    parser.add_argument("--provider", metavar="NAME", help="ONNX Runtime provider (default: the best present)")
+    parser.add_argument(
+        "--provider", metavar="NAME,…", help="what to run on, in the order to try: tensorrt,cuda,cpu (see: doctor)"
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, help="auto: fp16 on a GPU (default: fp32)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads in all (default: one per core)")
     parser.add_argument("--progress", choices=STYLES, help="default: bar on a terminal, else none")
     parser.add_argument("--report", metavar="FILE", help="JSON report (default: beside the map)")

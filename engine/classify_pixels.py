@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,17 @@ from ..models.fit import check_fit
 from ..models.reading import read_model_card
 from ..models.store import resolve_model
 from .area_of_interest import read_area
+from .backend import deploy, load_network
 from .cog import RasterWriter, WorkFolder, move_into_place, writing
-from .deployment import deploy, fill_values
+from .deployment import fill_values
 from .ground_area import PixelArea
 from .job import PixelJob
-from .network import load_network
 from .pam import UNCLASSIFIED_COLOR, UNCLASSIFIED_NAME, ClassRow, write_pam
 from .pipeline import ChunkResult, Decoding, run_pipeline
 from .progress import Monitor
 from .raster import RasterSource, gdal_environment
 from .report import build_report, write_report
-from .session import choose_provider, create_session
+from .session import GPU_BATCH, create_session
 from .style import score_style, thematic_style, write_style
 from .tiling import Rectangle, make_plan
 
@@ -98,9 +100,18 @@ class _Run:
             if not plan.exact:
                 monitor.log(f"The map can differ from one run over the whole image: {plan.why}", "warning")
             deployment = deploy(network, source.data_type, fit.scale, fit.offset, list(job.scores()))
-            session = create_session(deployment, choose_provider(job.provider), plan.threads)
+            session = create_session(deployment, job.provider, plan.threads, job.precision)
             for warning in session.warnings:
                 monitor.log(warning, "warning")
+            session.warn = partial(monitor.log, level="warning")
+            if session.parallel_runs:
+                plan = replace(
+                    make_plan(
+                        network, region, source.block_shape, source.width, job.tile, job.overlap,
+                        job.batch or (GPU_BATCH if session.on_gpu else None), threads,
+                    ),
+                    workers=session.parallel_runs,
+                )  # fmt: skip
             monitor.check()
 
             codes = np.array(

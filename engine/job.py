@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .scores import SCORES
+from .scores import PRECISIONS, SCORES
 
 # Beyond these not even one tile of one band fits into memory.
 _MOST = {"tile": 16384, "overlap": 4096}
@@ -37,7 +37,8 @@ class PixelJob:
         sensor: a preset of band names; None: guessed where it is unambiguous.
         invalid: ``any``: a pixel is missing if one band used is; ``all``: only if all are.
         confidence, entropy, margin, probabilities: score rasters to make too.
-        provider: ONNX Runtime provider; None: the best present.
+        provider: what the network runs on, or several in the order to try; None: the best present.
+        precision: ``fp32``; ``fp16``: half precision on a GPU; ``auto``: fp16 where there is a GPU.
         threads: threads in all; None: one per core.
         report: path of the report; None: beside the output.
         overwrite: replace existing results.
@@ -65,6 +66,7 @@ class PixelJob:
     margin: str | None = None
     probabilities: str | None = None
     provider: str | None = None
+    precision: str = "fp32"
     threads: int | None = None
     report: str | None = None
     overwrite: bool = False
@@ -102,6 +104,8 @@ class PixelJob:
             raise InputError(f"There is no mode “{self.mode}”; use exact.")
         if self.mode == "smooth":
             raise InputError("Smooth stitching is not available yet; use --mode exact.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"There is no precision “{self.precision}”; use one of {', '.join(PRECISIONS)}.")
         if self.invalid not in ("any", "all"):
             raise InputError(f"“{self.invalid}” is no rule for missing pixels; use any or all.")
         for name, lowest in (("tile", 1), ("overlap", 0), ("batch", 1), ("threads", 1)):
@@ -180,7 +184,7 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(
         (
             "model", "output", "mode", "bands", "card", "area_crs", "raster_crs", "sensor", "invalid", "confidence",
-            "entropy", "margin", "probabilities", "provider", "report",
+            "entropy", "margin", "probabilities", "provider", "precision", "report",
         ),
         str,
     ),

@@ -109,8 +109,7 @@ def build_report(
             "skipped": timing.skipped,
         },
         "backend": {
-            "name": "onnxruntime",
-            "provider": session.provider,
+            **session.facts(),
             "threads": plan.threads,
             "workers": plan.workers,
         },

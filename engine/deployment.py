@@ -329,8 +329,9 @@ def _decision(
     result = _PREFIX + "result"
     # What the file leaves open or says wrongly shows only when it runs.
     nodes.append(make("Shape", [result], [_PREFIX + "shape"]))
-    # NaN spreads through a sum, so one number per tile tells whether any score was NaN.
-    nodes.append(make("ReduceSum", [result], [_PREFIX + "check"], keepdims=0))
+    # NaN spreads through a sum, so one number tells whether any score was NaN.  It keeps its axes: OpenVINO leaves
+    # the whole network to the processor where an output is a scalar.
+    nodes.append(make("ReduceSum", [result], [_PREFIX + "check"], keepdims=1))
 
     binary = network.channels == 1
     # "softmax" and "sigmoid" on a card say that the network's output is activated already.

@@ -73,10 +73,14 @@ _KNOWN = (
     (re.compile(r"Please install TensorRT libraries", re.IGNORECASE),
      "the libraries of TensorRT are missing (package tensorrt)"),
 )  # fmt: skip
+_PACKAGES = (
+    (re.compile(r"nvinfer"), "pip install tensorrt"),
+    (re.compile(r"cu(blas|dnn|fft|rand|dart)|nvrtc"), "pip install onnxruntime-gpu[cuda,cudnn]"),
+)
 _DRIVER = re.compile(r"libcuda\.so|nvcuda\.dll")
 # What ONNX Runtime writes in front: time, severity, file and line, function, error code.
 _PREFIX = re.compile(
-    r"^.*?\[[EWF]:onnxruntime:[^\]]*\]\s*|^\S+\.(?:cc|cpp|h):\d+\s|\[ONNXRuntimeError\] : \d+ : \w+ : "
+    r"^.*\[ONNXRuntimeError\] : \d+ : \w+ : |^.*?\[[EWF]:onnxruntime:[^\]]*\]\s*|^\S+\.(?:cc|cpp|h):\d+\s"
 )
 _COLORS = re.compile(r"\x1b\[[\d;]*m")
 
@@ -94,7 +98,9 @@ def explain(text: str) -> str:
             return f"there is no NVIDIA driver ({missing[0]} is missing)"
         needs = _NEEDS.search(text)
         build = f"; this build of ONNX Runtime needs {needs.group(1)}" if needs else ""
-        return f"{' and '.join(missing[:2])} {'is' if len(missing) == 1 else 'are'} missing{build}"
+        brings = next((package for pattern, package in _PACKAGES if pattern.search(missing[0])), "")
+        brings = f" ({brings} brings it)" if brings else ""
+        return f"{missing[0]} is missing{brings}{build}"
     for pattern, reason in _KNOWN:
         if pattern.search(text):
             return reason

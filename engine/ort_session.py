@@ -19,6 +19,10 @@ from .session import Session
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
+_HEAVY = {
+    "Conv", "ConvTranspose", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "LSTM", "GRU",
+    "Attention", "MultiHeadAttention", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul", "Einsum",
+}  # fmt: skip
 
 
 class OrtSession(Session):
@@ -92,12 +96,16 @@ def create_ort_session(deployment: Deployment, order: Order, threads: int, preci
         ModelError: ONNX Runtime refuses the network.
     """
     present = onnxruntime.get_available_providers()
-    why_not = absent_from_build(order, present)
+    absent = absent_from_build(order, present)
+    # Only of those before the one that is used; the others were not needed.
+    why_not: dict[str, str] = {}
     half: Deployment | None = None
     if precision != "fp32" and any(entry.on_gpu and entry.name in present for entry in order.providers):
         half = in_half_precision(deployment)
     for entry in order.providers:
         if entry.name not in present:
+            if entry.short in absent:
+                why_not[entry.short] = absent[entry.short]
             continue
         chosen = half if half is not None and entry.on_gpu else deployment
         session, reason = try_provider(chosen.content, entry, present, threads, chosen is half)
@@ -106,6 +114,12 @@ def create_ort_session(deployment: Deployment, order: Order, threads: int, preci
             continue
         found = OrtSession(session, chosen, order, entry, threads, "fp16" if chosen is half else "fp32")
         found.why_not = why_not
+        taken, total = heavy_operators(session)
+        if entry.name != _CPU and taken < total:
+            found.warnings.append(
+                f"{entry.title} takes only {taken} of the {total} operators that cost time in this network; the CPU "
+                "runs the others, and copying between the two may cost more than it gains."
+            )
         return found
     raise ModelError(
         "ONNX Runtime cannot load the network (an operator or type that it does not know?); export it again.",
@@ -132,6 +146,7 @@ def try_provider(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The runtime's own warnings (constant folding, unused initialisers) say nothing to an analyst.
     options.log_severity_level = 3
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if provider.name == "DmlExecutionProvider":
         # DirectML knows neither.
         options.enable_mem_pattern = False
@@ -159,8 +174,25 @@ def try_provider(
         except Exception as error:  # noqa: BLE001 - see above
             raised = str(error)
     if session is not None and provider.name in session.get_providers():
+        taken, total = heavy_operators(session)
+        if total and not taken:
+            return None, f"it takes none of the {total} operators that cost time in this network"
         return session, ""
     return None, explain(f"{caught.text}\n{raised}")
+
+
+def heavy_operators(session: onnxruntime.InferenceSession) -> tuple[int, int]:
+    """Operators that cost time (of a network without any: all), and how many of them are not left to the processor.
+
+    A provider that loads may still refuse the network, operator by operator, and says so to nobody.
+    """
+    try:
+        parts = session.get_provider_graph_assignment_info()
+    except (AttributeError, RuntimeError):  # ONNX Runtime before 1.24
+        return 0, 0
+    kinds = [(node.op_type, part.ep_name) for part in parts for node in part.get_nodes()]
+    names = [name for kind, name in kinds if kind in _HEAVY] or [name for _, name in kinds]
+    return sum(name != _CPU for name in names), len(names)
 
 
 def _provider_options(provider: Provider, half: bool) -> dict[str, str]:

@@ -40,7 +40,7 @@ class Provider:
 
 
 PROVIDERS = (
-    Provider("tensorrt", "TensorrtExecutionProvider", "TensorRT", "onnxruntime-gpu, with the package tensorrt"),
+    Provider("tensorrt", "TensorrtExecutionProvider", "TensorRT", "onnxruntime-gpu with tensorrt"),
     Provider("cuda", "CUDAExecutionProvider", "CUDA", "onnxruntime-gpu", "cuda", 2),
     Provider("migraphx", "MIGraphXExecutionProvider", "MIGraphX", "onnxruntime-migraphx", "cuda"),
     Provider("rocm", "ROCMExecutionProvider", "ROCm", "onnxruntime-rocm", "cuda"),

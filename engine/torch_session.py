@@ -7,6 +7,7 @@ that the same network gives the same map from an ONNX file and from a PyTorch fi
 from __future__ import annotations
 
 import contextlib
+import platform
 import threading
 from typing import Any
 
@@ -262,23 +263,20 @@ def why_not_device(device: str) -> str:
 
 def torch_facts() -> dict[str, Any]:
     """Version, CUDA and devices of PyTorch, and why devices are not there, for the doctor."""
-    devices = []
-    why_not = {}
-    for device in ("cuda", "mps"):
-        reason = why_not_device(device)
-        if reason:
-            why_not[device] = reason
-        elif device == "cuda":
-            for index in range(torch.cuda.device_count()):
-                found = torch.cuda.get_device_properties(index)
-                devices.append({"device": f"cuda:{index}", "name": found.name, "memory": found.total_memory})
-        else:
-            devices.append({"device": device, "name": "Apple GPU", "memory": None})
+    device = "mps" if platform.system() == "Darwin" else "cuda"
+    reason = why_not_device(device)
+    devices: list[dict[str, Any]] = []
+    if not reason and device == "mps":
+        devices = [{"device": device, "name": "Apple GPU", "memory": None}]
+    elif not reason:
+        for index in range(torch.cuda.device_count()):
+            found = torch.cuda.get_device_properties(index)
+            devices.append({"device": f"cuda:{index}", "name": found.name, "memory": found.total_memory})
     return {
         "version": str(torch.__version__),
         "cuda": torch.version.cuda or torch.version.hip,
         "devices": devices,
-        "why_not": why_not,
+        "why_not": {device: reason} if reason else {},
     }
 
 

@@ -329,3 +329,23 @@ def test_a_job_with_an_unknown_precision_is_refused(workplace: Workplace) -> Non
     values = {"rasters": [str(workplace.scene)], "model": str(workplace.model), "output": str(workplace.output)}
     with pytest.raises(InputError, match=r"no precision “int4”; use one of fp32, fp16, auto"):
         job_from_dict({**values, "precision": "int4"}).check()
+
+
+def test_half_precision_of_a_network_that_resizes_normalises_and_pools(tmp_path):
+    net = Net(3)
+    x = net.relu(net.conv(net.input, 8))
+    ones, small = np.ones(8, np.float32), np.full(8, 0.1, np.float32)
+    x = net.node("BatchNormalization", x, *(net.weight(array) for array in (ones, small, small, ones)))
+    low = net.relu(net.conv(net.pool(x), 8))
+    up = net.resize(low, 2.0, "linear")
+    x = net.node("Softmax", net.conv(net.concat(x, up), 4, 1), axis=1)
+    path = save(tmp_path / "net.onnx", net.model(x), make_card(3, 4, activation="softmax"))
+    given = deployed(path, scale=1 / 255)
+    half = in_half_precision(given)
+    assert half is not None
+    assert len(half.content) < len(given.content)
+    samples = noise((1, 3, 32, 32))
+    first, second = create_session(half, "cpu").run(samples), create_session(given, "cpu").run(samples)
+    np.testing.assert_allclose(first["confidence"], second["confidence"], atol=5e-3)
+    sure = second["margin"] > 1e-2
+    np.testing.assert_array_equal(first["classes"][sure], second["classes"][sure])

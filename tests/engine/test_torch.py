@@ -18,6 +18,7 @@ from torch import nn
 from thematica.engine.backend import deploy, load_network
 from thematica.engine.pt2_archive import without_code
 from thematica.engine.session import create_session, tile_options
+from thematica.engine.torch_session import TorchSession
 from thematica.errors import InputError, ModelError, RuntimeMissingError
 from thematica.models.card import METADATA_KEY
 from thematica.models.reading import read_model_card
@@ -58,18 +59,23 @@ def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray], within: fl
 # The same network in all forms
 
 
-@pytest.mark.parametrize("data_type", ["uint8", "uint16", "int16", "uint32", "float32", "float64"])
-@pytest.mark.parametrize("kind", KINDS[1:])
-def test_the_same_network_gives_the_same_from_every_file(tmp_path, kind, data_type):
-    module = seeded(Segmenter, 3, 4)
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory) -> dict[str, Path]:
+    """One network, written in all forms."""
+    folder = tmp_path_factory.mktemp("forms")
     card = segmenter_card(normalisation_steps=z_scores([0.4] * 3, [0.2, 0.3, 0.4]))
-    samples = noise((2, 3, 32, 40), data_type, high=255 if data_type == "uint8" else 60000 if "u" in data_type else 255)
-    scale = 1 / samples.max()
-    wanted = outputs(write(tmp_path, "net.onnx", module, card), samples, scale, 0.01)
-    same(wanted, outputs(write(tmp_path, kind, module, card), samples, scale, 0.01))
+    return {kind: write(folder, kind, seeded(Segmenter, 3, 4), card) for kind in KINDS}
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("data_type", ["uint8", "uint16", "int16", "uint32", "float32", "float64"])
+def test_the_same_network_gives_the_same_from_every_file(forms, data_type):
+    samples = noise((2, 3, 32, 40), data_type, high={"uint16": 60000, "uint32": 4e9}.get(data_type, 255))
+    wanted = outputs(forms["net.onnx"], samples, 1 / samples.max(), 0.01)
+    assert set(np.unique(wanted["classes"])) == {0, 1, 2, 3}
+    for kind in KINDS[1:]:
+        same(wanted, outputs(forms[kind], samples, 1 / samples.max(), 0.01))
+
+
 @pytest.mark.parametrize(
     ("classes", "fields"),
     [
@@ -81,7 +87,7 @@ def test_the_same_network_gives_the_same_from_every_file(tmp_path, kind, data_ty
         (4, {"normalisation_steps": [{"type": "clip", "minimum": 20, "maximum": 90}] * 3}),
     ],
 )
-def test_decisions_and_limits_are_the_same(tmp_path, kind, classes, fields):
+def test_decisions_and_limits_are_the_same(tmp_path, classes, fields):
     module = seeded(Segmenter, 3, classes)
     if fields.get("activation") == "softmax":
         module = nn.Sequential(module, nn.Softmax(1)).eval()
@@ -89,33 +95,33 @@ def test_decisions_and_limits_are_the_same(tmp_path, kind, classes, fields):
     samples = noise((1, 3, 32, 32), "uint8")
     scale = 1.0 if "normalisation_steps" in fields else 1 / 255
     wanted = outputs(write(tmp_path, "net.onnx", module, card), samples, scale)
-    same(wanted, outputs(write(tmp_path, kind, module, card), samples, scale), 1e-3 if scale == 1 else 1e-4)
     if "thresholds" in fields:
         assert (wanted["classes"] == classes).any()
+    for kind in KINDS[1:]:
+        same(wanted, outputs(write(tmp_path, kind, module, card), samples, scale), 1e-3 if scale == 1 else 1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
 @pytest.mark.parametrize("activation", ["logits", "sigmoid"])
 @pytest.mark.parametrize("thresholds", [(), (0.55,)])
-def test_one_score_for_two_classes(tmp_path, kind, activation, thresholds):
+def test_one_score_for_two_classes(tmp_path, activation, thresholds):
     module = seeded(Segmenter, 3, 1)
     if activation == "sigmoid":
         module = nn.Sequential(module, nn.Sigmoid()).eval()
     card = segmenter_card(3, 2, activation=activation, thresholds=thresholds, output_shape=(-1, 1, -1, -1))
     samples = noise((1, 3, 32, 32), "uint8")
     wanted = outputs(write(tmp_path, "net.onnx", module, card), samples, 1 / 255)
-    found = outputs(write(tmp_path, kind, module, card), samples, 1 / 255)
-    same(wanted, found)
-    assert set(np.unique(found["classes"])) == {0, 1}
+    assert set(np.unique(wanted["classes"])) == {0, 1}
+    for kind in KINDS[1:]:
+        same(wanted, outputs(write(tmp_path, kind, module, card), samples, 1 / 255))
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
-def test_per_pixel_networks(tmp_path, kind):
+def test_per_pixel_networks(tmp_path):
     module = seeded(Spectral, 5, 3)
     card = make_card(5, 3, "pixel", input_shape=(-1, 5), output_shape=(-1, 3))
     samples = noise((1, 5, 20, 30), "uint16", high=10000)
     wanted = outputs(write(tmp_path, "net.onnx", module, card), samples, 1e-4)
-    same(wanted, outputs(write(tmp_path, kind, module, card), samples, 1e-4))
+    for kind in KINDS[1:]:
+        same(wanted, outputs(write(tmp_path, kind, module, card), samples, 1e-4))
 
 
 def test_a_per_pixel_network_with_a_fixed_number_of_pixels(tmp_path):
@@ -410,3 +416,51 @@ def test_torch_is_loaded_only_for_its_files(workplace: Workplace) -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# Half precision
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_half_precision_computes_the_network_in_16_bits_and_its_edges_in_32(tmp_path, kind):
+    """On a GPU; here on the processor, which can do it too, only slowly."""
+    card = segmenter_card(normalisation_steps=z_scores([30000] * 3, [20000] * 3))
+    path = write(tmp_path, kind, seeded(Segmenter, 3, 4), card)
+    network = load_network(path, read_model_card(path))
+    deployment = deploy(network, np.dtype("uint16"), [1.0] * 3, [0.0] * 3, ALL_SCORES)
+    single = create_session(deployment, "cpu")
+    assert isinstance(single, TorchSession)
+    half = TorchSession(deployment, single.order, single.used, "cpu", 1, "fp16")
+    samples = noise((1, 3, 32, 32), "uint16", high=65535)
+    wanted, found = single.run(samples), half.run(samples)
+    for name in ALL_SCORES:
+        assert found[name].dtype == np.float32
+        # The network's last layer magnifies what 16 bits round.
+        difference = np.abs(found[name] - wanted[name])
+        assert difference.mean() < 5e-3
+        assert difference.max() < 0.1
+        assert not np.array_equal(found[name], wanted[name])
+
+
+def test_half_precision_on_the_processor_is_told_to_bring_nothing(workplace: Workplace) -> None:
+    model = write(workplace.folder, "traced.pt", seeded(Segmenter, 3, 3), segmenter_card(3, 3))
+    outcome = workplace.run("--progress", "json", "--precision", "fp16", "--provider", "cpu", model=model)
+    report = outcome.events[-1]["report"]
+    assert report["backend"]["precision"] == "fp32"
+    assert any("fp16) brings nothing on the CPU" in warning for warning in report["warnings"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_on_a_gpu_the_same_as_on_the_processor(tmp_path, kind, precision):
+    """For whoever has one: ONNX Runtime with its CUDA provider, and PyTorch."""
+    path = write(tmp_path, kind, seeded(Segmenter, 3, 4), segmenter_card())
+    network = load_network(path, read_model_card(path))
+    deployment = deploy(network, np.dtype("uint16"), [1e-4] * 3, [0.0] * 3, ALL_SCORES)
+    session = create_session(deployment, "cuda", precision=precision)
+    if kind.endswith(".onnx") and session.why_not:
+        pytest.skip(str(session.why_not))
+    assert session.on_gpu
+    samples = noise((4, 3, 64, 64), "uint16", high=10000)
+    same(create_session(deployment, "cpu").run(samples), session.run(samples), 1e-4 if precision == "fp32" else 0.1)

@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
         "classify-pixels", help="make a thematic map", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
     parser.add_argument("rasters", nargs="*", metavar="RASTER", help="image file; several on one grid act as one image")
-    parser.add_argument("--model", help="ONNX file, or a name in the store (see: thematica models)")
+    parser.add_argument("--model", help="ONNX or PyTorch file, or a name in the store (see: thematica models)")
     parser.add_argument("--output", metavar="OUT.tif", help="the thematic map to make")
     parser.add_argument("--mode", choices=("exact", "smooth"), help="stitching of tiles (default: exact)")
     parser.add_argument("--tile", type=int, metavar="N", help="side of a tile's kept part, in pixels")

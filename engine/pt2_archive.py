@@ -19,9 +19,11 @@ from ..errors import ModelError
 
 # Free sizes are written as SymPy prints them: names of functions, numbers, names of symbols.
 _EXPRESSION = re.compile(
-    r"(?:\s|[-+*/(),=]|\d|'[A-Za-z_]\w*'|\b(?:Symbol|Integer|Rational|Mul|Add|Pow|Max|Min|Mod|PythonMod|FloorDiv"
-    r"|CleanDiv|CeilDiv|TruncToInt|FloorToInt|IntTrueDiv|Float|ToFloat|Where|Eq|Ne|Lt|Le|Gt|Ge|positive|integer|nonnegative|True|False"
-    r"|oo|int_oo)\b)*"
+    r"(?:\s|[-+*/(),=<>]|\d|'[A-Za-z_]\w*'|\b(?:Symbol|Integer|Rational|Float|Mul|Add|Pow|Max|Min|Mod|PythonMod|FloorDiv"
+    r"|CleanDiv|CeilDiv|TruncToInt|FloorToInt|CeilToInt|RoundToInt|IntTrueDiv|FloatTrueDiv|ToFloat|Where|Identity|Abs|floor"
+    r"|ceiling|Piecewise|ExprCondPair|ModularIndexing|Eq|Ne|Lt|Le|Gt|Ge|Equality|Unequality|LessThan|GreaterThan"
+    r"|StrictLessThan|StrictGreaterThan|And|Or|Not|One|Zero|NegativeOne|Half|positive|negative|integer|nonnegative"
+    r"|True|False|true|false|oo|int_oo)\b)*"
 )
 # Operators of networks, and the sums that Python does on sizes.
 _OPERATOR = re.compile(

@@ -7,11 +7,15 @@ that the same network gives the same map from an ONNX file and from a PyTorch fi
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import threading
 from typing import Any
 
 import numpy as np
+
+# Threads that spin while they wait take the cores that reading and writing need; read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from ..errors import InputError, ModelError

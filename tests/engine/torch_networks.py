@@ -56,8 +56,9 @@ def seeded(kind: type[nn.Module], bands: int, classes: int, seed: int = 0) -> nn
     with torch.no_grad():
         scores = module(torch.rand(64, bands) if kind is Spectral else torch.rand(1, bands, 16, 16))
         scores = scores.transpose(0, 1).flatten(1)
-        module.last.weight *= (2 / scores.std(1)).reshape(-1, *[1] * (module.last.weight.ndim - 1))
-        module.last.bias.copy_((module.last.bias - scores.mean(1)) * 2 / scores.std(1))
+        spread = scores.std(1).clamp(min=1e-2)
+        module.last.weight *= (2 / spread).reshape(-1, *[1] * (module.last.weight.ndim - 1))
+        module.last.bias.copy_((module.last.bias - scores.mean(1)) * 2 / spread)
     return module
 
 

@@ -13,7 +13,8 @@ from .console import STYLES, Console, cancel_on_signals, cancel_on_stdin
 # Options that go into the job under their own names.
 _PLAIN = (
     "mode", "tile", "overlap", "batch", "bands", "scale", "offset", "nodata", "card", "area_crs", "raster_crs",
-    "sensor", "invalid", "confidence", "entropy", "margin", "probabilities", "provider", "threads", "report",
+    "sensor", "invalid", "output_name", "confidence", "entropy", "margin", "probabilities", "provider", "threads",
+    "report",
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("rasters", nargs="*", metavar="RASTER", help="image file; several on one grid act as one image")
     parser.add_argument("--model", help="ONNX file, or a name in the store (see: thematica models)")
     parser.add_argument("--output", metavar="OUT.tif", help="the thematic map to make")
-    parser.add_argument("--mode", choices=("exact", "smooth"), help="stitching of tiles (default: exact)")
+    parser.add_argument("--mode", choices=("exact", "smooth"), help="stitching of tiles: exact, or overlaps blended")
     parser.add_argument("--tile", type=int, metavar="N", help="side of a tile's kept part, in pixels")
     parser.add_argument("--overlap", type=int, metavar="N", help="pixels seen around a tile and cropped")
     parser.add_argument("--batch", type=int, metavar="N", help="tiles per run of the network")
@@ -46,6 +47,7 @@ def add_parser(commands: Any) -> None:
         ("probabilities", "one band per class"),
     ):
         parser.add_argument(f"--{score}", metavar="FILE.tif", help=f"also write: {text}")
+    parser.add_argument("--output-name", metavar="NAME", help="of a network with several outputs, the one to use")
     parser.add_argument("--provider", metavar="NAME", help="ONNX Runtime provider (default: the best present)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads in all (default: one per core)")
     parser.add_argument("--progress", choices=STYLES, help="default: bar on a terminal, else none")

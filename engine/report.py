@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .. import __version__
 from ..models.card import ModelCard
@@ -18,6 +19,17 @@ from .pipeline import Timing
 from .raster import RasterSource
 from .session import Session
 from .tiling import Plan
+
+
+class MappedOutput(Protocol):
+    """An output of the network and the file that it became."""
+
+    path: Path
+
+    @property
+    def card(self) -> ModelCard:
+        """The card as if this output were the only one."""
+
 
 #: Packages whose versions can change a result.
 PACKAGES = ("numpy", "rasterio", "onnx", "onnxruntime", "pyogrio", "shapely")
@@ -40,35 +52,21 @@ def build_report(
     seconds: float,
     source: RasterSource,
     model_path: Path,
-    card: ModelCard,
+    layers: Sequence[MappedOutput],
     fit: Fit,
     plan: Plan,
     session: Session,
-    areas: PixelArea,
+    areas: Sequence[PixelArea],
     timing: Timing,
     finish_seconds: float,
     warnings: list[str],
 ) -> dict[str, Any]:
     """Everything about a run, as plain values."""
-    classes = []
-    coded = [(entry.value, entry.name, entry.color) for entry in card.classes]
-    counts, areas_on_ground = areas.counts, areas.hectares
-    known = sum(counts[value] for value, _, _ in coded) + counts[card.unclassified_code()]
-    for value, name, color in coded:
-        pixels, hectares = counts[value], areas_on_ground[value] if areas_on_ground else None
-        classes.append(
-            {
-                "value": value,
-                "name": name,
-                "color": color,
-                "pixels": pixels,
-                "hectares": round(hectares, 4) if hectares is not None else None,
-                "percent": round(100 * pixels / known, 4) if known else 0.0,
-            }
-        )
+    card = layers[0].card
+    maps = [_map(layer.card, area) for layer, area in zip(layers, areas, strict=True)]
     return {
         "thematica": __version__,
-        "command": "classify-pixels",
+        "command": job.command,
         "task": card.task,
         "created": created,
         "seconds": round(seconds, 3),
@@ -89,7 +87,7 @@ def build_report(
             "sha256": card.weights_sha256,
             "card": card.origin,
         },
-        "parameters": {"command": "classify-pixels", **job.to_dict()},
+        "parameters": {"command": job.command, **job.to_dict()},
         "bands": [
             {"model": match.model_band.name, "file": match.source, "band": match.band, "how": match.how}
             for match in fit.matches
@@ -98,7 +96,7 @@ def build_report(
         "offset": fit.offset,
         "window": asdict(plan.region),
         "tiling": {
-            "mode": job.mode,
+            "mode": "smooth" if plan.smooth else "exact",
             "tile": list(plan.core),
             "halo": plan.halo,
             "stride": plan.stride,
@@ -114,9 +112,8 @@ def build_report(
             "threads": plan.threads,
             "workers": plan.workers,
         },
-        "classes": classes,
-        "nodata": {"value": card.nodata_code(), "pixels": counts[card.nodata_code()]},
-        "unclassified": {"value": card.unclassified_code(), "pixels": counts[card.unclassified_code()]},
+        **maps[0],
+        **_further_maps(layers, maps),
         "warnings": warnings,
         "seconds_per_stage": {
             "read": round(timing.read, 3),
@@ -125,6 +122,44 @@ def build_report(
             "finish": round(finish_seconds, 3),
         },
         "versions": {"thematica": __version__, "python": platform.python_version(), **package_versions()},
+    }
+
+
+def _map(card: ModelCard, areas: PixelArea) -> dict[str, Any]:
+    """Pixels and ground area of each class of one map."""
+    classes = []
+    coded = [(entry.value, entry.name, entry.color) for entry in card.classes]
+    counts, areas_on_ground = areas.counts, areas.hectares
+    known = sum(counts[value] for value, _, _ in coded) + counts[card.unclassified_code()]
+    for value, name, color in coded:
+        pixels, hectares = counts[value], areas_on_ground[value] if areas_on_ground else None
+        classes.append(
+            {
+                "value": value,
+                "name": name,
+                "color": color,
+                "pixels": pixels,
+                "hectares": round(hectares, 4) if hectares is not None else None,
+                "percent": round(100 * pixels / known, 4) if known else 0.0,
+            }
+        )
+    return {
+        "classes": classes,
+        "nodata": {"value": card.nodata_code(), "pixels": counts[card.nodata_code()]},
+        "unclassified": {"value": card.unclassified_code(), "pixels": counts[card.unclassified_code()]},
+    }
+
+
+def _further_maps(layers: Sequence[MappedOutput], maps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Where the network has several outputs: what became of each after the first."""
+    if len(layers) < 2:
+        return {}
+    return {
+        "output_name": layers[0].card.output_name,
+        "further_outputs": [
+            {"output_name": layer.card.output_name, "file": layer.path.name, **figures}
+            for layer, figures in zip(layers[1:], maps[1:], strict=True)
+        ],
     }
 
 

@@ -19,6 +19,10 @@ from .receptive_field import tensor_shapes
 ACTIVATION_BUDGET = 320 * 1024 * 1024
 #: Pixels of a chunk's core, at most (unless one tile is larger).
 CHUNK_PIXELS = 1 << 20
+#: Memory for the sums of blended scores, in bytes, over all workers.
+_BLENDING_BUDGET = 160 * 1024 * 1024
+# Windows per run: more do not make it faster.
+_MOST_WINDOWS = 1024
 # Side of blocks of the files that we write.
 OUTPUT_BLOCK = 512
 # Kept part of a tile: small ones stay in the processor's cache, large ones waste less on the halo.
@@ -53,6 +57,9 @@ class Plan:
         workers: threads that run the network side by side.
         threads: threads inside each run.
         fixed: the network's fixed input size, or None.
+        margin: rows and columns that the network's output lacks on each side of a tile.
+        smooth: whether tiles are blended over their halos instead of cut.
+        window: side of the window of a network that sees one around each pixel, or None.
     """
 
     region: Rectangle
@@ -67,6 +74,9 @@ class Plan:
     workers: int
     threads: int
     fixed: tuple[int, int] | None = None
+    margin: tuple[int, int] = (0, 0)
+    smooth: bool = False
+    window: tuple[int, int] | None = None
 
     def chunks(self) -> Iterator[Rectangle]:
         """The chunks, strip by strip, from top to bottom.
@@ -85,6 +95,17 @@ class Plan:
         for row, height in _cuts(chunk.row, chunk.height, self.core[0]):
             for column, width in _cuts(chunk.column, chunk.width, self.core[1]):
                 yield Rectangle(row, column, height, width)
+
+    def blended_tiles(self, chunk: Rectangle, height: int, width: int) -> Iterator[Rectangle]:
+        """The cores, whole, of all tiles that reach into a chunk and lie in a raster of this size."""
+        rows, columns = self.core
+        first_row = max((chunk.row - self.halo) // rows, 0)
+        first_column = max((chunk.column - self.halo) // columns, 0)
+        last_row = min((chunk.row + chunk.height - 1 + self.halo) // rows, (height - 1) // rows)
+        last_column = min((chunk.column + chunk.width - 1 + self.halo) // columns, (width - 1) // columns)
+        for row in range(first_row, last_row + 1):
+            for column in range(first_column, last_column + 1):
+                yield Rectangle(row * rows, column * columns, rows, columns)
 
     def pixels(self) -> int:
         """Number of output pixels."""
@@ -109,6 +130,7 @@ def make_plan(
     overlap: int | None = None,
     batch: int | None = None,
     threads: int = 1,
+    mode: str = "exact",
 ) -> Plan:
     """Choose tile, batch, chunk and number of workers.
 
@@ -122,29 +144,42 @@ def make_plan(
             no halo makes the result exact.
         batch: tiles per run asked for.
         threads: threads in all.
+        mode: one of :data:`.job.MODES`; networks of single pixels and windows have no tiles that could be blended.
     """
-    stride = network.field.stride
+    if network.kind == "window":
+        return _window_plan(network, region, block, raster_width, tile, batch, threads)
+    stride, margin = network.field.stride, network.field.margin
     exact, why = network.field.exact, network.field.why
-    if exact:
+    smooth = mode == "smooth" and not network.pixelwise
+    fixed = network.tile
+    if smooth:
+        exact, why = False, "Overlapping tiles are blended (smooth)."
+        halo = _smooth_halo(network, overlap)
+    elif exact:
         halo = max(network.field.halo, _up(overlap or 0, stride))
     else:
-        halo = _up(64 if overlap is None else overlap, stride)
-    fixed = network.tile
+        halo = _up(max(64 if overlap is None else overlap, *margin), stride)
     if fixed is not None:
         if exact and min(fixed) - 2 * halo < stride:
             # More overlap than the fixed tile has room for: what the network needs is enough.
             halo = network.field.halo
-        core, halo, exact, why = _core_of_fixed(fixed, halo, stride, exact, why)
+        core, halo, exact, why = _core_of_fixed(fixed, halo, stride, exact, why, margin)
         memory = _activation_bytes(network) * fixed[0] * fixed[1]
         workers = threads if memory * max(network.batch, 1) * threads <= ACTIVATION_BUDGET else 1
     else:
         side, workers = _free_core(network, halo, stride, threads)
         if tile is not None:
             side = _up(max(tile, 1), stride)
+        elif not exact and network.card.tile > 2 * halo + stride:
+            # Where the size of the tile matters, the best one is that of the training.
+            side = (network.card.tile - 2 * halo) // stride * stride
         core = (side, side)
     if network.batch and not network.pixelwise:
         batch = network.batch
-    chunk, strip = _chunk(core, halo, block, raster_width, batch or 1)
+    if smooth:
+        chunk, strip = _smooth_chunk(network, core, raster_width, workers)
+    else:
+        chunk, strip = _chunk(core, halo, block, raster_width, batch or 1)
     return Plan(
         region=region,
         core=core,
@@ -158,6 +193,59 @@ def make_plan(
         workers=workers,
         threads=max(threads // workers, 1),
         fixed=fixed,
+        margin=margin,
+        smooth=smooth,
+    )
+
+
+def _smooth_halo(network: Network, overlap: int | None) -> int:
+    """Half of what neighbouring tiles share."""
+    stride, margin = network.field.stride, max(network.field.margin)
+    if overlap is not None:
+        wanted = overlap
+    elif network.tile is not None:
+        wanted = min(network.tile) // 8
+    else:
+        wanted = 64
+    # The blending needs a pixel beyond what the output lacks.
+    return _up(max(wanted, margin + 1), stride)
+
+
+def _smooth_chunk(
+    network: Network, core: tuple[int, int], raster_width: int, workers: int
+) -> tuple[tuple[int, int], int]:
+    """Rows and columns of a chunk, and the width of a strip: as large as the sums of scores may be.
+
+    Tiles that reach over a chunk's edge are run for both chunks, so large chunks cost less.
+    """
+    scores = sum(len(head.card.classes) for head in network.heads)
+    most = _BLENDING_BUDGET / (workers * 4 * (2 * scores + 2))
+    rows, columns = core
+    while rows * columns * 4 <= most:
+        rows, columns = rows * 2, columns * 2
+    return (rows, columns), _up(max(4096, columns), columns)
+
+
+def _window_plan(
+    network: Network,
+    region: Rectangle,
+    block: tuple[int, int],
+    raster_width: int,
+    tile: int | None,
+    batch: int | None,
+    threads: int,
+) -> Plan:
+    """The plan for a network that sees a window around each pixel; a batch counts windows."""
+    assert network.tile is not None
+    core = (tile or 256, tile or 256)
+    per_window = _activation_bytes(network) * math.prod(network.tile)
+    fitting = max(int(ACTIVATION_BUDGET / threads / per_window), 1)
+    chosen = network.batch or batch or min(fitting, _MOST_WINDOWS)
+    workers = threads if chosen <= fitting else 1
+    halo = max(side // 2 for side in network.tile)
+    chunk, strip = _chunk(core, halo, block, raster_width, 1)
+    return Plan(
+        region, core, halo, 1, chosen, chunk, strip, True, "", workers, max(threads // workers, 1), window=network.tile
     )
 
 
@@ -166,7 +254,7 @@ def _up(value: int, step: int) -> int:
 
 
 def _core_of_fixed(
-    fixed: tuple[int, int], halo: int, stride: int, exact: bool, why: str
+    fixed: tuple[int, int], halo: int, stride: int, exact: bool, why: str, margin: tuple[int, int]
 ) -> tuple[tuple[int, int], int, bool, str]:
     """Kept part of a tile whose size the network fixes; the halo shrinks where nothing would be left."""
     smallest = min(fixed)
@@ -177,7 +265,8 @@ def _core_of_fixed(
                 f"(a halo of {halo} pixels is needed on each side)."
             )
         exact = False
-        halo = (smallest // 4) // stride * stride
+        # Never less than what the output lacks.
+        halo = max((smallest // 4) // stride * stride, _up(max(margin), stride))
     core = tuple(max((side - 2 * halo) // stride * stride, 1) for side in fixed)
     return (core[0], core[1]), halo, exact, why
 
@@ -202,10 +291,10 @@ def _activation_bytes(network: Network) -> float:
     if network.pixelwise:
         widest = max((tensor.dims[-1] for tensor in network.model.graph.initializer if tensor.dims), default=64)
         return 3.0 * 4 * max(int(widest), len(network.card.bands))
-    probe = 256 if network.tile is None else 0
+    probe = 256 if network.tile is None else network.tile[0] if network.kind == "window" else 0
     area = probe * probe if probe else (network.tile or (1, 1))[0] * (network.tile or (1, 1))[1]
     shapes = tensor_shapes(network.model, network.card.input_name, probe or 1)
-    bytes_of = {name: 4.0 * math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) == 4}
+    bytes_of = {name: 4.0 * math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) >= 4}
     last_use: dict[str, int] = {}
     for index, node in enumerate(network.model.graph.node):
         for name in node.input:

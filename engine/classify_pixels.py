@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from ..models.card import ModelCard
 from ..models.fit import check_fit
 from ..models.reading import read_model_card
 from ..models.store import resolve_model
-from .area_of_interest import read_area
+from .area_of_interest import AreaOfInterest, read_area
 from .cog import RasterWriter, WorkFolder, move_into_place, writing
 from .deployment import deploy, fill_values
 from .ground_area import PixelArea
 from .job import PixelJob
+from .mask import MaskedArea
 from .network import load_network
 from .pam import UNCLASSIFIED_COLOR, UNCLASSIFIED_NAME, ClassRow, write_pam
 from .pipeline import ChunkResult, Decoding, run_pipeline
@@ -68,8 +70,12 @@ class _Run:
                 "warning",
             )
         network = load_network(model_path, card)
-        with RasterSource(job.rasters, _parse_crs(job.raster_crs), job.nodata) as source:
-            fit = check_fit(card, source.facts(), parse_band_option(job.bands), job.scale, job.offset, job.sensor)
+        gsd = _ground_sampling_distance(job, card)
+        with (
+            RasterSource(job.rasters, _parse_crs(job.raster_crs), job.nodata, gsd, job.resampling) as source,
+            ExitStack() as stack,
+        ):
+            fit = check_fit(card, source.facts(), parse_band_option(job.bands), job.scale, job.offset, job.sensor, gsd)
             for warning in fit.warnings:
                 monitor.log(warning, "warning")
             _check_sources(job, source)
@@ -77,7 +83,7 @@ class _Run:
             if card.nodata is not None and not source.declares_missing:
                 source.nodata_override = card.nodata
                 source.select(fit.matches, job.invalid)
-            area = None
+            area: AreaOfInterest | None = None
             if job.area is not None:
                 area = read_area(
                     job.area,
@@ -87,6 +93,8 @@ class _Run:
                     source.width,
                     source.height,
                 )
+            if job.mask is not None:
+                area = stack.enter_context(MaskedArea(job.mask, source.grid, area))
             region = Rectangle(0, 0, source.height, source.width)
             if area is not None:
                 window = area.window
@@ -250,6 +258,15 @@ def _parse_crs(text: str | None) -> CRS | None:
         ) from error
 
 
+def _ground_sampling_distance(job: PixelJob, card: ModelCard) -> float | None:
+    """What was asked for, in metres."""
+    if job.gsd == "model":
+        if card.gsd is None:
+            raise InputError("The model's card does not say for which pixels it was made; give --gsd in metres.")
+        return card.gsd
+    return None if job.gsd is None else float(job.gsd)
+
+
 class _WorkFolders:
     """A working folder in every folder that gets a result: a file can only be renamed within one disk."""
 
@@ -280,7 +297,7 @@ def _check_outputs(job: PixelJob) -> None:
     # What a result brings with it; it is replaced with the result.
     brought = [(f"style of {name}", path.with_suffix(".qml")) for name, path in rasters.items()]
     brought.append(("table of output", rasters["output"].with_name(rasters["output"].name + ".aux.xml")))
-    given = [*job.rasters, job.model, job.card, job.area if isinstance(job.area, str) else None]
+    given = [*job.rasters, job.mask, job.model, job.card, job.area if isinstance(job.area, str) else None]
     try:
         inputs = {Path(name.split("|")[0]).resolve() for name in given if name and _is_local_file(name.split("|")[0])}
         seen: dict[Path, str] = {}

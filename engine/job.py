@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .resampling import METHODS
 from .scores import SCORES
 
 # Beyond these not even one tile of one band fits into memory.
@@ -20,7 +21,7 @@ class PixelJob:
     """One run of Classify pixels.
 
     Args:
-        rasters: the input files, on one grid.
+        rasters: the input files, or folders of products; on whatever grids.
         model: an ONNX file or a name in the store.
         output: the thematic raster to make (``.tif``).
         mode: ``exact`` stitching (``smooth`` comes with the next issue).
@@ -35,6 +36,9 @@ class PixelJob:
         area_crs: CRS of an extent; None: the raster's.
         raster_crs: replaces the raster's CRS.
         sensor: a preset of band names; None: guessed where it is unambiguous.
+        gsd: ground sampling distance of the map in metres, or ``model``; None: the finest raster's.
+        resampling: how rasters on other grids are read; None: as suits each.
+        mask: a raster: only pixels where it is neither 0 nor nodata are classified.
         invalid: ``any``: a pixel is missing if one band used is; ``all``: only if all are.
         confidence, entropy, margin, probabilities: score rasters to make too.
         provider: ONNX Runtime provider; None: the best present.
@@ -59,6 +63,9 @@ class PixelJob:
     area_crs: str | None = None
     raster_crs: str | None = None
     sensor: str | None = None
+    gsd: float | str | None = None
+    resampling: str | None = None
+    mask: str | None = None
     invalid: str = "any"
     confidence: str | None = None
     entropy: str | None = None
@@ -116,10 +123,20 @@ class PixelJob:
                 raise InputError(f"--{name} must be a finite number, not {value}.")
         if self.scale == 0:
             raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
+        _check_gsd(self.gsd)
+        if self.resampling is not None and self.resampling not in METHODS:
+            raise InputError(f"There is no resampling “{self.resampling}”; use {', '.join(METHODS)}.")
         if Path(self.output).suffix.lower() not in (".tif", ".tiff"):
             raise InputError(f"The result “{self.output}” must be a GeoTIFF: let its name end in .tif.")
         if isinstance(self.area, list) and len(self.area) != 4:
             raise InputError("An extent needs four numbers: xmin,ymin,xmax,ymax.")
+
+
+def _check_gsd(gsd: float | str | None) -> None:
+    if gsd is None or gsd == "model":
+        return
+    if isinstance(gsd, str) or not math.isfinite(gsd) or gsd <= 0:
+        raise InputError(f"--gsd must be a number of metres above 0, or the word model, not {gsd}.")
 
 
 def read_job(path: str | Path) -> PixelJob:
@@ -175,12 +192,13 @@ _KINDS: dict[str, Any] = {
     "rasters": list,
     "area": (str, list),
     "overwrite": bool,
+    "gsd": (int, float, str),
     **dict.fromkeys(("tile", "overlap", "batch", "threads"), int),
     **dict.fromkeys(("scale", "offset", "nodata"), _NUMBER),
     **dict.fromkeys(
         (
-            "model", "output", "mode", "bands", "card", "area_crs", "raster_crs", "sensor", "invalid", "confidence",
-            "entropy", "margin", "probabilities", "provider", "report",
+            "model", "output", "mode", "bands", "card", "area_crs", "raster_crs", "sensor", "resampling", "mask",
+            "invalid", "confidence", "entropy", "margin", "probabilities", "provider", "report",
         ),
         str,
     ),

@@ -79,10 +79,10 @@ class _Run:
             for warning in fit.warnings:
                 monitor.log(warning, "warning")
             _check_sources(job, source)
+            source.nodata_default = card.nodata
             source.select(fit.matches, job.invalid)
-            if card.nodata is not None and not source.declares_missing:
-                source.nodata_override = card.nodata
-                source.select(fit.matches, job.invalid)
+            for warning in source.warnings:
+                monitor.log(warning, "warning")
             area: AreaOfInterest | None = None
             if job.area is not None:
                 area = read_area(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
-from ..models.bands import BandMatch, is_categorical_name
+from ..models.bands import BandMatch, is_beside_spectra, is_categorical_name
 from ..models.fit import RasterFacts
 from .bands_of_file import BandsOfFile
 from .facts import read_facts
@@ -31,6 +31,8 @@ from .validity import ValidityCheck
 
 __all__ = ["RasterSource", "gdal_environment", "open_raster"]
 
+# A map that covers less of the first raster than this is worth a sentence.
+_TOLD_SHARE = 0.9
 # What a plan of chunks takes for the blocks of rasters that are all resampled.
 _RESAMPLED_BLOCK = (256, 256)
 
@@ -49,6 +51,9 @@ class RasterSource:
 
     Attributes:
         width, height, transform, crs: the grid; known once the bands are chosen, before it is the first file's.
+        nodata_override: as ``nodata``.  Like ``nodata_default`` it is not for radar and elevation beside spectra.
+        nodata_default: nodata of files that have no word for missing pixels (what the model's card says).
+        warnings: sentences on the grid for the analyst; known once the bands are chosen.
 
     Raises:
         InputError: a file cannot be read.
@@ -75,6 +80,8 @@ class RasterSource:
             own = self.grids[0].crs
             self.grids = [replace(grid, crs=crs) if grid.crs in (None, own) else grid for grid in self.grids]
         self.nodata_override = nodata
+        self.nodata_default: float | None = None
+        self.warnings: list[str] = []
         self._gsd, self._resampling = gsd, resampling
         self._matches: list[BandMatch] = []
         self._reads: list[BandsOfFile] = []
@@ -144,9 +151,9 @@ class RasterSource:
             for source, (dataset, file, grid) in enumerate(zip(self.datasets, self.band_files, self.grids, strict=True))
         ]
 
-    def _nodata_of(self, source: int) -> float | None:
-        """The nodata that replaces the file's own, or stands in where it declares none."""
-        if self.nodata_override is not None:
+    def _nodata_of(self, source: int, apart: bool = False) -> float | None:
+        """The nodata that replaces the file's own, or stands in where it declares none; see ``nodata_override``."""
+        if self.nodata_override is not None and not apart:
             return self.nodata_override
         file, dataset = self.band_files[source], self.datasets[source]
         return file.nodata if all(value is None for value in dataset.nodatavals) else None
@@ -166,20 +173,46 @@ class RasterSource:
         self._set_grid(
             output_grid([self.grids[source] for source in used], [self.paths[source] for source in used], self._gsd)
         )
-        self._reads = []
-        for source in used:
-            mapping = self._mapping_to(source)
-            ways: dict[str, list[int]] = {}
-            for place, match in enumerate(matches):
-                if match.source - 1 == source:
-                    ways.setdefault(self._method(source, match.band, mapping), []).append(place)
-            for method, places in ways.items():
-                bands = [matches[place].band for place in places]
-                check = ValidityCheck(self.datasets[source], bands, places, self._nodata_of(source))
-                self._reads.append(BandsOfFile(self.datasets[source], source, bands, places, check, mapping, method))
+        self._reads = [bands for source in used for bands in self._reads_of(source)]
+        self.warnings = self._warnings(used)
         types = {np.dtype(self.datasets[match.source - 1].dtypes[match.band - 1]) for match in matches}
         self.data_type = np.result_type(*types) if types else self.data_type
         self._invalid = invalid
+
+    def _reads_of(self, source: int) -> Iterator[BandsOfFile]:
+        """Groups of a file's chosen bands that are read alike."""
+        mapping = self._mapping_to(source)
+        beside = [is_beside_spectra(match.model_band) for match in self._matches]
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for place, match in enumerate(self._matches):
+            if match.source - 1 == source:
+                # An elevation of 0 is no missing pixel, whatever 0 means among the spectra beside it.
+                apart = beside[place] and not all(beside)
+                groups.setdefault((self._method(source, match.band, mapping), apart), []).append(place)
+        for (method, apart), places in groups.items():
+            dataset, bands = self.datasets[source], [self._matches[place].band for place in places]
+            check = ValidityCheck(dataset, bands, places, self._nodata_of(source, apart))
+            if not check.declares_missing and self.nodata_default is not None and not apart:
+                check = ValidityCheck(dataset, bands, places, self.nodata_default)
+            yield BandsOfFile(dataset, source, bands, places, check, mapping, method)
+
+    def _warnings(self, used: Sequence[int]) -> list[str]:
+        warnings = []
+        for source in used:
+            dataset = self.datasets[source]
+            if not self.grids[source].is_placed and (dataset.gcps[0] or dataset.rpcs is not None):
+                warnings.append(
+                    f"“{self.paths[source]}” has only control points or RPCs, no grid: the map has no place on Earth. "
+                    "If it needs one, warp the raster first (Warp in QGIS)."
+                )
+        first = self.grids[used[0]]
+        if first.gsd and self.grid.gsd:
+            share = self.width * self.height * self.grid.gsd**2 / (first.width * first.height * first.gsd**2)
+            if share < _TOLD_SHARE:
+                warnings.append(
+                    f"The map covers {share:.0%} of “{self.paths[used[0]]}”: the part that all rasters have in common."
+                )
+        return warnings
 
     def _mapping_to(self, source: int) -> PixelMapping | None:
         """Where the map's pixels lie in a file; None where they are the file's own."""

@@ -18,6 +18,7 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.transform import from_origin
 from rasterio.warp import reproject
@@ -346,6 +347,25 @@ def test_the_crs_of_the_layer_is_that_of_all_files_without(tmp_path: Path) -> No
         assert made.shape == (40, 60)
 
 
+def test_what_is_left_of_the_first_raster_is_told(tmp_path: Path) -> None:
+    scene = image(tmp_path / "scene.tif", noise((2, 40, 60)))
+    beside = image(tmp_path / "beside.tif", noise((1, 10, 31)), names=["B3"])
+    result = classify(PixelJob([str(scene), str(beside)], str(light(tmp_path / "m.onnx")), str(tmp_path / "map.tif")))
+    assert (result["report"]["grid"]["width"], result["report"]["grid"]["height"]) == (31, 10)
+    assert any("covers 13% of" in warning for warning in result["report"]["warnings"])
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_control_points_alone_give_a_map_without_place_and_a_warning(tmp_path: Path) -> None:
+    path = image(tmp_path / "scan.tif", noise((3, 40, 60)), crs=None, transform=None)
+    points = [GroundControlPoint(row, column, 500_000 + 10 * column, 5_500_000 - 10 * row)
+              for row in (0, 40) for column in (0, 60)]  # fmt: skip
+    with rasterio.open(path, "r+") as dataset:
+        dataset.gcps = points, rasterio.CRS.from_epsg(32632)
+    result = classify(PixelJob([str(path)], str(light(tmp_path / "m.onnx")), str(tmp_path / "map.tif")))
+    assert any("control points" in warning for warning in result["report"]["warnings"])
+
+
 # Types, missing samples, classes
 
 
@@ -392,6 +412,28 @@ def test_a_resampled_number_that_equals_nodata_is_not_missing(tmp_path: Path) ->
                              resampling="cubic")  # fmt: skip
     assert not missing.any()
     assert found[1].min() < -10
+
+
+@pytest.mark.parametrize("how", ["card", "option"])
+@pytest.mark.parametrize("together", [True, False])
+def test_an_elevation_of_nothing_is_not_missing(tmp_path: Path, how: str, together: bool) -> None:
+    """0 marks missing pixels of the image, and the sea level in the elevation beside it."""
+    samples = noise((3, 40, 60), "int16", low=1)
+    samples[:2, 3, 4] = 0
+    samples[2, 5:9, 5:9] = 0
+    bands = [SENTINEL2_BANDS["B2"], SENTINEL2_BANDS["B3"], Band("elevation", unit="m")]
+    files = [image(tmp_path / "all.tif", samples, names=["B2", "B3", "elevation"])]
+    if not together:
+        # A word of its own in one file is none for the other.
+        files = [
+            image(tmp_path / "image.tif", samples[:2], names=["B2", "B3"]),
+            image(tmp_path / "dem.tif", samples[2:], names=[""], nodata=-32768),
+        ]
+    model = echo(tmp_path / "m.onnx", bands, **({"nodata": 0.0} if how == "card" else {}))
+    _, missing = entered(tmp_path, files, model, **({"nodata": 0.0} if how == "option" else {}))
+    expected = np.zeros((40, 60), bool)
+    expected[3, 4] = True
+    np.testing.assert_array_equal(missing, expected)
 
 
 @pytest.mark.parametrize("kind", ["name", "palette"])

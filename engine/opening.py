@@ -44,6 +44,8 @@ def open_raster(path: str) -> rasterio.DatasetReader:
         raise InputError(f"There is no file “{plain}”; check the path.")
     if looks_local and Path(plain).is_file() and Path(plain).stat().st_size == 0:
         raise InputError(f"“{plain}” is empty; it holds no raster.")
+    if looks_local and plain.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz")):
+        raise InputError(f"“{plain}” is an archive: unpack it, and choose the folder or the raster in it.")
     try:
         dataset = rasterio.open(plain)
     except rasterio.errors.RasterioIOError as error:

@@ -55,7 +55,7 @@ def expand(paths: Sequence[str]) -> list[BandFile]:
         place = Path(path)
         if _WITH_FILE.search(place.name) and place.is_file():
             place = place.parent
-        names = [str(file) for file in _bands_in(place)] if place.is_dir() else [path]
+        names = [str(file) for file in _bands_in(place)] if place.is_dir() and not _is_raster(place) else [path]
         files += [_with_metadata(name) for name in names]
     seen: set[str] = set()
     for file in files:
@@ -64,6 +64,11 @@ def expand(paths: Sequence[str]) -> list[BandFile]:
             raise InputError(f"“{file.path}” is given twice; name every raster once.")
         seen.add(real)
     return files
+
+
+def _is_raster(folder: Path) -> bool:
+    """True for rasters that are folders themselves: an Esri grid, a Zarr store."""
+    return (folder / "hdr.adf").is_file() or folder.suffix.lower() == ".zarr"
 
 
 def _bands_in(folder: Path) -> list[Path]:

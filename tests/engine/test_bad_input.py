@@ -147,6 +147,11 @@ def _a_folder_of_no_product(w):
     return w.command(raster=w / "holidays")
 
 
+@row("archive.*unpack")
+def _a_product_that_is_still_packed(w):
+    return w.command(raster=spoiled(w / "S2A_MSIL2A_20220601T102601.SAFE.zip", b"PK"))
+
+
 @row("model needs B3")
 def _a_product_that_lacks_a_band(w):
     (w / "product").mkdir()

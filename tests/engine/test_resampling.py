@@ -128,3 +128,12 @@ def test_positions_outside_are_missing(method: str) -> None:
     expected[2:8, 2:8] = True
     np.testing.assert_array_equal(there[0], expected)
     np.testing.assert_array_equal(found[0, 2:8, 2:8], samples[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rounding_leaves_no_rim(method: str) -> None:
+    samples = noise((1, 6, 6), "uint8")
+    found, there = resampled(samples, 1.0, 0.51, (6, 6), method)
+    assert there is None
+    if method != "cubic":
+        assert found[0, 5, 5] == samples[0, 5, 5]

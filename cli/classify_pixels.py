@@ -13,8 +13,8 @@ from .console import STYLES, Console, cancel_on_signals, cancel_on_stdin
 # Options that go into the job under their own names.
 _PLAIN = (
     "mode", "tile", "overlap", "batch", "bands", "scale", "offset", "nodata", "card", "area_crs", "raster_crs",
-    "sensor", "invalid", "output_name", "confidence", "entropy", "margin", "probabilities", "provider", "threads",
-    "report",
+    "sensor", "gsd", "resampling", "mask", "invalid", "output_name", "confidence", "entropy", "margin", "probabilities",
+    "provider", "threads", "report",
 )  # fmt: skip
 
 
@@ -23,7 +23,12 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "classify-pixels", help="make a thematic map", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
-    parser.add_argument("rasters", nargs="*", metavar="RASTER", help="image file; several on one grid act as one image")
+    parser.add_argument(
+        "rasters",
+        nargs="*",
+        metavar="RASTER",
+        help="image file, or folder of a product (SAFE, …); several act as one image",
+    )
     parser.add_argument("--model", help="ONNX file, or a name in the store (see: thematica models)")
     parser.add_argument("--output", metavar="OUT.tif", help="the thematic map to make")
     parser.add_argument("--mode", choices=("exact", "smooth"), help="stitching of tiles: exact, or overlaps blended")
@@ -35,6 +40,18 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--scale", type=float, metavar="S", help="physical value = stored value × S + offset")
     parser.add_argument("--offset", type=float, metavar="O", help="see --scale")
     parser.add_argument("--nodata", type=float, metavar="V", help="stored value of missing pixels")
+    parser.add_argument(
+        "--gsd",
+        type=metres,
+        metavar="METRES",
+        help="pixel size of the map on the ground, or: model (default: the finest)",
+    )
+    parser.add_argument(
+        "--resampling",
+        choices=("nearest", "bilinear", "cubic", "average"),
+        help="for rasters on another grid than the map's (default: average to coarser pixels, else bilinear)",
+    )
+    parser.add_argument("--mask", metavar="FILE", help="raster: classify only where it is neither 0 nor nodata")
     parser.add_argument("--invalid", choices=("any", "all"), help="a pixel is missing if any (or all) of its bands are")
     parser.add_argument("--card", metavar="CARD.json", help="model card to use instead of the model's own")
     parser.add_argument("--area", metavar="FILE|XMIN,YMIN,XMAX,YMAX", help="classify only polygons or an extent")
@@ -91,6 +108,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         _print_table(result["report"])
         sys.stdout.write(f"{result['files']['output']}\n")
     return 0
+
+
+def metres(text: str) -> float | str:
+    """Metres, or the word model."""
+    return text if text == "model" else float(text)
 
 
 def _area(text: str) -> str | list[float]:

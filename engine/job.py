@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
+from .resampling import METHODS
 from .scores import SCORES
 
 #: How tiles become a map: cut at their cores, or blended where they overlap.
@@ -25,7 +26,7 @@ class RasterJob:
     """What every classification of a raster needs.
 
     Args:
-        rasters: the input files.
+        rasters: the input files, or folders of products; on whatever grids.
         model: an ONNX file or a name in the store.
         output: the result to make.
         batch: tiles, windows or patches per run, or None to choose.
@@ -37,6 +38,9 @@ class RasterJob:
         area_crs: CRS of an extent; None: the raster's.
         raster_crs: replaces the raster's CRS.
         sensor: a preset of band names; None: guessed where it is unambiguous.
+        gsd: ground sampling distance of the map in metres, or ``model``; None: the finest raster's.
+        resampling: how rasters on other grids are read; None: as suits each.
+        mask: a raster: only pixels where it is neither 0 nor nodata are classified.
         invalid: ``any``: a pixel is missing if one band used is; ``all``: only if all are.
         output_name: the one of the network's outputs to use; None: all that give classes.
         provider: ONNX Runtime provider; None: the best present.
@@ -58,6 +62,9 @@ class RasterJob:
     area_crs: str | None = None
     raster_crs: str | None = None
     sensor: str | None = None
+    gsd: float | str | None = None
+    resampling: str | None = None
+    mask: str | None = None
     invalid: str = "any"
     output_name: str | None = None
     provider: str | None = None
@@ -109,6 +116,9 @@ class RasterJob:
                 raise InputError(f"--{name} must be a finite number, not {value}.")
         if self.scale == 0:
             raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
+        _check_gsd(self.gsd)
+        if self.resampling is not None and self.resampling not in METHODS:
+            raise InputError(f"There is no resampling “{self.resampling}”; use {', '.join(METHODS)}.")
         if Path(self.output).suffix.lower() not in self._suffixes:
             kinds = {".gpkg": "a GeoPackage", ".tif": "a GeoTIFF"}
             wanted = [suffix for suffix in self._suffixes if suffix in kinds]
@@ -173,6 +183,13 @@ class PatchJob(RasterJob):
         super().check()
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"--threshold must lie between 0 and 1, not {self.threshold}.")
+
+
+def _check_gsd(gsd: float | str | None) -> None:
+    if gsd is None or gsd == "model":
+        return
+    if isinstance(gsd, str) or not math.isfinite(gsd) or gsd <= 0:
+        raise InputError(f"--gsd must be a number of metres above 0, or the word model, not {gsd}.")
 
 
 _Job = TypeVar("_Job", bound=RasterJob)

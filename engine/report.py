@@ -73,12 +73,22 @@ def build_report(
         "inputs": [
             {
                 "path": path,
-                "width": dataset.width,
-                "height": dataset.height,
-                "crs": source.crs.to_string() if source.crs else None,
+                "width": grid.width,
+                "height": grid.height,
+                "crs": grid.crs.to_string() if grid.crs else None,
+                "transform": list(grid.transform[:6]),
+                "gsd": grid.gsd,
+                "resampling": source.resampling_of(index),
             }
-            for path, dataset in zip(source.paths, source.datasets, strict=True)
+            for index, (path, grid) in enumerate(zip(source.paths, source.grids, strict=True))
         ],
+        "grid": {
+            "width": source.width,
+            "height": source.height,
+            "crs": source.crs.to_string() if source.crs else None,
+            "transform": list(source.transform[:6]),
+            "gsd": source.grid.gsd,
+        },
         "model": {
             "name": card.name,
             "title": card.title,

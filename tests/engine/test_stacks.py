@@ -333,8 +333,8 @@ def test_another_crs_is_warped(tmp_path: Path) -> None:
     for band, path in ((1, zone), (2, degrees)):
         expected = warped(path, tmp_path / "map.tif", "bilinear")
         difference = np.abs(found[band] - expected)[~missing]
-        # On the very edge of a raster GDAL may decide otherwise.
-        assert np.isfinite(difference).mean() > 0.999
+        # Within a fiftieth of a pixel of the edge GDAL sees nothing any more.
+        assert np.isfinite(difference).mean() > 0.99
         # A hundredth of a pixel off, between samples that differ by up to 255.
         assert np.nanmax(difference) < 3
 

@@ -15,9 +15,9 @@ from .scores import SCORES
 #: How tiles become a map: cut at their cores, or blended where they overlap.
 MODES = ("exact", "smooth")
 
-_LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1}
+_LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1, "patch": 1}
 # Beyond these not even one tile of one band fits into memory.
-_MOST = {"tile": 16384, "overlap": 4096}
+_MOST = {"tile": 16384, "overlap": 4096, "patch": 4096}
 
 
 @dataclass
@@ -160,10 +160,12 @@ class PatchJob(RasterJob):
         output: polygons (``.gpkg``), or a raster with one pixel per patch (``.tif``).
         stride: distance of patches in pixels; None: their side, so that they lie side by side.
         threshold: probability from which a label counts; None: the model's own (0.5 for several labels, none for one).
+        patch: side of a patch in pixels, for networks that leave it open; None: the model's own.
     """
 
     stride: int | None = None
     threshold: float | None = None
+    patch: int | None = None
 
     command: ClassVar[str] = "classify-patches"
     _suffixes: ClassVar[tuple[str, ...]] = (".gpkg", ".tif", ".tiff")

@@ -17,7 +17,7 @@ from ..models.reading import read_model_card
 from ..models.store import resolve_model
 from .cog import move_into_place, writing
 from .deployment import deploy, fill_values
-from .ground_area import PixelArea
+from .ground_area import PixelArea, ground_sampling_distance
 from .job import PatchJob
 from .network import Network, load_network
 from .outputs import WorkFolders, check_outputs, check_sources
@@ -155,7 +155,9 @@ class _Run:
                     monitor.log("No patch has data in half of its pixels: the result is empty.", "warning")
                 finishing = time.perf_counter()
                 monitor.stage("Finishing", 0.9)
-                finished = self._finish(made, card, labelling, statistics, grid, columns)
+                gsd = ground_sampling_distance(source.crs, source.transform, source.width, source.height)
+                metres = gsd * min(grid.stride, side) if gsd is not None else None
+                finished = self._finish(made, card, labelling, statistics, grid, columns, metres)
                 report = self._report(
                     scene, network, model_path, grid, session, (batch, threads, workers), labelling, statistics,
                     columns, timing, time.perf_counter() - finishing,
@@ -186,6 +188,7 @@ class _Run:
         statistics: PatchStatistics,
         grid: PatchGrid,
         columns: Sequence[str],
+        metres: float | None,
     ) -> dict[Path, Path]:
         """Complete the files in the working folder; returns where each of them goes."""
         if isinstance(made, PatchRaster):
@@ -198,7 +201,7 @@ class _Run:
         # Of patches that overlap only the middles are drawn, side by side.
         share = min(grid.stride / grid.side, 1.0)
         if labelling.several:
-            text = several_labels_style(classes, share)
+            text = several_labels_style(classes, share, metres)
         else:
             text = single_label_style(
                 classes, card.unclassified_code() if labelling.may_be_unclassified else None, share

@@ -18,6 +18,8 @@ from .pam import UNCLASSIFIED_COLOR, UNCLASSIFIED_NAME, xml_text
 THRESHOLD_VARIABLE = "thematica_threshold"
 _OPACITY = "0.7"
 _OUTLINE = "70,70,70,255"
+# Side in metres on the screen from which a patch is striped, and from which it may have its labels' names.
+_SMALLEST_STRIPED, _SMALLEST_NAMED = 0.0015, 0.012
 # What a table shows in place of a column's name.
 _ALIASES = {
     "label": "Label", "code": "Class code", "score": "Score (best probability)", "valid": "Share of pixels with data",
@@ -65,7 +67,7 @@ def single_label_style(classes: Sequence[StyledClass], unclassified: int | None,
         entries.append((unclassified, UNCLASSIFIED_NAME, UNCLASSIFIED_COLOR))
     categories = ElementTree.SubElement(renderer, "categories")
     symbols = ElementTree.SubElement(renderer, "symbols")
-    shape = "" if share >= 1 else _quadrangle(_fixed(_middle(share)[0]), _fixed(_middle(share)[1]), share)
+    shape = "" if share >= 1 else _cell(share)
     for index, (value, name, color) in enumerate(entries):
         ElementTree.SubElement(
             categories, "category", value=str(value), symbol=str(index), label=xml_text(name), render="true",
@@ -76,12 +78,13 @@ def single_label_style(classes: Sequence[StyledClass], unclassified: int | None,
     return _text(root)
 
 
-def several_labels_style(classes: Sequence[StyledClass], share: float = 1.0) -> str:
+def several_labels_style(classes: Sequence[StyledClass], share: float = 1.0, metres: float | None = None) -> str:
     """The style of patches with sets of labels: a rule per class, and text where it fits.
 
     Args:
         classes: the classes.
         share: of a patch's side, what is drawn around its middle: less than 1 where patches overlap.
+        metres: side on the ground of what is drawn; None where that is unknown.
 
     Returns:
         A QML document.
@@ -94,20 +97,31 @@ def several_labels_style(classes: Sequence[StyledClass], share: float = 1.0) -> 
     symbols = ElementTree.SubElement(renderer, "symbols")
     counts = [f"({_counts(entry)})" for entry in classes]
     low, high = _middle(share)
+    # From far away stripes cannot be told apart: only the best label is drawn, which is much quicker.
+    far = None if metres is None else _fixed(metres / _SMALLEST_STRIPED)
     for index, entry in enumerate(classes):
-        ElementTree.SubElement(
-            rules, "rule", key=_key(f"{index} {entry.column}"), symbol=str(index), label=xml_text(entry.name),
-            filter=_counts(entry),
-        )  # fmt: skip
+        wanted = _counts(entry)
         before = " + ".join(counts[:index]) or "0"
         width = _fixed(high - low)
         left, right = f"{_fixed(low)} + {width} * @before / @all", f"{_fixed(low)} + {width} * (@before + 1) / @all"
-        stripe = _quadrangle(left, right, share)
-        shape = f"with_variable('before', {before}, with_variable('all', {' + '.join(counts)}, {stripe}))"
-        _add_symbol(symbols, str(index), entry.color, shape, outlined=True)
+        stripe = f"with_variable('before', {before}, {_part(left, right, share)})"
+        shape = f"with_variable('all', {' + '.join(counts)}, if(@all = 1, {_cell(share)}, {stripe}))"
+        if far is not None:
+            # Where nothing is drawn, as for the legend's numbers, there is no scale.
+            wanted += f' AND (coalesce(@map_scale, 0) < {far} OR "code" = {entry.value})'
+            shape = f"if(@map_scale >= {far}, $geometry, {shape})"
+        ElementTree.SubElement(
+            rules, "rule", key=_key(f"{index} {entry.column}"), symbol=str(index), label=xml_text(entry.name),
+            filter=wanted,
+        )  # fmt: skip
+        _add_symbol(symbols, str(index), entry.color, shape, outlined=share >= 1)
     ElementTree.SubElement(rules, "rule", key=_key("none"), symbol=str(len(classes)), label="No label", filter="ELSE")
-    _add_empty_symbol(symbols, str(len(classes)))
-    _add_labels(root, classes)
+    nothing = _symbol(symbols, str(len(classes)))
+    if share >= 1:
+        _add_fill(nothing, None, True)
+    else:
+        _add_part(nothing, f"@{len(classes)}@0", _cell(share), None, True)
+    _add_labels(root, classes, share, metres)
     _finish(root, classes)
     return _text(root)
 
@@ -128,20 +142,34 @@ def _fixed(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _quadrangle(left: str, right: str, share: float) -> str:
+def _part(left: str, right: str, share: float) -> str:
     """A part of a patch, from ``left`` to ``right`` of its width; the patch's vertices begin at its upper left."""
-    top, bottom = (_fixed(value) for value in _middle(share))
+    top, bottom = _middle(share)
 
-    def point(across: str, down: str) -> str:
+    def between(axis: str, first: str, last: str, where: str) -> str:
+        return f"{axis}(@{first}) + ({axis}(@{last}) - {axis}(@{first})) * ({where})"
+
+    def point(across: str, down: float) -> str:
         def coordinate(axis: str) -> str:
-            upper = f"{axis}(point_n($geometry, 1)) * (1 - ({across})) + {axis}(point_n($geometry, 4)) * ({across})"
-            lower = f"{axis}(point_n($geometry, 2)) * (1 - ({across})) + {axis}(point_n($geometry, 3)) * ({across})"
-            return f"({upper}) * (1 - {down}) + ({lower}) * {down}"
+            upper, lower = between(axis, "a", "d", across), between(axis, "b", "c", across)
+            if down in (0, 1):
+                return lower if down else upper
+            return f"({upper}) * {_fixed(1 - down)} + ({lower}) * {_fixed(down)}"
 
         return f"make_point({coordinate('x')}, {coordinate('y')})"
 
     ring = [point(left, top), point(left, bottom), point(right, bottom), point(right, top), point(left, top)]
-    return f"make_polygon(make_line({', '.join(ring)}))"
+    shape = f"make_polygon(make_line({', '.join(ring)}))"
+    # Each vertex is looked up once.
+    for number, name in enumerate("abcd", start=1):
+        shape = f"with_variable('{name}', point_n($geometry, {number}), {shape})"
+    return shape
+
+
+def _cell(share: float) -> str:
+    """What is drawn of a patch: all of it, or its middle."""
+    low, high = _middle(share)
+    return "$geometry" if share >= 1 else _part(_fixed(low), _fixed(high), share)
 
 
 def _quoted(text: str) -> str:
@@ -173,17 +201,18 @@ def _add_symbol(parent: ElementTree.Element, name: str, color: str, shape: str, 
     if not shape:
         _add_fill(symbol, color, outlined)
         return
-    layer = ElementTree.SubElement(
-        symbol, "layer", {"class": "GeometryGenerator", "enabled": "1", "locked": "0", "pass": "0"}
-    )
-    _add_options(layer, {"SymbolType": "Fill", "geometryModifier": shape, "units": "MapUnit"})
-    _add_fill(_symbol(layer, f"@{name}@0"), color, False)
+    _add_part(symbol, f"@{name}@0", shape, color, False)
     if outlined:
         _add_fill(symbol, None, True)
 
 
-def _add_empty_symbol(parent: ElementTree.Element, name: str) -> None:
-    _add_fill(_symbol(parent, name), None, True)
+def _add_part(symbol: ElementTree.Element, name: str, shape: str, color: str | None, outlined: bool) -> None:
+    """A fill of what an expression makes of the patch."""
+    layer = ElementTree.SubElement(
+        symbol, "layer", {"class": "GeometryGenerator", "enabled": "1", "locked": "0", "pass": "0"}
+    )
+    _add_options(layer, {"SymbolType": "Fill", "geometryModifier": shape, "units": "MapUnit"})
+    _add_fill(_symbol(layer, name), color, outlined)
 
 
 def _symbol(parent: ElementTree.Element, name: str) -> ElementTree.Element:
@@ -216,7 +245,7 @@ def _add_options(layer: ElementTree.Element, values: dict[str, str]) -> None:
         ElementTree.SubElement(options, "Option", name=key, value=value, type="QString")
 
 
-def _add_labels(root: ElementTree.Element, classes: Sequence[StyledClass]) -> None:
+def _add_labels(root: ElementTree.Element, classes: Sequence[StyledClass], share: float, metres: float | None) -> None:
     """The set of labels as text, one below the other, where the patch is large enough for it."""
     names = ", ".join(f"if({_counts(entry)}, {_quoted(entry.name)}, '')" for entry in classes)
     text = f"array_to_string(array_remove_all(array({names}), ''), '\\n')"
@@ -231,11 +260,21 @@ def _add_labels(root: ElementTree.Element, classes: Sequence[StyledClass]) -> No
         bufferOpacity="0.85", bufferNoFill="0", bufferJoinStyle="128",
     )  # fmt: skip
     ElementTree.SubElement(settings, "text-format", multilineAlign="1", formatNumbers="0", wrapChar="")
-    # Horizontally, within the polygon or not at all.
-    ElementTree.SubElement(settings, "placement", placement="4", geometryGeneratorEnabled="0", centroidWhole="1")
+    # Horizontally, within what is drawn of the patch or not at all.
+    generated = {} if share >= 1 else {"geometryGenerator": _cell(share), "geometryGeneratorType": "PolygonGeometry"}
     ElementTree.SubElement(
-        settings, "rendering", fitInPolygonOnly="1", drawLabels="1", obstacle="0", displayAll="0", scaleVisibility="0"
-    )
+        settings, "placement", placement="4", fitInPolygonOnly="1", centroidWhole="1",
+        geometryGeneratorEnabled=str(int(bool(generated))), **generated,
+    )  # fmt: skip
+    # Patches so small that no name fits are not even tried: there may be a hundred thousand on the screen.
+    limits = {"scaleVisibility": "0"}
+    if metres is not None:
+        # QGIS calls the largest denominator the least scale, and writes it as scaleMax.
+        limits = {"scaleVisibility": "1", "scaleMin": "0", "scaleMax": _fixed(metres / _SMALLEST_NAMED)}
+    ElementTree.SubElement(
+        settings, "rendering", minFeatureSize=str(1000 * _SMALLEST_NAMED), drawLabels="1", obstacle="0",
+        displayAll="0", **limits,
+    )  # fmt: skip
 
 
 def _key(name: str) -> str:

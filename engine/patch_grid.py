@@ -95,8 +95,9 @@ class PatchGrid:
 
     def cell_transform(self, transform: Affine) -> Affine:
         """From column and row of the whole grid to coordinates: a cell of one stride around every patch's middle."""
-        shift = (self.side - self.stride) / 2
-        return transform * Affine.translation(shift, shift) * Affine.scale(self.stride)
+        shift, stride = (self.side - self.stride) / 2, self.stride
+        a, b, c, d, e, f = transform[:6]
+        return Affine(a * stride, b * stride, (a + b) * shift + c, d * stride, e * stride, (d + e) * shift + f)
 
     def shares_of_cells(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """How much of its cell (see :meth:`cell_transform`) each patch stands for: (n,).

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pyogrio.errors
 import pyogrio.raw
 import shapely
@@ -112,6 +113,7 @@ class PatchLayer:
         """
         self._flush()
         with writing_layer(self._name), closing(sqlite3.connect(self.finished)) as database:
+            database.execute("PRAGMA synchronous = OFF")
             quoted = self.layer.replace('"', '""')
             (found,) = database.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()
             if found != self._count:
@@ -132,7 +134,7 @@ class PatchLayer:
             values = [np.zeros(0, kind) for kind in kinds]
             values += [np.zeros(0)] * (len(self._fields) - len(kinds))
         polygons = shapely.to_wkb(shapely.polygons(outlines)) if len(outlines) else np.zeros(0, object)
-        with writing_layer(self._name), warnings.catch_warnings():
+        with writing_layer(self._name), _without_waiting_for_the_disk(), warnings.catch_warnings():
             # A raster without a CRS gives a layer without one: that is no news to its owner.
             warnings.simplefilter("ignore")
             pyogrio.raw.write(
@@ -142,6 +144,18 @@ class PatchLayer:
         self._exists = True
         self._count += len(outlines)
         self._waiting.clear()
+
+
+@contextmanager
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """Let SQLite not wait until the disk has every change: the file has no name yet that anybody could rely on."""
+    name = "OGR_SQLITE_SYNCHRONOUS"
+    before = pyogrio.get_gdal_config_option(name)
+    pyogrio.set_gdal_config_options({name: "OFF"})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({name: before})
 
 
 @contextmanager

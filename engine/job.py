@@ -10,15 +10,16 @@ from types import UnionType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
-from .resampling import METHODS
 from .scores import SCORES
 
 #: How tiles become a map: cut at their cores, or blended where they overlap.
 MODES = ("exact", "smooth")
+#: How a raster on another grid than the map's may be read.
+RESAMPLING = ("nearest", "bilinear", "cubic", "average")
 
-_LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1}
+_LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1, "patch": 1}
 # Beyond these not even one tile of one band fits into memory.
-_MOST = {"tile": 16384, "overlap": 4096}
+_MOST = {"tile": 16384, "overlap": 4096, "patch": 4096}
 
 
 @dataclass
@@ -117,8 +118,8 @@ class RasterJob:
         if self.scale == 0:
             raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
         _check_gsd(self.gsd)
-        if self.resampling is not None and self.resampling not in METHODS:
-            raise InputError(f"There is no resampling “{self.resampling}”; use {', '.join(METHODS)}.")
+        if self.resampling is not None and self.resampling not in RESAMPLING:
+            raise InputError(f"There is no resampling “{self.resampling}”; use {', '.join(RESAMPLING)}.")
         if Path(self.output).suffix.lower() not in self._suffixes:
             kinds = {".gpkg": "a GeoPackage", ".tif": "a GeoTIFF"}
             wanted = [suffix for suffix in self._suffixes if suffix in kinds]
@@ -170,10 +171,12 @@ class PatchJob(RasterJob):
         output: polygons (``.gpkg``), or a raster with one pixel per patch (``.tif``).
         stride: distance of patches in pixels; None: their side, so that they lie side by side.
         threshold: probability from which a label counts; None: the model's own (0.5 for several labels, none for one).
+        patch: side of a patch in pixels, for networks that leave it open; None: the model's own.
     """
 
     stride: int | None = None
     threshold: float | None = None
+    patch: int | None = None
 
     command: ClassVar[str] = "classify-patches"
     _suffixes: ClassVar[tuple[str, ...]] = (".gpkg", ".tif", ".tiff")

@@ -13,14 +13,15 @@ from . import deployment, network
 from .torch_network import TorchNetwork, deploy_torch, load_torch_network
 
 
-def load_network(path: str | Path, card: ModelCard) -> network.Network:
+def load_network(path: str | Path, card: ModelCard, patches: bool = False, output_name: str = "") -> network.Network:
     """Load a model file; see :func:`.network.load_network`.
 
     Raises:
         ModelError: not a network that can be used.
         RuntimeMissingError: a PyTorch file, and PyTorch is not there.
     """
-    return load_torch_network(path, card) if is_torch_file(path) else network.load_network(path, card)
+    load = load_torch_network if is_torch_file(path) else network.load_network
+    return load(path, card, patches, output_name)
 
 
 def deploy(
@@ -29,6 +30,7 @@ def deploy(
     scale: Sequence[float],
     offset: Sequence[float],
     scores: Sequence[str] = (),
+    decide: bool = True,
 ) -> deployment.Deployment:
     """Put scaling in front of a network and the decision behind it; see :func:`.deployment.deploy`.
 
@@ -36,5 +38,5 @@ def deploy(
         MisfitError: the samples cannot be turned into the integers that the network takes.
     """
     if isinstance(given, TorchNetwork):
-        return deploy_torch(given, data_type, scale, offset, scores)
-    return deployment.deploy(given, data_type, scale, offset, scores)
+        return deploy_torch(given, data_type, scale, offset, scores, decide)
+    return deployment.deploy(given, data_type, scale, offset, scores, decide)

@@ -33,8 +33,6 @@ def in_half_precision(deployment: Deployment) -> Deployment | None:
     given = _network_alone(model)
     if not any(tensor.data_type == TensorProto.FLOAT for tensor in given.graph.initializer):
         return None
-    if given.graph.output[0].type.tensor_type.elem_type != TensorProto.FLOAT:
-        return None
     half = _converted(given)
     graph = model.graph
     edges = [node for node in graph.node if _is_edge(node)]
@@ -50,20 +48,23 @@ def in_half_precision(deployment: Deployment) -> Deployment | None:
 def _network_alone(model: onnx.ModelProto) -> onnx.ModelProto:
     """The network between scaling and decision, as a model of its own."""
     graph = model.graph
-    (entry,) = [node for node in graph.node if _is_edge(node) and not _ours(node.output[0])]
-    (leave,) = [node for node in graph.node if node.output[0] == tensor_name("result")]
+    edges = [node for node in graph.node if _is_edge(node)]
+    made = {name for node in graph.node if not _is_edge(node) for name in node.output}
+    entries = [name for node in edges for name in node.output if not _ours(name) and name not in made]
+    leaves = list(dict.fromkeys(name for node in edges for name in node.input if name in made))
     inferred = onnx.shape_inference.infer_shapes(model)
     types = {value.name: value.type for value in inferred.graph.value_info}
     network = onnx.ModelProto()
     network.CopyFrom(model)
     alone = network.graph
-    # A rank that inference cannot know is no reason to fail: the type alone is enough.
-    for part, name in ((alone.input, entry.output[0]), (alone.output, leave.input[0])):
+    for part, names in ((alone.input, entries), (alone.output, leaves)):
         del part[:]
-        value = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-        if name in types:
-            value.type.CopyFrom(types[name])
-        part.append(value)
+        for name in names:
+            # A rank that inference cannot know is no reason to fail: the type alone is enough.
+            value = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            if name in types:
+                value.type.CopyFrom(types[name])
+            part.append(value)
     nodes = [node for node in graph.node if not _is_edge(node)]
     weights = [tensor for tensor in graph.initializer if not _ours(tensor.name)]
     del alone.node[:], alone.initializer[:]

@@ -108,7 +108,10 @@ class Session(ABC):
             return self._run(np.ascontiguousarray(tiles), options)
         pads = [(0, short if index == axis else 0) for index in range(tiles.ndim)]
         outputs = self._run(np.pad(tiles, pads, mode="edge"), options)
-        return {name: array if name in ("check", "shape") else array[:count] for name, array in outputs.items()}
+        return {
+            name: array if name.partition(".")[0] in ("check", "shape") else array[:count]
+            for name, array in outputs.items()
+        }
 
     @abstractmethod
     def _run(self, tiles: np.ndarray, options: Any) -> dict[str, np.ndarray]:
@@ -156,10 +159,11 @@ def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     outputs = {}
     for name in parts[0]:
         arrays = [part[name] for part in parts]
-        if name == "check":
+        what = name.partition(".")[0]
+        if what == "check":
             # NaN spreads through a sum.
             outputs[name] = np.sum(arrays, axis=0)
-        elif name == "shape":
+        elif what == "shape":
             shape = np.array(arrays[0])
             shape[0] = sum(int(array[0]) for array in arrays)
             outputs[name] = shape

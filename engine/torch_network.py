@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import onnx
 from ..errors import MisfitError, ModelError, RuntimeMissingError
 from ..models.card import ModelCard
 from .deployment import Deployment, _arithmetic
-from .network import Network
+from .network import Head, Network, kind_wanted, window_field
 from .receptive_field import ReceptiveField
 from .scores import SCORES
 
@@ -44,7 +44,10 @@ class TorchDeployment(Deployment):
         data_type: of the samples that enter.
         gain, bias, low, high: per band: ``clip(stored, low, high) * gain + bias``.
         wanted: type of the network's input.
-        pixelwise: True for (N,C) → (N,K).
+        kind: of the network, one of :data:`.network.KINDS`.
+        window_axis: True where the network takes (N, 1, C, p, p).
+        several: whether a patch may have several labels, each with its own probability.
+        decide: False: only ``probabilities`` leave.
         rows: pixels per run of a pixelwise network with a fixed batch, or 0.
         output_name: the entry to take where the network gives a dictionary.
         activation: what the network's output holds.
@@ -60,7 +63,10 @@ class TorchDeployment(Deployment):
     low: np.ndarray = field(default_factory=lambda: np.full(1, -np.inf))
     high: np.ndarray = field(default_factory=lambda: np.full(1, np.inf))
     wanted: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
-    pixelwise: bool = False
+    kind: str = "image"
+    window_axis: bool = False
+    several: bool = False
+    decide: bool = True
     rows: int = 0
     output_name: str = ""
     activation: str = "logits"
@@ -69,23 +75,20 @@ class TorchDeployment(Deployment):
     scores: tuple[str, ...] = ()
 
 
-def load_torch_network(path: str | Path, card: ModelCard) -> TorchNetwork:
+def load_torch_network(path: str | Path, card: ModelCard, patches: bool = False, output_name: str = "") -> TorchNetwork:
     """What the card says of a PyTorch network; the network itself is loaded when it runs.
 
+    Args:
+        path: the file.
+        card: its card.
+        patches: True for Classify patches, False for Classify pixels.
+        output_name: the entry to use of a network that gives a dictionary; empty: what the card says.
+
     Raises:
-        ModelError: a network that gives no classes per pixel.
+        ModelError: not a network of the kind that is wanted.
         RuntimeMissingError: PyTorch is not in this runtime.
     """
-    if card.unsupported:
-        raise ModelError(
-            f"“{card.title or card.name}” is {card.unsupported}; Classify pixels needs a network that gives class "
-            "scores for each pixel."
-        )
-    if card.task not in ("pixel", "segmentation"):
-        raise ModelError(
-            f"“{card.title or card.name}” is a network for {card.task} classification; PyTorch files are run for "
-            "semantic segmentation and for single pixels: export this one as ONNX."
-        )
+    kind = kind_wanted(card, patches)
     if card.data_type not in ("float32", "float16", "uint8", "float64"):
         raise ModelError(f"The network “{card.name}” takes {card.data_type} values, which is not supported.")
     if importlib.util.find_spec("torch") is None:
@@ -93,17 +96,23 @@ def load_torch_network(path: str | Path, card: ModelCard) -> TorchNetwork:
             f"“{Path(path).name}” is a PyTorch network, and PyTorch is not in this runtime: add it (QGIS, Thematica, "
             "Runtime…: with PyTorch; in a shell: pip install torch), or export the network as ONNX."
         )
-    pixelwise = len(card.input_shape) == 2
+    if output_name:
+        card = replace(card, output_name=output_name)
     batch = max(card.input_shape[0], 0)
     tile = None
-    if pixelwise:
-        reach = ReceptiveField(0, 1)
-    else:
-        height, width = card.input_shape[2:]
+    if kind != "pixel":
+        height, width = card.input_shape[-2:]
         tile = (height, width) if height > 0 and width > 0 else None
-        reach = _field(card)
-    channels = card.output_shape[1] if len(card.output_shape) > 1 and card.output_shape[1] > 0 else len(card.classes)
-    return TorchNetwork(card, onnx.ModelProto(), reach, pixelwise, channels, batch, tile, Path(path))
+        if tile is None and kind in ("window", "patch") and card.tile:
+            tile = (card.tile, card.tile)
+    if kind == "window":
+        reach = window_field(card, tile)
+    else:
+        reach = _field(card) if kind == "image" else ReceptiveField(0, 1)
+    shape = card.output_shape
+    channels = shape[1] if len(shape) in (2, 4) and shape[1] > 0 else 1 if len(shape) == 3 else len(card.classes)
+    head = Head(replace(card, further_outputs=[]), channels)
+    return TorchNetwork(card, onnx.ModelProto(), reach, kind, [head], batch, tile, Path(path))
 
 
 def _field(card: ModelCard) -> ReceptiveField:
@@ -126,6 +135,7 @@ def deploy_torch(
     scale: Sequence[float],
     offset: Sequence[float],
     scores: Sequence[str] = (),
+    decide: bool = True,
 ) -> TorchDeployment:
     """As :func:`.deployment.deploy`, for a PyTorch network.
 
@@ -144,9 +154,11 @@ def deploy_torch(
     return TorchDeployment(
         content=b"",
         input_name=card.input_name,
-        outputs=["classes", "check", "shape", *(name for name in SCORES if name in scores)],
+        outputs=["classes", "check", "shape", *(name for name in SCORES if name in scores)]
+        if decide
+        else ["check", "shape", "probabilities"],
         batch=0 if network.pixelwise else network.batch,
-        channels=network.channels,
+        channels=[network.channels],
         path=network.path,
         data_type=data_type,
         gain=gain,
@@ -154,7 +166,10 @@ def deploy_torch(
         low=low,
         high=high,
         wanted=wanted,
-        pixelwise=network.pixelwise,
+        kind=network.kind,
+        window_axis=len(card.input_shape) == 5,
+        several=card.task == "patch-multilabel",
+        decide=decide,
         rows=network.batch if network.pixelwise else 0,
         output_name=card.output_name,
         activation=card.activation,

@@ -114,8 +114,11 @@ class TorchSession(Session):
         """The network's output in float32: (N, K, H, W)."""
         half = self.precision == "fp16"
         with torch.autocast(self.device.type, dtype=torch.float16) if half else contextlib.nullcontext():
-            if not self.deployment.pixelwise:
-                return self._output(self._network(images)).to(torch.float32)
+            if self.deployment.kind != "pixel":
+                given = images.unsqueeze(1) if self.deployment.window_axis else images
+                scores = self._output(self._network(given)).to(torch.float32)
+                # (N, H, W): one score per pixel.
+                return scores.unsqueeze(1) if scores.ndim == 3 else scores
             # (N, C, H, W) → (pixels, C) and back.
             count, _, height, width = images.shape
             rows = images.permute(0, 2, 3, 1).reshape(count * height * width, -1)
@@ -155,11 +158,12 @@ class TorchSession(Session):
         """Class indices, a NaN check and the scores asked for; index K (the number of classes): under the threshold."""
         card = self.deployment
         results = {"check": result.sum(), "shape": torch.tensor(result.shape)}
-        binary = card.channels == 1
+        binary = card.channels[0] == 1
         probabilities = result
-        if card.activation == "logits" and binary:
+        needed = bool(card.scores or card.thresholds or not card.decide)
+        if card.activation == "logits" and (binary or (card.several and needed)):
             probabilities = torch.sigmoid(result)
-        elif card.activation == "logits" and (card.scores or card.thresholds):
+        elif card.activation == "logits" and needed:
             probabilities = torch.softmax(result, 1)
         if binary:
             threshold = np.float32(card.thresholds[-1] if card.thresholds else 0.5)
@@ -167,6 +171,8 @@ class TorchSession(Session):
             probabilities = torch.cat([1 - probabilities, probabilities], 1)
         else:
             index = result.argmax(1)
+        if not card.decide:
+            return {**results, "probabilities": probabilities}
         if "confidence" in card.scores or (card.thresholds and not binary):
             best = probabilities.amax(1)
             results["confidence"] = best
@@ -200,7 +206,7 @@ class TorchSession(Session):
         if cuda:
             torch.cuda.current_stream(self.device).synchronize()
         arrays = {name: tensor.numpy() for name, tensor in here.items()}
-        if arrays["classes"].dtype == np.int32:
+        if "classes" in arrays and arrays["classes"].dtype == np.int32:
             arrays["classes"] = arrays["classes"].astype(np.uint16)
         return arrays
 

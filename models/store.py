@@ -1,6 +1,6 @@
 """The store: the models that ship with Thematica and those in the user's own folder.
 
-A model in the store is an ONNX file, or one that PyTorch runs; its name is the file's stem.  The user's folder is
+A model in the store is an ONNX file; its name is the file's stem.  The user's folder is
 ``$THEMATICA_MODELS`` or ``<user data>/thematica/models`` (one per user, not per QGIS profile).
 Corrections that a user made to a card are kept there too, under the hash of the weights.
 """
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from ..errors import InputError, ModelError
 from .card import ModelCard
+from .esri import SUFFIXES as ESRI_SUFFIXES
+from .esri import network_of_emd, unpack
 from .onnx_file import read_onnx_facts
 from .reading import read_model_card
 from .torch_file import TORCH_SUFFIXES, is_torch_file
@@ -85,7 +87,7 @@ def _rank(path: Path) -> tuple[str, int]:
 
 
 def resolve_model(model: str) -> Path:
-    """The file that ``MODEL`` means: a name in the store, or a file.
+    """The file that ``MODEL`` means: a name in the store, or a file (also Esri's ``.emd`` and ``.dlpk``).
 
     A name in the store wins over a file of the same name in the working folder only where that
     file is no model file.
@@ -95,6 +97,10 @@ def resolve_model(model: str) -> Path:
     """
     as_path = Path(model)
     try:
+        if as_path.suffix.lower() == ".emd" and as_path.is_file():
+            return network_of_emd(as_path)
+        if as_path.suffix.lower() == ".dlpk" and as_path.is_file():
+            return unpack(as_path, user_data_folder() / "packages")
         names = [f"{model}{suffix}" for suffix in SUFFIXES]
         candidates = [folder / name for folder in (user_models_folder(), BUNDLED_FOLDER) for name in names]
         stored = next((path for path in candidates if path.name in names and path.is_file()), None)
@@ -119,6 +125,10 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
     """
     if name is not None and (not name.strip(". ") or re.search(r"[/\\:\0]", name)):
         raise InputError(f"“{name}” cannot be the name of a model; use letters, digits, spaces, - and _.")
+    asked = path.stem
+    if path.suffix.lower() in ESRI_SUFFIXES:
+        # What the definition says goes into the store as a card.
+        path = resolve_model(str(path))
     card = read_model_card(path)
     if not is_torch_file(path) and read_onnx_facts(path).weight_files:
         raise ModelError(
@@ -128,7 +138,7 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
     folder = user_models_folder()
     folder.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix.lower() if is_torch_file(path) else ".onnx"
-    target = folder / f"{name or path.stem}{suffix}"
+    target = folder / f"{name or asked}{suffix}"
     same = [entry for entry in (target.with_name(target.stem + suffix) for suffix in SUFFIXES) if entry.exists()]
     if same and not replace:
         raise InputError(f"The store already has a model “{target.stem}”; choose another name or replace it.")
@@ -145,5 +155,7 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
         old.unlink(missing_ok=True)
     if beside is not None:
         shutil.copyfile(beside, target.with_suffix(".json"))
+    elif card.origin == "esri":
+        target.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
     os.replace(partial, target)
     return StoredModel(target.stem, target, False, card)

@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ..errors import MisfitError
+from ..errors import InputError, MisfitError
 from ..models.card import ModelCard, Normalisation
-from .network import Network, operator_set
+from .network import Head, Network, operator_set
 from .scores import SCORES
 
 _PREFIX = "thematica_"
@@ -28,6 +28,11 @@ def tensor_name(output: str) -> str:
     return _PREFIX + output
 
 
+def output_of(name: str, head: int) -> str:
+    """What the network's ``head``-th output gives, among a deployment's outputs: ``classes``, ``classes.1``."""
+    return f"{name}.{head}" if head else name
+
+
 @dataclass
 class Deployment:
     """The graph that is run.
@@ -36,10 +41,11 @@ class Deployment:
         content: the serialised model.
         input_name: name of the input tensor.
         outputs: names of the outputs: ``classes`` (class index), ``check`` (a sum that is NaN if any
-            score is), ``shape`` (of the network's own output), and those asked for of :data:`.scores.SCORES`.
+            score is), ``shape`` (of the network's own output), and those asked for of :data:`.scores.SCORES`; of a
+            network's further outputs under :func:`output_of`.
         layout: ``nchw``, or ``cn`` where the input is (C, pixels).
         batch: fixed batch size of the graph that is run, or 0 where it is free.
-        channels: scores per pixel that the network must give.
+        channels: scores per pixel that each output of the network must give; 0 for class numbers.
     """
 
     content: bytes
@@ -47,7 +53,7 @@ class Deployment:
     outputs: list[str] = field(default_factory=list)
     layout: str = "nchw"
     batch: int = 0
-    channels: int = 0
+    channels: list[int] = field(default_factory=list)
 
 
 def deploy(
@@ -56,6 +62,7 @@ def deploy(
     scale: Sequence[float],
     offset: Sequence[float],
     scores: Sequence[str] = (),
+    decide: bool = True,
 ) -> Deployment:
     """Put scaling in front of the network and the decision behind it.
 
@@ -65,10 +72,18 @@ def deploy(
         scale: per band, from stored to physical values: ``stored * scale + offset``.
         offset: see ``scale``.
         scores: which of :data:`.scores.SCORES` to compute too.
+        decide: False: only ``probabilities`` leave, for who blends tiles before deciding.
 
     Raises:
         MisfitError: the samples cannot be turned into the integers that the network takes.
+        InputError: scores are asked for, but the network gives class numbers only.
     """
+    for head in network.heads:
+        if head.channels == 0 and (scores or not decide):
+            raise InputError(
+                f"The network “{network.card.name}” gives class numbers and no scores, so that there is no confidence "
+                "and nothing to blend: use exact stitching, without further rasters."
+            )
     card = network.card
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
@@ -88,6 +103,8 @@ def deploy(
         return _PREFIX + name
 
     current = raw
+    # What the network takes; a window with an axis more is made at the very end.
+    target = card.input_name if len(card.input_shape) != 5 else _PREFIX + "bands"
     if flat:
         front.append(helper.make_node("Transpose", [current], [_PREFIX + "rows"], perm=[1, 0]))
         current = _PREFIX + "rows"
@@ -100,9 +117,9 @@ def deploy(
                     f"The network takes {wanted} values as they are, but the raster holds {data_type}: convert the "
                     f"raster to {wanted}, or give the scaling with --scale and --offset."
                 )
-            front.append(_cast(current, card.input_name, wanted))
+            front.append(_cast(current, target, wanted))
         else:
-            front.append(helper.make_node("Identity", [current], [card.input_name]))
+            front.append(helper.make_node("Identity", [current], [target]))
     else:
         # Arithmetic in single precision whatever enters and leaves: 16 bits would lose radiometry.
         if data_type != np.float32:
@@ -160,11 +177,20 @@ def deploy(
             )
             current = _PREFIX + "bounded"
         if wanted != np.float32:
-            front.append(_cast(current, card.input_name, wanted))
+            front.append(_cast(current, target, wanted))
         else:
-            front.append(helper.make_node("Identity", [current], [card.input_name]))
+            front.append(helper.make_node("Identity", [current], [target]))
 
-    back, outputs = _decision(network, scores, constant)
+    if target != card.input_name:
+        axes = constant("channel_axis", np.array([1], np.int64))
+        front.append(helper.make_node("Unsqueeze", [target, axes], [card.input_name]))
+
+    back: list[onnx.NodeProto] = []
+    outputs: list[str] = []
+    for index, head in enumerate(network.heads):
+        nodes_behind, names = _decision(head, operator_set(network.model), index, scores, constant, decide)
+        back += nodes_behind
+        outputs += names
     nodes = [*front, *graph.node, *back]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -185,11 +211,17 @@ def deploy(
     del graph.value_info[:]
     del graph.output[:]
     for name in outputs:
-        kind = TensorProto.INT64 if name == "shape" else TensorProto.FLOAT
-        if name == "classes":
-            kind = TensorProto.UINT16 if len(card.classes) > 255 else TensorProto.UINT8
+        what, _, number = name.partition(".")
+        kind = TensorProto.INT64 if what == "shape" else TensorProto.FLOAT
+        if what == "classes":
+            kind = helper.np_dtype_to_tensor_dtype(_index_type(network.heads[int(number or 0)]))
         graph.output.append(helper.make_tensor_value_info(_PREFIX + name, kind, None))
-    return Deployment(model.SerializeToString(), raw, list(outputs), "cn" if flat else "nchw", batch, network.channels)
+    channels = [head.channels for head in network.heads]
+    return Deployment(model.SerializeToString(), raw, outputs, "cn" if flat else "nchw", batch, channels)
+
+
+def _index_type(head: Head) -> np.dtype:
+    return np.dtype(np.uint16 if len(head.card.classes) > 255 else np.uint8)
 
 
 def _cast(source: str, target: str, data_type: np.dtype) -> onnx.NodeProto:
@@ -312,96 +344,140 @@ def _fold_into_first(graph: onnx.GraphProto, input_name: str, gain: np.ndarray, 
 
 
 def _decision(
-    network: Network,
+    head: Head,
+    opset: int,
+    number: int,
     scores: Sequence[str],
-    add: Callable[[str, np.ndarray], str],
+    add_constant: Callable[[str, np.ndarray], str],
+    decide: bool,
 ) -> tuple[list[onnx.NodeProto], list[str]]:
-    """From the network's output to class indices, a NaN check and the scores asked for.
+    """From one of the network's outputs to class indices, a NaN check and the scores asked for.
 
     Class axis is 1 in all layouts.  Index K (the number of classes) means: under the threshold.
     """
-    card = network.card
+    card = head.card
     make = helper.make_node
     nodes: list[onnx.NodeProto] = []
-    outputs = ["classes", "check", "shape"]
-    result = card.output_name
-    nodes.append(_cast(result, _PREFIX + "result", np.dtype(np.float32)))
-    result = _PREFIX + "result"
-    # What the file leaves open or says wrongly shows only when it runs.
-    nodes.append(make("Shape", [result], [_PREFIX + "shape"]))
-    # NaN spreads through a sum, so one number per tile tells whether any score was NaN.
-    nodes.append(make("ReduceSum", [result], [_PREFIX + "check"], keepdims=0))
+    prefix = f"{_PREFIX}{number}_" if number else _PREFIX
 
-    binary = network.channels == 1
+    def add(name: str, array: np.ndarray) -> str:
+        return add_constant(f"{number}_{name}" if number else name, array)
+
+    def leave(*names: str) -> list[str]:
+        """The named tensors leave the graph; returns what they are called outside."""
+        if number:
+            nodes.extend(make("Identity", [prefix + name], [tensor_name(output_of(name, number))]) for name in names)
+        return [output_of(name, number) for name in names]
+
+    result = card.output_name
+    if not head.has_class_axis and head.channels:
+        axis = add("map_axis", np.array([1], np.int64))
+        nodes.append(make("Unsqueeze", [result, axis], [prefix + "map"]))
+        result = prefix + "map"
+    nodes.append(_cast(result, prefix + "result", np.dtype(np.float32)))
+    result = prefix + "result"
+    # What the file leaves open or says wrongly shows only when it runs.
+    nodes.append(make("Shape", [result], [prefix + "shape"]))
+    # NaN spreads through a sum, so one number per tile tells whether any score was NaN.
+    nodes.append(make("ReduceSum", [result], [prefix + "check"], keepdims=0))
+    if head.channels == 0:
+        nodes += _numbers_as_classes(head, prefix, add)
+        return nodes, leave("classes", "check", "shape")
+
+    binary = head.channels == 1
     # "softmax" and "sigmoid" on a card say that the network's output is activated already.
     probabilities = result
-    if card.activation == "logits" and binary:
-        nodes.append(make("Sigmoid", [result], [_PREFIX + "activated"]))
-        probabilities = _PREFIX + "activated"
-    elif card.activation == "logits" and (scores or card.thresholds):
-        nodes.append(make("Softmax", [result], [_PREFIX + "activated"], axis=1))
-        probabilities = _PREFIX + "activated"
+    several = card.task == "patch-multilabel"
+    needs_probabilities = bool(scores or card.thresholds or not decide)
+    if card.activation == "logits" and (binary or (several and needs_probabilities)):
+        nodes.append(make("Sigmoid", [result], [prefix + "activated"]))
+        probabilities = prefix + "activated"
+    elif card.activation == "logits" and needs_probabilities:
+        nodes.append(make("Softmax", [result], [prefix + "activated"], axis=1))
+        probabilities = prefix + "activated"
     if binary:
         one = add("one", np.array(1, np.float32))
-        nodes.append(make("Sub", [one, probabilities], [_PREFIX + "other"]))
-        nodes.append(make("Concat", [_PREFIX + "other", probabilities], [_PREFIX + "both"], axis=1))
+        nodes.append(make("Sub", [one, probabilities], [prefix + "other"]))
+        nodes.append(make("Concat", [prefix + "other", probabilities], [prefix + "both"], axis=1))
         threshold = float(card.thresholds[-1]) if card.thresholds else 0.5
         limit = add("threshold", np.array(threshold, np.float32))
-        nodes.append(make("GreaterOrEqual", [probabilities, limit], [_PREFIX + "above_threshold"]))
+        nodes.append(make("GreaterOrEqual", [probabilities, limit], [prefix + "above_threshold"]))
         axes = add("class_axis", np.array([1], np.int64))
-        nodes.append(make("Squeeze", [_PREFIX + "above_threshold", axes], [_PREFIX + "index"]))
-        probabilities = _PREFIX + "both"
+        nodes.append(make("Squeeze", [prefix + "above_threshold", axes], [prefix + "index"]))
+        probabilities = prefix + "both"
     else:
-        nodes.append(make("ArgMax", [result], [_PREFIX + "index"], axis=1, keepdims=0))
+        nodes.append(make("ArgMax", [result], [prefix + "index"], axis=1, keepdims=0))
 
-    kind = np.dtype(np.uint16 if len(card.classes) > 255 else np.uint8)
-    index = _PREFIX + "index"
-    best = _PREFIX + "best"
+    if not decide:
+        nodes.append(make("Identity", [probabilities], [prefix + "probabilities"]))
+        return nodes, leave("check", "shape", "probabilities")
+    index = prefix + "index"
+    best = prefix + "best"
     if "confidence" in scores or (card.thresholds and not binary):
-        if operator_set(network.model) < 18:
+        if opset < 18:
             nodes.append(make("ReduceMax", [probabilities], [best], axes=[1], keepdims=0))
         else:
             axes = add("best_axis", np.array([1], np.int64))
             nodes.append(make("ReduceMax", [probabilities, axes], [best], keepdims=0))
     if card.thresholds and not binary:
         limits = np.broadcast_to(np.asarray(card.thresholds, np.float32), (len(card.classes),))
-        nodes.append(make("Gather", [add("thresholds", limits.copy()), index], [_PREFIX + "limit_here"]))
-        nodes.append(make("Less", [best, _PREFIX + "limit_here"], [_PREFIX + "unsure"]))
+        nodes.append(make("Gather", [add("thresholds", limits.copy()), index], [prefix + "limit_here"]))
+        nodes.append(make("Less", [best, prefix + "limit_here"], [prefix + "unsure"]))
         none = add("no_class", np.array(len(card.classes), np.int64))
-        nodes.append(make("Where", [_PREFIX + "unsure", none, index], [_PREFIX + "decided"]))
-        index = _PREFIX + "decided"
-    nodes.append(_cast(index, _PREFIX + "classes", kind))
+        nodes.append(make("Where", [prefix + "unsure", none, index], [prefix + "decided"]))
+        index = prefix + "decided"
+    nodes.append(_cast(index, prefix + "classes", _index_type(head)))
 
     if "confidence" in scores:
-        nodes.append(make("Identity", [best], [_PREFIX + "confidence"]))
+        nodes.append(make("Identity", [best], [prefix + "confidence"]))
     if "margin" in scores:
         two = add("two", np.array([2], np.int64))
-        nodes.append(make("TopK", [probabilities, two], [_PREFIX + "top", _PREFIX + "top_index"], axis=1))
+        nodes.append(make("TopK", [probabilities, two], [prefix + "top", prefix + "top_index"], axis=1))
         halves = add("halves", np.array([1, 1], np.int64))
-        nodes.append(make("Split", [_PREFIX + "top", halves], [_PREFIX + "first", _PREFIX + "second"], axis=1))
-        nodes.append(make("Sub", [_PREFIX + "first", _PREFIX + "second"], [_PREFIX + "gap"]))
+        nodes.append(make("Split", [prefix + "top", halves], [prefix + "first", prefix + "second"], axis=1))
+        nodes.append(make("Sub", [prefix + "first", prefix + "second"], [prefix + "gap"]))
         axes = add("margin_axis", np.array([1], np.int64))
-        nodes.append(make("Squeeze", [_PREFIX + "gap", axes], [_PREFIX + "margin"]))
+        nodes.append(make("Squeeze", [prefix + "gap", axes], [prefix + "margin"]))
     if "entropy" in scores:
         # Shannon entropy over the classes, divided by that of a uniform distribution: 0 sure, 1 undecided.
         tiny = add("tiny", np.array(1e-12, np.float32))
         total_axis = add("total_axis", np.array([1], np.int64))
-        nodes.append(make("ReduceSum", [probabilities, total_axis], [_PREFIX + "total"], keepdims=1))
-        nodes.append(make("Max", [_PREFIX + "total", tiny], [_PREFIX + "total_safe"]))
-        nodes.append(make("Div", [probabilities, _PREFIX + "total_safe"], [_PREFIX + "shares"]))
-        nodes.append(make("Max", [_PREFIX + "shares", tiny], [_PREFIX + "shares_safe"]))
-        nodes.append(make("Log", [_PREFIX + "shares_safe"], [_PREFIX + "logs"]))
-        nodes.append(make("Mul", [_PREFIX + "shares", _PREFIX + "logs"], [_PREFIX + "terms"]))
-        nodes.append(make("ReduceSum", [_PREFIX + "terms", total_axis], [_PREFIX + "sum_terms"], keepdims=0))
+        nodes.append(make("ReduceSum", [probabilities, total_axis], [prefix + "total"], keepdims=1))
+        nodes.append(make("Max", [prefix + "total", tiny], [prefix + "total_safe"]))
+        nodes.append(make("Div", [probabilities, prefix + "total_safe"], [prefix + "shares"]))
+        nodes.append(make("Max", [prefix + "shares", tiny], [prefix + "shares_safe"]))
+        nodes.append(make("Log", [prefix + "shares_safe"], [prefix + "logs"]))
+        nodes.append(make("Mul", [prefix + "shares", prefix + "logs"], [prefix + "terms"]))
+        nodes.append(make("ReduceSum", [prefix + "terms", total_axis], [prefix + "sum_terms"], keepdims=0))
         count = max(len(card.classes), 2)
         nodes.append(
             make(
                 "Mul",
-                [_PREFIX + "sum_terms", add("entropy_unit", np.array(-1 / np.log(count), np.float32))],
-                [_PREFIX + "entropy"],
+                [prefix + "sum_terms", add("entropy_unit", np.array(-1 / np.log(count), np.float32))],
+                [prefix + "entropy"],
             )
         )
     if "probabilities" in scores:
-        nodes.append(make("Identity", [probabilities], [_PREFIX + "probabilities"]))
-    outputs += [name for name in SCORES if name in scores]
-    return nodes, outputs
+        nodes.append(make("Identity", [probabilities], [prefix + "probabilities"]))
+    return nodes, leave("classes", "check", "shape", *(name for name in SCORES if name in scores))
+
+
+def _numbers_as_classes(head: Head, prefix: str, add: Callable[[str, np.ndarray], str]) -> list[onnx.NodeProto]:
+    """Class numbers that the network itself decided on; what is no class of the card counts as unclassified."""
+    make = helper.make_node
+    count = len(head.card.classes)
+    nodes = [_cast(head.card.output_name, prefix + "numbers", np.dtype(np.int64))]
+    current = prefix + "numbers"
+    if head.has_class_axis and head.card.output_shape:
+        axis = add("number_axis", np.array([1], np.int64))
+        if len(head.card.output_shape) > 1:
+            nodes.append(make("Squeeze", [current, axis], [prefix + "flat_numbers"]))
+            current = prefix + "flat_numbers"
+    none = add("no_class", np.array(count, np.int64))
+    zero = add("first_class", np.array(0, np.int64))
+    nodes.append(make("Less", [current, zero], [prefix + "too_low"]))
+    nodes.append(make("GreaterOrEqual", [current, none], [prefix + "too_high"]))
+    nodes.append(make("Or", [prefix + "too_low", prefix + "too_high"], [prefix + "outside"]))
+    nodes.append(make("Where", [prefix + "outside", none, current], [prefix + "index"]))
+    nodes.append(_cast(prefix + "index", prefix + "classes", _index_type(head)))
+    return nodes

@@ -1,4 +1,4 @@
-"""The job: what a door hands to the engine, as options or as one JSON file."""
+"""The jobs: what a door hands to the engine, as options or as one JSON file."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
-from .resampling import METHODS
 from .scores import SCORES
 
+#: How tiles become a map: cut at their cores, or blended where they overlap.
+MODES = ("exact", "smooth")
+#: How a raster on another grid than the map's may be read.
+RESAMPLING = ("nearest", "bilinear", "cubic", "average")
+
+_LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1, "patch": 1}
 # Beyond these not even one tile of one band fits into memory.
-_MOST = {"tile": 16384, "overlap": 4096}
+_MOST = {"tile": 16384, "overlap": 4096, "patch": 4096}
 
 
 @dataclass
-class PixelJob:
-    """One run of Classify pixels.
+class RasterJob:
+    """What every classification of a raster needs.
 
     Args:
         rasters: the input files, or folders of products; on whatever grids.
         model: an ONNX file or a name in the store.
-        output: the thematic raster to make (``.tif``).
-        mode: ``exact`` stitching (``smooth`` comes with the next issue).
-        tile: side of a tile's kept core in pixels, or None to choose.
-        overlap: halo in pixels, or None to choose.
-        batch: tiles per run, or None to choose.
+        output: the result to make.
+        batch: tiles, windows or patches per run, or None to choose.
         bands: ``MODELBAND=RASTERBAND,…``.
         scale, offset: from stored to physical values; None: as the raster declares.
         nodata: replaces the declared nodata.
@@ -40,7 +43,7 @@ class PixelJob:
         resampling: how rasters on other grids are read; None: as suits each.
         mask: a raster: only pixels where it is neither 0 nor nodata are classified.
         invalid: ``any``: a pixel is missing if one band used is; ``all``: only if all are.
-        confidence, entropy, margin, probabilities: score rasters to make too.
+        output_name: the one of the network's outputs to use; None: all that give classes.
         provider: ONNX Runtime provider; None: the best present.
         threads: threads in all; None: one per core.
         report: path of the report; None: beside the output.
@@ -50,9 +53,6 @@ class PixelJob:
     rasters: list[str]
     model: str
     output: str
-    mode: str = "exact"
-    tile: int | None = None
-    overlap: int | None = None
     batch: int | None = None
     bands: str = ""
     scale: float | None = None
@@ -67,18 +67,15 @@ class PixelJob:
     resampling: str | None = None
     mask: str | None = None
     invalid: str = "any"
-    confidence: str | None = None
-    entropy: str | None = None
-    margin: str | None = None
-    probabilities: str | None = None
+    output_name: str | None = None
     provider: str | None = None
     threads: int | None = None
     report: str | None = None
     overwrite: bool = False
 
-    def scores(self) -> dict[str, Path]:
-        """The score rasters asked for, by name."""
-        return {name: Path(getattr(self, name)) for name in SCORES if getattr(self, name)}
+    #: The command of the program that runs such a job.
+    command: ClassVar[str] = ""
+    _suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
 
     def report_path(self) -> Path:
         """Where the report goes: ``map.tif`` → ``map.report.json``."""
@@ -88,7 +85,8 @@ class PixelJob:
         """The job as plain values, without what was left open."""
         given = {key: value for key, value in asdict(self).items() if value is not None and value not in ("", False)}
         # 0 is a value that was given, though it equals False; JSON has no NaN.
-        given.update({key: getattr(self, key) for key in ("scale", "offset", "nodata") if getattr(self, key) == 0})
+        zeros = [entry.name for entry in fields(self) if getattr(self, entry.name) == 0]
+        given.update({key: getattr(self, key) for key in zeros if not isinstance(getattr(self, key), bool)})
         return {key: "nan" if value != value else value for key, value in given.items()}
 
     def check(self) -> None:
@@ -105,14 +103,10 @@ class PixelJob:
                 raise InputError(
                     f"The name “{readable}” holds bytes that are no text in UTF-8; rename the file or folder."
                 )
-        if self.mode not in ("exact", "smooth"):
-            raise InputError(f"There is no mode “{self.mode}”; use exact.")
-        if self.mode == "smooth":
-            raise InputError("Smooth stitching is not available yet; use --mode exact.")
         if self.invalid not in ("any", "all"):
             raise InputError(f"“{self.invalid}” is no rule for missing pixels; use any or all.")
-        for name, lowest in (("tile", 1), ("overlap", 0), ("batch", 1), ("threads", 1)):
-            value = getattr(self, name)
+        for name, lowest in _LEAST.items():
+            value = getattr(self, name, None)
             if value is not None and value < lowest:
                 raise InputError(f"--{name} must be at least {lowest}, not {value}.")
             if value is not None and value > _MOST.get(name, value):
@@ -124,12 +118,74 @@ class PixelJob:
         if self.scale == 0:
             raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
         _check_gsd(self.gsd)
-        if self.resampling is not None and self.resampling not in METHODS:
-            raise InputError(f"There is no resampling “{self.resampling}”; use {', '.join(METHODS)}.")
-        if Path(self.output).suffix.lower() not in (".tif", ".tiff"):
-            raise InputError(f"The result “{self.output}” must be a GeoTIFF: let its name end in .tif.")
+        if self.resampling is not None and self.resampling not in RESAMPLING:
+            raise InputError(f"There is no resampling “{self.resampling}”; use {', '.join(RESAMPLING)}.")
+        if Path(self.output).suffix.lower() not in self._suffixes:
+            kinds = {".gpkg": "a GeoPackage", ".tif": "a GeoTIFF"}
+            wanted = [suffix for suffix in self._suffixes if suffix in kinds]
+            raise InputError(
+                f"The result “{self.output}” must be {' or '.join(kinds[suffix] for suffix in wanted)}: let its name "
+                f"end in {' or '.join(wanted)}."
+            )
         if isinstance(self.area, list) and len(self.area) != 4:
             raise InputError("An extent needs four numbers: xmin,ymin,xmax,ymax.")
+
+
+@dataclass
+class PixelJob(RasterJob):
+    """One run of Classify pixels: a map with a class for every pixel.
+
+    Args:
+        mode: ``exact`` stitching, or ``smooth``: overlapping tiles are blended.
+        tile: side of a tile's kept core in pixels, or None to choose.
+        overlap: halo in pixels, or None to choose.
+        confidence, entropy, margin, probabilities: score rasters to make too.
+    """
+
+    mode: str = "exact"
+    tile: int | None = None
+    overlap: int | None = None
+    confidence: str | None = None
+    entropy: str | None = None
+    margin: str | None = None
+    probabilities: str | None = None
+
+    command: ClassVar[str] = "classify-pixels"
+
+    def scores(self) -> dict[str, Path]:
+        """The score rasters asked for, by name."""
+        return {name: Path(getattr(self, name)) for name in SCORES if getattr(self, name)}
+
+    def check(self) -> None:
+        """See :meth:`RasterJob.check`."""
+        super().check()
+        if self.mode not in MODES:
+            raise InputError(f"There is no mode “{self.mode}”; use {' or '.join(MODES)}.")
+
+
+@dataclass
+class PatchJob(RasterJob):
+    """One run of Classify patches: labels for every patch of the raster.
+
+    Args:
+        output: polygons (``.gpkg``), or a raster with one pixel per patch (``.tif``).
+        stride: distance of patches in pixels; None: their side, so that they lie side by side.
+        threshold: probability from which a label counts; None: the model's own (0.5 for several labels, none for one).
+        patch: side of a patch in pixels, for networks that leave it open; None: the model's own.
+    """
+
+    stride: int | None = None
+    threshold: float | None = None
+    patch: int | None = None
+
+    command: ClassVar[str] = "classify-patches"
+    _suffixes: ClassVar[tuple[str, ...]] = (".gpkg", ".tif", ".tiff")
+
+    def check(self) -> None:
+        """See :meth:`RasterJob.check`."""
+        super().check()
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise InputError(f"--threshold must lie between 0 and 1, not {self.threshold}.")
 
 
 def _check_gsd(gsd: float | str | None) -> None:
@@ -139,8 +195,11 @@ def _check_gsd(gsd: float | str | None) -> None:
         raise InputError(f"--gsd must be a number of metres above 0, or the word model, not {gsd}.")
 
 
-def read_job(path: str | Path) -> PixelJob:
-    """Read a job from a JSON file.
+_Job = TypeVar("_Job", bound=RasterJob)
+
+
+def read_job(path: str | Path, kind: type[_Job] = PixelJob) -> _Job:  # type: ignore[assignment]
+    """Read a job of a kind from a JSON file.
 
     Raises:
         InputError: no such file, not JSON, or unknown or missing keys.
@@ -151,21 +210,22 @@ def read_job(path: str | Path) -> PixelJob:
         raise InputError(f"The job file “{path}” cannot be read: {error.strerror or 'no reason given'}.") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"The job file “{path}” cannot be read: it is not JSON in UTF-8.", repr(error)) from error
-    return job_from_dict(content)
+    return job_from_dict(content, kind)
 
 
-def job_from_dict(content: Any) -> PixelJob:
-    """A job from plain values.
+def job_from_dict(content: Any, kind: type[_Job] = PixelJob) -> _Job:  # type: ignore[assignment]
+    """A job of a kind from plain values.
 
     Raises:
         InputError: unknown, missing or mistyped keys.
     """
     if not isinstance(content, dict):
         raise InputError("A job is a JSON object.")
-    command = content.get("command", "classify-pixels")
-    if command != "classify-pixels":
-        raise InputError(f"The job is for the command “{command}”, not classify-pixels.")
-    known = {entry.name for entry in fields(PixelJob)}
+    command = content.get("command", kind.command)
+    if command != kind.command:
+        raise InputError(f"The job is for the command “{command}”, not {kind.command}.")
+    types = get_type_hints(kind)
+    known = {entry.name for entry in fields(kind)}
     values = {key: value for key, value in content.items() if key != "command" and value is not None}
     unknown = sorted(set(values) - known)
     if unknown:
@@ -175,31 +235,18 @@ def job_from_dict(content: Any) -> PixelJob:
     missing = [key for key in ("rasters", "model", "output") if not values.get(key)]
     if missing:
         raise InputError(f"The job lacks {', '.join(missing)}.")
-    for key, kind in _KINDS.items():
-        if key in values and (
-            not isinstance(values[key], kind) or (isinstance(values[key], bool) and kind is not bool)
-        ):
-            raise InputError(f"The job's entry “{key}” has the wrong type ({type(values[key]).__name__}).")
-    for key, kind in (("rasters", str), ("area", _NUMBER)):
-        entries = values.get(key)
-        if isinstance(entries, list) and not all(isinstance(entry, kind) for entry in entries):
-            raise InputError(f"The job's entry “{key}” has the wrong type (in its list).")
-    return PixelJob(**values)
+    for key, value in values.items():
+        allowed = get_args(types[key]) if isinstance(types[key], UnionType) else (types[key],)
+        # A whole number is a number; True is none.
+        if not any(_is_a(value, option) for option in allowed):
+            raise InputError(f"The job's entry “{key}” has the wrong type ({type(value).__name__}).")
+    return kind(**values)
 
 
-_NUMBER = (int, float)
-_KINDS: dict[str, Any] = {
-    "rasters": list,
-    "area": (str, list),
-    "overwrite": bool,
-    "gsd": (int, float, str),
-    **dict.fromkeys(("tile", "overlap", "batch", "threads"), int),
-    **dict.fromkeys(("scale", "offset", "nodata"), _NUMBER),
-    **dict.fromkeys(
-        (
-            "model", "output", "mode", "bands", "card", "area_crs", "raster_crs", "sensor", "resampling", "mask",
-            "invalid", "confidence", "entropy", "margin", "probabilities", "provider", "report",
-        ),
-        str,
-    ),
-}  # fmt: skip
+def _is_a(value: Any, wanted: Any) -> bool:
+    if get_origin(wanted) is list:
+        (entry,) = get_args(wanted)
+        return isinstance(value, list) and all(_is_a(item, entry) for item in value)
+    if wanted is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))

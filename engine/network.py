@@ -1,19 +1,46 @@
 """A network as it is given: loaded, checked against its card, and understood.
 
-What is not a network for maps pixel by pixel is refused here, with a sentence that says what it is.
+What no door can serve is refused here, with a sentence that says what it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 from ..models.card import ModelCard
 from .receptive_field import ReceptiveField, analyse, tensor_shapes
+
+#: What a network takes and gives: single pixels, images, windows around a pixel, or patches.
+KINDS = ("pixel", "image", "window", "patch")
+_INPUT_TYPES = ("float32", "float16", "uint8", "uint16", "float64")
+_INDEX_TYPES = (
+    TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
+    TensorProto.UINT32, TensorProto.BOOL,
+)  # fmt: skip
+# Side at which the shapes of networks with free axes are looked at.
+_PROBE = 256
+
+
+@dataclass
+class Head:
+    """One output of a network that becomes one map.
+
+    Args:
+        card: the card as if this output were the only one.
+        channels: scores per pixel or patch (1 for one sigmoid); 0 where it holds class numbers already.
+        has_class_axis: False for (N, H, W): one score, or the class number, per pixel.
+    """
+
+    card: ModelCard
+    channels: int
+    has_class_axis: bool = True
 
 
 @dataclass
@@ -24,43 +51,100 @@ class Network:
         card: its card.
         model: the graph as given, in operator set 13 or later.
         field: receptive field and total stride.
-        pixelwise: True for (N,C) → (N,K).
-        channels: scores that it gives per pixel (1 for one sigmoid).
+        kind: one of :data:`KINDS`.
+        heads: the outputs that are used, at least one.
         batch: fixed batch size, or 0 where it is free.
-        tile: fixed (height, width), or None where they are free.
+        tile: fixed (height, width), or None where they are free; the side of windows and patches.
     """
 
     card: ModelCard
     model: onnx.ModelProto
     field: ReceptiveField
-    pixelwise: bool
-    channels: int
-    batch: int
-    tile: tuple[int, int] | None
+    kind: str
+    heads: list[Head]
+    batch: int = 0
+    tile: tuple[int, int] | None = None
+
+    @property
+    def pixelwise(self) -> bool:
+        """True for (N,C) → (N,K)."""
+        return self.kind == "pixel"
+
+    @property
+    def channels(self) -> int:
+        """Scores per pixel that the first output gives."""
+        return self.heads[0].channels
 
 
-def load_network(path: str | Path, card: ModelCard) -> Network:
-    """Load an ONNX file for pixel-wise classification and check that it is one.
+def load_network(path: object, card: ModelCard, patches: bool = False, output_name: str = "") -> Network:
+    """Load an ONNX file and check that it is a network of the kind that is wanted.
+
+    Args:
+        path: the file.
+        card: its card; the activation of a foreign network is filled in from the graph.
+        patches: True for Classify patches, False for Classify pixels.
+        output_name: the one output to use; empty: all that give classes.
 
     Raises:
-        ModelError: not an ONNX network, not one that gives classes per pixel, or one that
-            contradicts its card.
+        ModelError: not an ONNX network, not one that gives classes, or one that contradicts its card.
     """
+    name = card.title or card.name
     if card.unsupported:
+        raise ModelError(f"“{name}” is {card.unsupported}; a network that gives class scores is needed.")
+    kind = _kind(card)
+    if kind == "patch" and not patches:
         raise ModelError(
-            f"“{card.title or card.name}” is {card.unsupported}; Classify pixels needs a network that gives class "
-            "scores for each pixel."
+            f"“{name}” classifies whole patches, not pixels: use Classify patches, or choose a network for pixels here."
         )
-    if card.task in ("patch", "patch-multilabel"):
+    if kind != "patch" and patches:
         raise ModelError(
-            f"“{card.title or card.name}” classifies whole patches, not pixels; choose a semantic segmentation or "
-            "per-pixel network here."
+            f"“{name}” classifies pixels, not whole patches: use Classify pixels, or choose a network for patches here."
         )
-    if card.task in ("window", "change"):
+    if card.task == "change":
+        raise ModelError(f"“{name}” compares two dates, which cannot be done here yet: choose another network.")
+    model = _load(path)
+    _raise_opset(model)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [entry for entry in model.graph.input if entry.name not in constants]
+    if len(inputs) != 1:
         raise ModelError(
-            f"“{card.title or card.name}” is a network for {card.task} classification, which Classify pixels does not "
-            "run; choose a semantic segmentation or per-pixel network."
+            f"The network “{card.name}” has {len(inputs)} inputs ({', '.join(entry.name for entry in inputs)}); "
+            "only networks with one image input can be used."
         )
+    _check_input(card, kind)
+    names = [output_name] if output_name else card.output_names()
+    cards = [card.for_output(output) for output in names]
+    if card.origin in ("none", "deepness", "esri"):
+        for entry in cards:
+            entry.activation = _activation_at_end(model.graph, entry)
+        card.activation = cards[0].activation
+    batch = max(card.input_shape[0], 0)
+    tile = None
+    if kind != "pixel":
+        height, width = card.input_shape[-2:]
+        tile = (height, width) if height > 0 and width > 0 else None
+        if tile is None and kind in ("window", "patch") and card.tile:
+            tile = (card.tile, card.tile)
+    if kind == "window":
+        return Network(card, model, _window_field(card, tile), kind, _heads(model, cards, 2, tile), batch, tile)
+    if kind == "patch":
+        return Network(card, model, ReceptiveField(0, 1), kind, _heads(model, cards, 2, tile), batch, tile)
+    if kind == "pixel":
+        return Network(card, model, ReceptiveField(0, 1), kind, _heads(model, cards, 2, tile), batch, tile)
+    cards = [_at_input_size(model, head) for head in cards]
+    heads = _heads(model, cards, 4, tile)
+    return Network(card, model, _common_field(model, heads, tile), kind, heads, batch, tile)
+
+
+def _kind(card: ModelCard) -> str:
+    if card.task.startswith("patch"):
+        return "patch"
+    if card.task == "window":
+        return "window"
+    return "pixel" if len(card.input_shape) == 2 else "image"
+
+
+def _load(path: object) -> onnx.ModelProto:
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
@@ -69,34 +153,80 @@ def load_network(path: str | Path, card: ModelCard) -> Network:
             f"“{path}” is not a valid ONNX network, or only part of one: choose another or download it again.",
             str(error)[:2000],
         ) from error
-    _raise_opset(model)
-    if card.origin in ("none", "deepness"):
-        card.activation = _activation_at_end(model.graph, card)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [entry for entry in model.graph.input if entry.name not in constants]
-    if len(inputs) != 1:
-        raise ModelError(
-            f"The network “{card.name}” has {len(inputs)} inputs ({', '.join(entry.name for entry in inputs)}); "
-            "Classify pixels runs networks with one image input."
+    return model
+
+
+def _check_input(card: ModelCard, kind: str) -> None:
+    shape = card.input_shape
+    ranks = {"pixel": (2,), "image": (4,), "window": (4, 5), "patch": (4,)}[kind]
+    if len(shape) not in ranks:
+        wanted = {"window": "(N, C, p, p) or (N, 1, C, p, p)", "patch": "(N, C, p, p)"}.get(
+            kind, "(N, C, H, W) or (N, C)"
         )
-    rank = len(card.input_shape)
-    if rank not in (2, 4):
         raise ModelError(
-            f"The network “{card.name}” takes a tensor with {rank} axes; Classify pixels needs (N, C, H, W) or (N, C)."
+            f"The network “{card.name}” takes a tensor with {len(shape)} axes; {wanted} is needed for this task."
         )
-    if card.data_type not in ("float32", "float16", "uint8", "uint16", "float64"):
+    if len(shape) == 5 and shape[1] not in (1, -1):
+        raise ModelError(
+            f"The network “{card.name}” takes {shape[1]} channels beside the bands; only (N, 1, C, p, p) can be used."
+        )
+    if card.data_type not in _INPUT_TYPES:
         raise ModelError(f"The network “{card.name}” takes {card.data_type} values, which is not supported.")
-    pixelwise = rank == 2
-    _check_output(card, pixelwise)
-    batch = max(card.input_shape[0], 0)
-    tile = None
-    if pixelwise:
-        reach = ReceptiveField(0, 1)
-    else:
-        height, width = card.input_shape[2:]
-        tile = (height, width) if height > 0 and width > 0 else None
-        reach = _field(model, card)
-    return Network(card, model, reach, pixelwise, _channels(model, card), batch, tile)
+
+
+def _window_field(card: ModelCard, tile: tuple[int, int] | None) -> ReceptiveField:
+    """A window network sees the window around its pixel, which lies in the middle."""
+    if tile is None:
+        raise ModelError(
+            f"The network “{card.name}” leaves the size of its window open: give it in the card (thematica:tile)."
+        )
+    return ReceptiveField(max(side // 2 for side in tile), 1)
+
+
+# -- outputs ----------------------------------------------------------------------------------------
+
+
+def _heads(model: onnx.ModelProto, cards: Sequence[ModelCard], rank: int, tile: tuple[int, int] | None) -> list[Head]:
+    """The outputs that give classes: all of ``cards``, or the sentence that says why one does not."""
+    heads = []
+    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in model.graph.output}
+    probed: dict[str, tuple[int, ...]] = {}
+    for card in cards:
+        shape = card.output_shape
+        if not shape:
+            probed = probed or tensor_shapes(model, card.input_name)
+            shape = probed.get(card.output_name, ())
+        gives_numbers = kinds.get(card.output_name) in _INDEX_TYPES
+        without_axis = rank == 4 and len(shape) == 3
+        if shape and len(shape) != rank and not without_axis and not (rank == 2 and gives_numbers and len(shape) == 1):
+            wanted = "N, K" if rank == 2 else "N, K, H, W"
+            raise ModelError(
+                f"The network “{card.name}” gives a tensor of shape {_shown(shape)}, where one score per class and "
+                f"{'pixel' if rank == 4 else 'sample'} ({wanted}) is needed."
+            )
+        if gives_numbers:
+            if not without_axis and len(shape) > 1 and shape[1] > 1:
+                raise ModelError(
+                    f"The network “{card.name}” gives whole numbers in {shape[1]} channels, which are no scores; "
+                    "export it with scores, or with one class number per pixel."
+                )
+            heads.append(Head(card, 0, len(shape) == rank))
+        elif without_axis:
+            heads.append(Head(card, 1, False))
+        else:
+            heads.append(Head(card, _channels(model, card)))
+        if rank == 4 and not without_axis:
+            _check_size(card, tile)
+    return heads
+
+
+def _check_size(card: ModelCard, tile: tuple[int, int] | None) -> None:
+    for given, result in zip(tile or (), card.output_shape[-2:], strict=False):
+        if 0 < given < result:
+            raise ModelError(
+                f"“{card.name}” is a super-resolution network ({given} → {result} pixels), which gives a finer image "
+                "and no classes."
+            )
 
 
 def _channels(model: onnx.ModelProto, card: ModelCard) -> int:
@@ -113,46 +243,130 @@ def _activation_at_end(graph: onnx.GraphProto, card: ModelCard) -> str:
     """What the output holds, by the last operator that is more than a change of form, where no card says it."""
     makers = {name: node for node in graph.node for name in node.output}
     node = makers.get(card.output_name)
-    while node is not None and node.op_type in ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"):
+    while node is not None and node.op_type in (
+        "Cast", "Flatten", "Gather", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"
+    ):  # fmt: skip
         node = makers.get(node.input[0])
     kind = node.op_type.lower() if node is not None else ""
     if kind in ("sigmoid", "softmax"):
         return kind
     # Deepness compares the one score of two classes with its threshold as it is.
-    return card.activation if len(card.output_shape) > 1 and card.output_shape[1] == 1 else "logits"
-
-
-def _check_output(card: ModelCard, pixelwise: bool) -> None:
-    wanted = 2 if pixelwise else 4
-    shape = card.output_shape
-    if shape and len(shape) != wanted:
-        raise ModelError(
-            f"The network “{card.name}” gives a tensor of shape {_shown(shape)}, where one score per class and pixel "
-            f"({'N, K' if pixelwise else 'N, K, H, W'}) is needed."
-        )
-    if pixelwise or not shape:
-        return
-    for given, result in zip(card.input_shape[2:], shape[2:], strict=True):
-        if given > 0 and result > 0 and given != result:
-            kind = (
-                "a super-resolution network" if result > given else "a network whose output is smaller than its input"
-            )
-            raise ModelError(f"“{card.name}” is {kind} ({given} → {result} pixels), which is not supported here.")
+    one_score = len(card.output_shape) == 3 or (len(card.output_shape) > 1 and card.output_shape[1] == 1)
+    return card.activation if one_score else "logits"
 
 
 def _shown(shape: Sequence[int]) -> str:
     return "(" + ", ".join("free" if size < 0 else str(size) for size in shape) + ")"
 
 
+# -- where an output's pixels lie in the input ----------------------------------------------------------
+
+
+def _side_shapes(model: onnx.ModelProto, card: ModelCard, probe: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Height and width of the input, and of the output, at a size; None where they cannot be inferred."""
+    shapes = tensor_shapes(model, card.input_name, probe)
+    given, result = shapes.get(card.input_name, ()), shapes.get(card.output_name, ())
+    if len(result) not in (3, 4) or min(result[-2:]) <= 0:
+        result = card.output_shape
+    if len(given) != 4 or len(result) not in (3, 4) or min(*given[-2:], *result[-2:]) <= 0:
+        return None
+    return (given[2], given[3]), (result[-2], result[-1])
+
+
+def _at_input_size(model: onnx.ModelProto, card: ModelCard) -> ModelCard:
+    """Add bilinear resizing behind an output that is a whole number of times coarser than the input.
+
+    Transformers and other encoders give scores on every fourth pixel, say, and leave this to who runs them.
+    """
+    sides = [_side_shapes(model, card, probe) for probe in (_PROBE, 2 * _PROBE)]
+    factors = {
+        (given[0] // result[0], given[1] // result[1])
+        for side in sides
+        if side is not None
+        for given, result in [side]
+        if given[0] % result[0] == 0 and given[1] % result[1] == 0
+    }
+    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in model.graph.output}
+    if (
+        None in sides or len(factors) != 1 or len(card.output_shape) != 4
+        or kinds.get(card.output_name) not in (TensorProto.FLOAT, TensorProto.FLOAT16)
+    ):  # fmt: skip
+        return card
+    rows, columns = factors.pop()
+    if rows < 2 or columns < 2:
+        return card
+    name = f"{card.output_name}_at_input_size"
+    scales = numpy_helper.from_array(np.array([1, 1, rows, columns], np.float32), f"{name}_scales")
+    model.graph.initializer.append(scales)
+    model.graph.node.append(
+        helper.make_node(
+            "Resize", [card.output_name, "", scales.name], [name], mode="linear",
+            coordinate_transformation_mode="half_pixel",
+        )
+    )  # fmt: skip
+    kept = next(entry for entry in model.graph.output if entry.name == card.output_name)
+    kept.name = name
+    kept.type.tensor_type.ClearField("shape")
+    shape = (*card.output_shape[:2], -1, -1)
+    resized = card.for_output(card.output_name)
+    resized.output_name, resized.output_shape = name, shape
+    return resized
+
+
+def _margin(model: onnx.ModelProto, card: ModelCard, stride: int) -> tuple[int, int]:
+    """Rows and columns that the output lacks on each side, as convolutions without padding leave it."""
+    found = set()
+    # At sizes of tiles, which are multiples of the total stride.
+    probe = math.ceil(_PROBE / stride) * stride
+    for side in (probe, 2 * probe):
+        sides = _side_shapes(model, card, side)
+        if sides is None:
+            continue
+        (height, width), (rows, columns) = sides
+        if rows > height or columns > width:
+            raise ModelError(
+                f"“{card.name}” is a super-resolution network ({height} → {rows} pixels), which gives a finer image "
+                "and no classes."
+            )
+        found.add(((height - rows) // 2, (width - columns) // 2))
+    if len(found) > 1:
+        raise ModelError(
+            f"The output of “{card.name}” is smaller than its input by an amount that changes with the size of the "
+            "tile; export it with a fixed size, or with padded convolutions."
+        )
+    return found.pop() if found else (0, 0)
+
+
+def _common_field(model: onnx.ModelProto, heads: Sequence[Head], tile: tuple[int, int] | None) -> ReceptiveField:
+    """What stitching must know, so that it is right for every output."""
+    fields = [_field(model, head.card) for head in heads]
+    first = fields[0]
+    for other in fields[1:]:
+        if other.margin != first.margin:
+            raise InputError(
+                "The network's outputs have different sizes: choose one of them (--output-name "
+                f"{heads[0].card.output_name})."
+            )
+        radius, stride = max(first.radius, other.radius), math.lcm(first.stride, other.stride)
+        both, why = first.exact and other.exact, first.why or other.why
+        first = ReceptiveField(radius, stride, both, why, first.proved or other.proved, first.margin)
+    if tile is not None and min(side - 2 * margin for side, margin in zip(tile, first.margin, strict=True)) < 1:
+        raise ModelError("The network's output is smaller than one pixel; its card or graph is wrong.")
+    return first
+
+
 def _field(model: onnx.ModelProto, card: ModelCard) -> ReceptiveField:
     found = analyse(model, card.output_name)
+    margin = _margin(model, card, found.stride)
+    if any(margin):
+        found = analyse(model, card.output_name, margin=margin)
     if found.exact or not card.receptive_field:
         return found
     if found.proved:
         # The graph proves that no finite window is enough; a number on the card cannot change that.
         return found
     # The graph could not be followed; the card knows.
-    return ReceptiveField(card.receptive_field // 2, found.stride)
+    return ReceptiveField(card.receptive_field // 2, found.stride, margin=found.margin)
 
 
 def _raise_opset(model: onnx.ModelProto) -> None:

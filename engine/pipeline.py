@@ -8,17 +8,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
 from rasterio.windows import Window
 
-from ..errors import ModelError, ThematicaError
 from .area_of_interest import AreaOfInterest
+from .blending import Blender
+from .inference import ChunkInput, ChunkResult, Decoding, Inference, TileScores, needed
 from .progress import Monitor
 from .raster import RasterSource
 from .session import Session, tile_options
@@ -28,40 +28,6 @@ _T = TypeVar("_T")
 
 # How long a blocked queue operation waits before it looks whether the job has ended, in seconds.
 _POLL = 0.1
-
-
-@dataclass
-class Decoding:
-    """How a network's class indices become codes in the raster.
-
-    Args:
-        codes: code of each class index, and last that of "unclassified".
-        nodata: code of missing pixels.
-        fill: per band, the sample that stands for a missing one inside a tile.
-        thresholds: whether the network may answer "unclassified".
-    """
-
-    codes: np.ndarray
-    nodata: int
-    fill: np.ndarray
-    thresholds: bool = False
-
-    @cached_property
-    def maps_codes(self) -> bool:
-        """False where class indices are the codes of the raster already."""
-        return not np.array_equal(self.codes[:-1], np.arange(len(self.codes) - 1)) or self.thresholds
-
-
-@dataclass
-class ChunkResult:
-    """Codes and scores of one chunk; ``codes`` is None where no pixel has data.
-
-    Scores are float32, NaN where a pixel has no data: (rows, columns), or (K, rows, columns).
-    """
-
-    chunk: Rectangle
-    codes: np.ndarray | None
-    scores: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,32 +41,35 @@ class Timing:
     skipped: int = 0
 
 
-@dataclass
-class _ChunkInput:
-    chunk: Rectangle
-    # Top left corner of ``samples`` in the raster's grid (negative beyond its border).
-    row: int
-    column: int
-    samples: np.ndarray | None
-    valid: np.ndarray | None
-
-
 def run_pipeline(
     source: RasterSource,
     session: Session,
     plan: Plan,
     area: AreaOfInterest | None,
-    decoding: Decoding,
+    decodings: Sequence[Decoding],
+    fill: np.ndarray,
+    scores: Sequence[str],
     write: Callable[[ChunkResult], None],
     monitor: Monitor,
 ) -> Timing:
     """Classify a region: calls ``write`` in this thread for every chunk, in no fixed order.
 
+    Args:
+        source: where samples come from; its bands are chosen.
+        session: what runs the network.
+        plan: how the region is cut up.
+        area: the pixels that get a class; None for all.
+        decodings: one for each of the network's outputs.
+        fill: per band, the sample that stands for a missing one inside a tile.
+        scores: which of :data:`.scores.SCORES` the results hold.
+        write: gets the results.
+        monitor: hears of progress, and says when to stop.
+
     Raises:
         Cancelled: the monitor was asked to cancel.
         ThematicaError: whatever failed in reading, inference or writing.
     """
-    stream = _Stream(source, session, plan, area, decoding, monitor)
+    stream = _Stream(source, session, plan, area, decodings, fill, scores, monitor)
     return stream.run(write)
 
 
@@ -111,14 +80,17 @@ class _Stream:
         session: Session,
         plan: Plan,
         area: AreaOfInterest | None,
-        decoding: Decoding,
+        decodings: Sequence[Decoding],
+        fill: np.ndarray,
+        scores: Sequence[str],
         monitor: Monitor,
     ) -> None:
-        self.source, self.session, self.plan, self.area = source, session, plan, area
-        self.decoding, self.monitor = decoding, monitor
+        self.source, self.plan, self.area, self.fill, self.monitor = source, plan, area, fill, monitor
+        self._inference = Inference(session, plan, decodings, self._check)
+        self._blender = Blender(plan, decodings, scores)
         self.timing = Timing()
-        self._inputs: queue.Queue[_ChunkInput | None] = queue.Queue(maxsize=2)
-        self._results: queue.Queue[ChunkResult | None] = queue.Queue(maxsize=2)
+        self._inputs: queue.Queue[ChunkInput | None] = queue.Queue(maxsize=2)
+        self._results: queue.Queue[ChunkResult | TileScores | None] = queue.Queue(maxsize=2)
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -144,9 +116,10 @@ class _Stream:
                     working -= 1
                     continue
                 begun = time.perf_counter()
-                write(result)
+                for finished in [result] if isinstance(result, ChunkResult) else self._blender.add(result):
+                    write(finished)
+                    done += finished.chunk.height * finished.chunk.width
                 self.timing.write += time.perf_counter() - begun
-                done += result.chunk.height * result.chunk.width
                 elapsed = time.monotonic() - started
                 rate = done / elapsed if elapsed > 0 else None
                 left = (total - done) / rate if rate else None
@@ -205,42 +178,44 @@ class _Stream:
     # Reading
 
     def _read_all(self) -> None:
-        for chunk in self.plan.chunks():
+        for index, chunk in enumerate(self.plan.chunks()):
             self._check()
             begun = time.perf_counter()
-            item = self._read(chunk)
+            item = self._read(index, chunk)
             self.timing.read += time.perf_counter() - begun
             self._put(self._inputs, item)
         for _ in range(self.plan.workers):
             self._put(self._inputs, None)
 
-    def _read(self, chunk: Rectangle) -> _ChunkInput:
+    def _read(self, index: int, chunk: Rectangle) -> ChunkInput:
         """Read a chunk with the margin its tiles need; beyond the raster's border it is reflected."""
-        if self.area is not None and not self.area.touches(chunk.row, chunk.column, chunk.height, chunk.width):
-            return _ChunkInput(chunk, 0, 0, None, None)
+        reach = self.plan.reach(chunk)
+        nothing = ChunkInput(index, chunk, reach)
         mask = None
         if self.area is not None:
-            mask = self.area.mask(chunk.row, chunk.column, chunk.height, chunk.width)
+            if not self.area.touches(reach.row, reach.column, reach.height, reach.width):
+                return nothing
+            mask = self.area.mask(reach.row, reach.column, reach.height, reach.width)
             if mask is not None and not mask.any():
-                return _ChunkInput(chunk, 0, 0, None, None)
-        wanted = _bounds([self._tile_input(tile) for tile in self.plan.tiles(chunk)])
+                return nothing
+        wanted = needed(self.plan, chunk)
         top, left = max(wanted.row, 0), max(wanted.column, 0)
         bottom = min(wanted.row + wanted.height, self.source.height)
         right = min(wanted.column + wanted.width, self.source.width)
         samples, valid = self.source.read(Window(left, top, right - left, bottom - top))
-        # Which pixels of the chunk itself get a class, or None for all.
+        # Which pixels get a class, or None for all.
         inside = mask
         if valid is not None:
-            row, column = chunk.row - top, chunk.column - left
-            here = valid[row : row + chunk.height, column : column + chunk.width]
+            row, column = reach.row - top, reach.column - left
+            here = valid[row : row + reach.height, column : column + reach.width]
             inside = here if mask is None else here & mask
         if inside is not None and not inside.any():
-            return _ChunkInput(chunk, 0, 0, None, None)
+            return nothing
         if valid is not None:
             missing = ~valid
-            for band, fill in zip(samples, self.decoding.fill, strict=True):
+            for band, fill in zip(samples, self.fill, strict=True):
                 band[missing] = fill
-        self.source.fill_single_bands(samples, self.decoding.fill)
+        self.source.fill_single_bands(samples, self.fill)
         pads = (
             (0, 0),
             (top - wanted.row, wanted.row + wanted.height - bottom),
@@ -248,18 +223,7 @@ class _Stream:
         )
         if any(any(pair) for pair in pads):
             samples = np.pad(samples, pads, mode="reflect")
-        return _ChunkInput(chunk, wanted.row, wanted.column, samples, inside)
-
-    def _tile_input(self, tile: Rectangle) -> Rectangle:
-        """What the network must see for a tile's core: aligned to the total stride, halo around it."""
-        stride, halo = self.plan.stride, self.plan.halo
-        row, column = tile.row // stride * stride, tile.column // stride * stride
-        if self.plan.fixed is not None:
-            height, width = self.plan.fixed
-        else:
-            height = -(-(tile.row + tile.height - row) // stride) * stride + 2 * halo
-            width = -(-(tile.column + tile.width - column) // stride) * stride + 2 * halo
-        return Rectangle(row - halo, column - halo, height, width)
+        return ChunkInput(index, chunk, reach, wanted.row, wanted.column, samples, inside)
 
     # Inference
 
@@ -271,167 +235,15 @@ class _Stream:
                 return
             self._put(self._results, self._infer(item, options))
 
-    def _infer(self, item: _ChunkInput, options: onnxruntime.RunOptions) -> ChunkResult:
-        chunk = item.chunk
-        tiles = list(self.plan.tiles(chunk))
-        if item.samples is None:
-            self._count(0.0, 0, len(tiles))
-            return ChunkResult(chunk, None)
-        wanted = []
-        for tile in tiles:
-            row, column = tile.row - chunk.row, tile.column - chunk.column
-            if item.valid is None or item.valid[row : row + tile.height, column : column + tile.width].any():
-                wanted.append(tile)
-        codes = np.full((chunk.height, chunk.width), self.decoding.nodata, self.decoding.codes.dtype)
-        scores: dict[str, np.ndarray] = {}
+    def _infer(self, item: ChunkInput, options: onnxruntime.RunOptions) -> ChunkResult | TileScores:
         begun = time.perf_counter()
-        if self.session.deployment.layout == "cn":
-            self._infer_rows(item, wanted, codes, scores, options)
-        else:
-            for batch in _batches([(tile, self._tile_input(tile)) for tile in wanted], self.plan.batch):
-                self._check()
-                self._infer_batch(item, batch, codes, scores, options)
-        self._count(time.perf_counter() - begun, len(wanted), len(tiles) - len(wanted))
-        if item.valid is not None:
-            missing = ~item.valid
-            codes[missing] = self.decoding.nodata
-            for score in scores.values():
-                score[..., missing] = np.nan
-        return ChunkResult(chunk, codes, scores)
-
-    def _count(self, seconds: float, tiles: int, skipped: int) -> None:
+        result, done, skipped = self._inference(item, options)
         with self._lock:
-            self.timing.infer += seconds
-            self.timing.tiles += tiles
+            self.timing.infer += time.perf_counter() - begun if done else 0.0
+            self.timing.tiles += done
             self.timing.skipped += skipped
-
-    def _infer_batch(
-        self,
-        item: _ChunkInput,
-        batch: list[tuple[Rectangle, Rectangle]],
-        codes: np.ndarray,
-        scores: dict[str, np.ndarray],
-        options: onnxruntime.RunOptions,
-    ) -> None:
-        assert item.samples is not None
-        parts = []
-        for _, seen in batch:
-            row, column = seen.row - item.row, seen.column - item.column
-            parts.append(item.samples[:, row : row + seen.height, column : column + seen.width])
-        # A network with a fixed batch gets its last batch filled up with copies.
-        parts += [parts[-1]] * (self.session.deployment.batch - len(parts))
-        tiles = np.ascontiguousarray(parts[0][None]) if len(parts) == 1 else np.stack(parts)
-        outputs = self._run(tiles, options, (tiles.shape[-2], tiles.shape[-1]))
-        for index, (core, seen) in enumerate(batch):
-            row, column = core.row - seen.row, core.column - seen.column
-            window = (..., slice(row, row + core.height), slice(column, column + core.width))
-            self._place(
-                item.chunk, core, {name: array[index][window] for name, array in outputs.items()}, codes, scores
-            )
-
-    def _infer_rows(
-        self,
-        item: _ChunkInput,
-        wanted: list[Rectangle],
-        codes: np.ndarray,
-        scores: dict[str, np.ndarray],
-        options: onnxruntime.RunOptions,
-    ) -> None:
-        """Per-pixel networks that could not be rewritten: pixels as rows, in runs of the network's batch."""
-        assert item.samples is not None
-        for core in wanted:
-            self._check()
-            row, column = core.row - item.row, core.column - item.column
-            samples = item.samples[:, row : row + core.height, column : column + core.width]
-            flat = samples.reshape(len(samples), -1)
-            step = self.session.deployment.batch or flat.shape[1]
-            pieces: dict[str, list[np.ndarray]] = {}
-            for start in range(0, flat.shape[1], step):
-                part = flat[:, start : start + step]
-                short = step - part.shape[1]
-                if short:
-                    part = np.pad(part, ((0, 0), (0, short)), mode="edge")
-                outputs = self._run(np.ascontiguousarray(part), options, None)
-                for name, array in outputs.items():
-                    pieces.setdefault(name, []).append(array[: step - short])
-            shape = (core.height, core.width)
-            placed = {
-                name: np.concatenate(arrays).reshape(*shape, -1).transpose(2, 0, 1)
-                if name == "probabilities"
-                else np.concatenate(arrays).reshape(shape)
-                for name, arrays in pieces.items()
-            }
-            self._place(item.chunk, core, placed, codes, scores)
-
-    def _run(
-        self, tiles: np.ndarray, options: onnxruntime.RunOptions, size: tuple[int, int] | None
-    ) -> dict[str, np.ndarray]:
-        try:
-            outputs = self.session.run(tiles, options)
-        except ThematicaError:
-            # A run that was told to stop fails too; that is not the network's fault.
-            self._check()
-            raise
-        check = outputs.pop("check")
-        if np.isnan(check).any():
-            raise ModelError(
-                "The network gave NaN (not a number) for some pixels: its weights are broken, or the raster's values "
-                "lie far outside what it was made for; check scale, offset and nodata."
-            )
-        shape = tuple(int(side) for side in outputs.pop("shape"))
-        channels = self.session.deployment.channels
-        if shape[1] != channels:
-            raise ModelError(
-                f"The network gives {shape[1]} scores per pixel, but its card says {channels}: the card belongs to "
-                "another network, or must be corrected."
-            )
-        if size is not None and shape[2:] != size:
-            raise ModelError(
-                f"The network turned a tile of {size[0]} × {size[1]} pixels into {shape[2]} × {shape[3]}: that "
-                "contradicts its card; it cannot be used for a map pixel by pixel."
-            )
-        return outputs
-
-    def _place(
-        self,
-        chunk: Rectangle,
-        core: Rectangle,
-        outputs: dict[str, np.ndarray],
-        codes: np.ndarray,
-        scores: dict[str, np.ndarray],
-    ) -> None:
-        """Copy a tile's outputs to their place in the chunk."""
-        row, column = core.row - chunk.row, core.column - chunk.column
-        window = (..., slice(row, row + core.height), slice(column, column + core.width))
-        for name, array in outputs.items():
-            if name == "classes":
-                if self.decoding.maps_codes:
-                    array = self.decoding.codes[array]
-                codes[window] = array
-                continue
-            if name not in scores:
-                scores[name] = np.full((*array.shape[:-2], chunk.height, chunk.width), np.nan, np.float32)
-            scores[name][window] = array
+        return result
 
 
 class _Stopped(Exception):
     """The stream ends because another thread failed or the job was cancelled."""
-
-
-def _bounds(rectangles: Sequence[Rectangle]) -> Rectangle:
-    row = min(entry.row for entry in rectangles)
-    column = min(entry.column for entry in rectangles)
-    bottom = max(entry.row + entry.height for entry in rectangles)
-    right = max(entry.column + entry.width for entry in rectangles)
-    return Rectangle(row, column, bottom - row, right - column)
-
-
-def _batches(tiles: Sequence[tuple[Rectangle, Rectangle]], size: int) -> Iterator[list[tuple[Rectangle, Rectangle]]]:
-    """Group tiles whose inputs have the same size into batches."""
-    groups: dict[tuple[int, int], list[tuple[Rectangle, Rectangle]]] = {}
-    for core, seen in tiles:
-        group = groups.setdefault((seen.height, seen.width), [])
-        group.append((core, seen))
-        if len(group) == size:
-            yield groups.pop((seen.height, seen.width))
-    yield from groups.values()

@@ -30,6 +30,7 @@ class ReceptiveField:
         why: where not, the reason in words for the report.
         proved: where not, whether the graph shows that no finite window is enough; otherwise it could not be
             followed, and who made the network may know better.
+        margin: rows and columns of the input that the output lacks on each side (convolutions without padding).
     """
 
     radius: int
@@ -37,11 +38,12 @@ class ReceptiveField:
     exact: bool = True
     why: str = ""
     proved: bool = False
+    margin: tuple[int, int] = (0, 0)
 
     @property
     def halo(self) -> int:
-        """The radius rounded up to the total stride, in pixels."""
-        return math.ceil(self.radius / self.stride) * self.stride
+        """What a tile needs around its core, in pixels: radius, or margin, rounded up to the total stride."""
+        return math.ceil(max(self.radius, *self.margin) / self.stride) * self.stride
 
 
 @dataclass(frozen=True)
@@ -94,27 +96,30 @@ _GLOBAL = {
 }
 
 
-def analyse(model: onnx.ModelProto, output_name: str = "", probe: int = 256) -> ReceptiveField:
+def analyse(
+    model: onnx.ModelProto, output_name: str = "", probe: int = 256, margin: tuple[int, int] = (0, 0)
+) -> ReceptiveField:
     """Receptive field of an (N,C,H,W) → (N,K,H,W) network.
 
     Args:
         model: the network; its spatial axes may be free or fixed.
         output_name: the output that counts; empty: the first.
         probe: side in pixels at which tensor sizes are inferred where the axes are free.
+        margin: rows and columns that the output lacks on each side, so that its pixel ``i`` is the input's
+            ``i + margin``.
 
     Returns:
         The receptive field; ``exact`` is False where stitching cannot equal the whole image.
     """
-    found = _analyse_at(model, output_name, probe)
+    found = _analyse_at(model, output_name, probe, margin)
     # What is resized to a size written in the graph looks like a whole factor at one size of the image only.
-    if found.exact and found != _analyse_at(model, output_name, 2 * probe):
-        return ReceptiveField(
-            0, found.stride, False, "The network has resizing whose factor changes with the size of the image.", True
-        )
+    if found.exact and found != _analyse_at(model, output_name, 2 * probe, margin):
+        why = "The network has resizing whose factor changes with the size of the image."
+        return ReceptiveField(0, found.stride, False, why, True, margin)
     return found
 
 
-def _analyse_at(model: onnx.ModelProto, output_name: str, probe: int) -> ReceptiveField:
+def _analyse_at(model: onnx.ModelProto, output_name: str, probe: int, margin: tuple[int, int]) -> ReceptiveField:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -148,14 +153,15 @@ def _analyse_at(model: onnx.ModelProto, output_name: str, probe: int) -> Recepti
         # Exporters write group normalisation as reshaping around it: the cause is told rather than its wrapping.
         known = next((_GLOBAL[node.op_type] for node in graph.node if node.op_type in _GLOBAL), None)
         proved = isinstance(reason, _NotLocal) or known is not None
-        return ReceptiveField(0, _common_stride(strides), False, f"The network has {known or reason}.", proved)
+        why = f"The network has {known or reason}."
+        return ReceptiveField(0, _common_stride(strides), False, why, proved, margin)
     rows, columns = views[target]
     if rows.scale != 1 or columns.scale != 1:
-        return ReceptiveField(
-            0, _common_stride(strides), False, "The network's output has another resolution than its input."
-        )
-    radius = max(-rows.low, rows.high, -columns.low, columns.high, Fraction(0))
-    return ReceptiveField(math.ceil(radius), _common_stride(strides))
+        why = "The network's output has another resolution than its input."
+        return ReceptiveField(0, _common_stride(strides), False, why, False, margin)
+    (top, left), zero = margin, Fraction(0)
+    radius = max(top - rows.low, rows.high - top, left - columns.low, columns.high - left, zero)
+    return ReceptiveField(math.ceil(radius), _common_stride(strides), margin=margin)
 
 
 def _common_stride(strides: list[Fraction]) -> int:
@@ -251,6 +257,8 @@ def _walk(
             columns = _View(columns.scale * factor, columns.low, columns.high + columns.scale * grow)
     elif kind in _AXIS_OPERATORS:
         _check_axes(node, constants, shapes)
+    elif kind == "Reshape" and _only_drops_channel(shapes.get(node.input[0], ()), shapes.get(node.output[0], ())):
+        pass
     elif kind == "Transpose":
         raise _NotFollowed("a transposition of a tensor that is no image")
     elif kind not in _POINTWISE:
@@ -291,6 +299,13 @@ def _walk_turned(
         if place != (2, 3):
             turned[name] = place
     return True
+
+
+def _only_drops_channel(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether reshaping only removes or adds an axis of one channel: (N, 1, H, W) and (N, H, W)."""
+    if len(before) < 3 or len(after) < 3 or min(*before[-2:], *after[-2:]) <= 0 or before[-2:] != after[-2:]:
+        return False
+    return all(shape[1] == 1 for shape in (before, after) if len(shape) == 4) and {len(before), len(after)} <= {3, 4}
 
 
 def _names_in_bodies(node: onnx.NodeProto) -> Iterator[str]:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .job import RESAMPLING
+
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 
 #: Ways to resample.  ``bilinear`` and ``cubic`` widen over pixels that are coarser than the samples.
-METHODS = ("nearest", "bilinear", "cubic", "average")
+METHODS = RESAMPLING
 
 # Centres that fall on an edge between two samples belong to the second, whatever the rounding.
 _EDGE = 1e-6

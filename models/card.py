@@ -12,7 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,25 @@ class Normalisation:
         )
 
 
+@dataclass(frozen=True)
+class FurtherOutput:
+    """An output of a network beside its first: a second map from the same image.
+
+    Args:
+        name: of the tensor.
+        classes: in the order of the output channels.
+        activation: what it holds: one of :data:`ACTIVATIONS`.
+        thresholds: as in :class:`ModelCard`.
+        shape: with -1 for free axes; empty where unknown.
+    """
+
+    name: str
+    classes: list[ModelClass]
+    activation: str = "logits"
+    thresholds: tuple[float, ...] = ()
+    shape: tuple[int, ...] = ()
+
+
 @dataclass
 class ModelCard:
     """What a model is.  Only ``name``, ``task``, ``bands`` and ``classes`` are always known.
@@ -137,6 +156,7 @@ class ModelCard:
         origin: where this card came from: ``corrected``, ``embedded``, ``beside``, ``given``,
             ``deepness``, ``none``.
         unsupported: why no door can serve the model (a sentence part), or empty.
+        further_outputs: what the network gives beside its first output.
     """
 
     name: str
@@ -172,6 +192,29 @@ class ModelCard:
     created: str = "2026-01-01T00:00:00Z"
     origin: str = "none"
     unsupported: str = ""
+    further_outputs: list[FurtherOutput] = field(default_factory=list)
+
+    def output_names(self) -> list[str]:
+        """Names of all outputs, the first one first."""
+        return [self.output_name, *(output.name for output in self.further_outputs)]
+
+    def for_output(self, name: str) -> ModelCard:
+        """The card as if the named output were the only one.
+
+        Raises:
+            ModelError: the network has no such output.
+        """
+        if name == self.output_name:
+            return replace(self, further_outputs=[])
+        for output in self.further_outputs:
+            if output.name == name:
+                return replace(
+                    self, output_name=name, output_shape=output.shape, classes=output.classes,
+                    activation=output.activation, thresholds=output.thresholds, further_outputs=[],
+                )  # fmt: skip
+        raise ModelError(
+            f"The network “{self.name}” has no output “{name}”; its outputs are {', '.join(self.output_names())}."
+        )
 
     def class_codes_are_16bit(self) -> bool:
         """True where a class code does not fit beside the reserved codes of 8 bits."""
@@ -255,16 +298,13 @@ def parse_card(text: str, source: str = "the model card") -> ModelCard:
 def _to_item(card: ModelCard) -> dict[str, Any]:
     channels = len(card.classes)
     rank2 = card.task == "pixel" and len(card.input_shape) in (0, 2)
+    one_per_image = rank2 or card.task == "window" or card.task.startswith("patch")
     input_shape = list(card.input_shape) or ([-1, len(card.bands)] if rank2 else [-1, len(card.bands), -1, -1])
-    output_shape = list(card.output_shape) or (
-        [-1, channels] if rank2 or card.task.startswith("patch") else [-1, channels, -1, -1]
-    )
-    input_order = {2: ["batch", "bands"], 4: ["batch", "bands", "height", "width"]}
-    output_order = {
-        1: ["batch"],
-        2: ["batch", "classes"],
-        3: ["batch", "height", "width"],
-        4: ["batch", "classes", "height", "width"],
+    output_shape = list(card.output_shape) or ([-1, channels] if one_per_image else [-1, channels, -1, -1])
+    input_order = {
+        2: ["batch", "bands"],
+        4: ["batch", "bands", "height", "width"],
+        5: ["batch", "channel", "bands", "height", "width"],
     }
     properties: dict[str, Any] = {
         "datetime": card.created,
@@ -289,17 +329,15 @@ def _to_item(card: ModelCard) -> dict[str, Any]:
             }
         ],
         "mlm:output": [
-            {
-                "name": card.output_name or "output",
-                "tasks": [_MLM_TASK[card.task]],
-                "result": {
-                    "shape": output_shape,
-                    "dim_order": output_order.get(len(output_shape), [f"axis{i}" for i in range(len(output_shape))]),
-                    "data_type": "float32",
-                },
-                "classification:classes": _stac_classes(card.classes),
-                "post_processing_function": None,
-            }
+            _stac_output(card.task, card.output_name or "output", output_shape, card.classes),
+            *(
+                {
+                    **_stac_output(card.task, output.name, list(output.shape) or output_shape, output.classes),
+                    "thematica:activation": output.activation,
+                    **({"thematica:thresholds": list(output.thresholds)} if output.thresholds else {}),
+                }
+                for output in card.further_outputs
+            ),
         ],
         "thematica:task": card.task,
         "thematica:activation": card.activation,
@@ -343,6 +381,28 @@ def _to_item(card: ModelCard) -> dict[str, Any]:
                 "bands": [_stac_band(band) for band in card.bands],
             }
         },
+    }
+
+
+_OUTPUT_ORDER = {
+    1: ["batch"],
+    2: ["batch", "classes"],
+    3: ["batch", "height", "width"],
+    4: ["batch", "classes", "height", "width"],
+}
+
+
+def _stac_output(task: str, name: str, shape: Sequence[int], classes: Sequence[ModelClass]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "tasks": [_MLM_TASK[task]],
+        "result": {
+            "shape": list(shape),
+            "dim_order": _OUTPUT_ORDER.get(len(shape), [f"axis{i}" for i in range(len(shape))]),
+            "data_type": "float32",
+        },
+        "classification:classes": _stac_classes(classes),
+        "post_processing_function": None,
     }
 
 
@@ -478,15 +538,11 @@ def _from_item(item: Mapping[str, Any]) -> ModelCard:
     task = str(properties.get("thematica:task") or _task_of(tasks, input_shape, output_shape))
     if task not in TASKS:
         raise ModelError(f"thematica:task is “{task}”; it must be one of {', '.join(TASKS)}.")
-    activation = str(properties.get("thematica:activation", "logits"))
-    if activation not in ACTIVATIONS:
-        raise ModelError(f"thematica:activation is “{activation}”; it must be one of {', '.join(ACTIVATIONS)}.")
+    activation = _activation(properties)
     if model_input.get("pre_processing_function"):
         raise ModelError("pre_processing_function is not supported; fold it into the network's graph.")
     steps = list(model_input.get("value_scaling") or [])
-    thresholds = tuple(float(value) for value in properties.get("thematica:thresholds", ()))
-    if len(thresholds) not in (0, 1, len(classes)):
-        raise ModelError(f"thematica:thresholds has {len(thresholds)} entries; it needs one, or one per class.")
+    thresholds = _thresholds(properties, classes)
 
     def pair(key: str) -> tuple[float, float] | None:
         value = properties.get(key)
@@ -526,7 +582,34 @@ def _from_item(item: Mapping[str, Any]) -> ModelCard:
         weights_sha256=str(properties.get("thematica:weights_sha256", "")),
         created=str(properties.get("datetime") or "2026-01-01T00:00:00Z"),
         unsupported=unsupported,
+        further_outputs=[] if unsupported else _further_outputs(outputs[1:]),
     )
+
+
+def _activation(holder: Mapping[str, Any]) -> str:
+    activation = str(holder.get("thematica:activation", "logits"))
+    if activation not in ACTIVATIONS:
+        raise ModelError(f"thematica:activation is “{activation}”; it must be one of {', '.join(ACTIVATIONS)}.")
+    return activation
+
+
+def _thresholds(holder: Mapping[str, Any], classes: Sequence[ModelClass]) -> tuple[float, ...]:
+    thresholds = tuple(float(value) for value in holder.get("thematica:thresholds", ()))
+    if len(thresholds) not in (0, 1, len(classes)):
+        raise ModelError(f"thematica:thresholds has {len(thresholds)} entries; it needs one, or one per class.")
+    return thresholds
+
+
+def _further_outputs(entries: Sequence[Mapping[str, Any]]) -> list[FurtherOutput]:
+    """The outputs after the first that give classes; others are none of our business."""
+    found = []
+    for entry in entries:
+        shape = tuple(int(size) for size in entry.get("result", {}).get("shape", ()))
+        if entry.get("classification:classes") or entry.get("classes"):
+            classes = _read_classes(entry, shape)
+            thresholds = _thresholds(entry, classes)
+            found.append(FurtherOutput(str(entry.get("name") or ""), classes, _activation(entry), thresholds, shape))
+    return found
 
 
 def _read_bands(

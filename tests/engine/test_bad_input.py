@@ -495,13 +495,6 @@ def _output_larger_than_input(w):
     return w.command(model=save(w / "m.onnx", model, make_card(3, 3)))
 
 
-@row("contradicts its card|another size|resolution")
-def _output_smaller_than_input_and_free(w):
-    """Nothing but the run itself can tell: no padding, free axes."""
-    net = Net(3)
-    return w.command(model=save(w / "m.onnx", net.model(net.conv(net.input, 2, pads=[0] * 4)), make_card(3, 2)))
-
-
 @row("contradicts|gives|scores")
 def _output_with_fewer_channels_than_declared(w):
     net = Net(3)
@@ -579,7 +572,6 @@ for _name, _words in [
     ("dummy_regression_models/two_outputs_sigmoid_bsx512x512.onnx", "regression|axes|shape"),
     ("dummy_superresolution_model.onnx", "super-resolution"),
     ("dummy_recognition_model.onnx", "recognition|shape|channels|contradict"),
-    ("dummy_segmentation_models/different_output_size_512_to_484.onnx", "smaller than its input|484"),
 ]:
     row(_words, pytest.mark.real)(deepness(_name))
 
@@ -787,11 +779,6 @@ def _no_threads(w):
 @row("provider .*Quantum")
 def _provider_that_is_not_there(w):
     return w.command("--provider", "Quantum")
-
-
-@row("[Ss]mooth")
-def _smooth_stitching(w):
-    return w.command("--mode", "smooth")
 
 
 # The job file

@@ -81,7 +81,7 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
 
     Args:
         path: the file.
-        card: its card; the activation of a foreign network is filled in from the graph.
+        card: its card.
         patches: True for Classify patches, False for Classify pixels.
         output_name: the one output to use; empty: all that give classes.
 
@@ -114,10 +114,6 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
     _check_input(card, kind)
     names = [output_name] if output_name else card.output_names()
     cards = [card.for_output(output) for output in names]
-    if card.origin in ("none", "deepness", "esri"):
-        for entry in cards:
-            entry.activation = _activation_at_end(model.graph, entry)
-        card.activation = cards[0].activation
     batch = max(card.input_shape[0], 0)
     tile = None
     if kind != "pixel":
@@ -237,22 +233,6 @@ def _channels(model: onnx.ModelProto, card: ModelCard) -> int:
     inferred = tensor_shapes(model, card.input_name).get(card.output_name, ())
     one = len(inferred) > 1 and inferred[1] == 1 and len(card.classes) == 2
     return 1 if one else len(card.classes)
-
-
-def _activation_at_end(graph: onnx.GraphProto, card: ModelCard) -> str:
-    """What the output holds, by the last operator that is more than a change of form, where no card says it."""
-    makers = {name: node for node in graph.node for name in node.output}
-    node = makers.get(card.output_name)
-    while node is not None and node.op_type in (
-        "Cast", "Flatten", "Gather", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"
-    ):  # fmt: skip
-        node = makers.get(node.input[0])
-    kind = node.op_type.lower() if node is not None else ""
-    if kind in ("sigmoid", "softmax"):
-        return kind
-    # Deepness compares the one score of two classes with its threshold as it is.
-    one_score = len(card.output_shape) == 3 or (len(card.output_shape) > 1 and card.output_shape[1] == 1)
-    return card.activation if one_score else "logits"
 
 
 def _shown(shape: Sequence[int]) -> str:

@@ -40,6 +40,8 @@ def read_model_card(path: str | Path, given: str | Path | None = None) -> ModelC
     card.origin = origin
     card.weights_sha256 = facts.weights_sha256
     _take_tensors(card, facts)
+    if origin in ("none", "deepness", "esri"):
+        _take_activations(card, facts)
     return card
 
 
@@ -175,6 +177,25 @@ def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
     ]
     for output in card.further_outputs:
         _check_classes(card.name, len(output.classes), named[output.name])
+
+
+def _take_activations(card: ModelCard, facts: OnnxFacts) -> None:
+    """What the outputs hold, by the operator at their end, where no card says it."""
+    named = {tensor.name: tensor for tensor in facts.outputs}
+
+    def found(name: str, otherwise: str) -> str:
+        tensor = named[name]
+        kind = tensor.operator.lower()
+        if kind in ("sigmoid", "softmax"):
+            return kind
+        # Deepness compares the one score of two classes with its threshold as it is.
+        one_score = len(tensor.shape) == 3 or tensor.shape[1:2] == (1,)
+        return otherwise if one_score else "logits"
+
+    card.activation = found(card.output_name, card.activation)
+    card.further_outputs = [
+        replace(output, activation=found(output.name, output.activation)) for output in card.further_outputs
+    ]
 
 
 def _check_classes(name: str, classes: int, result: TensorFacts) -> None:

@@ -114,7 +114,7 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
     _check_input(card, kind)
     names = [output_name] if output_name else card.output_names()
     cards = [card.for_output(output) for output in names]
-    batch = max(card.input_shape[0], 0)
+    batch = max(card.input_shape[0], 0) or _hidden_batch(model, cards)
     tile = None
     if kind != "pixel":
         height, width = card.input_shape[-2:]
@@ -237,6 +237,12 @@ def _channels(model: onnx.ModelProto, card: ModelCard) -> int:
 
 def _shown(shape: Sequence[int]) -> str:
     return "(" + ", ".join("free" if size < 0 else str(size) for size in shape) + ")"
+
+
+def _hidden_batch(model: onnx.ModelProto, cards: Sequence[ModelCard]) -> int:
+    """The batch of a network that leaves it open, and then reshapes to a batch of 1; 0 where it is really free."""
+    shapes = tensor_shapes(model, cards[0].input_name, batch=2)
+    return 1 if any(shapes.get(card.output_name, ())[:1] == (1,) for card in cards) else 0
 
 
 # -- where an output's pixels lie in the input ----------------------------------------------------------

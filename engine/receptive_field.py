@@ -171,13 +171,14 @@ def _common_stride(strides: list[Fraction]) -> int:
     return result
 
 
-def tensor_shapes(model: onnx.ModelProto, image: str, probe: int = 256) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(model: onnx.ModelProto, image: str, probe: int = 256, batch: int = 1) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors at a concrete input size; 0 for an axis that cannot be inferred.
 
     Args:
         model: the network.
         image: name of its input.
-        probe: side in pixels that free spatial axes get; a free batch axis becomes 1.
+        probe: side in pixels that free spatial axes get.
+        batch: what a free batch axis becomes.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -185,7 +186,7 @@ def tensor_shapes(model: onnx.ModelProto, image: str, probe: int = 256) -> dict[
         if entry.name == image:
             for axis, dimension in enumerate(entry.type.tensor_type.shape.dim):
                 if not dimension.dim_value:
-                    dimension.dim_value = 1 if axis == 0 else probe
+                    dimension.dim_value = batch if axis == 0 else probe
     for entry in copy.graph.output:
         # Declared free axes of the output would hide what can be inferred.
         entry.type.tensor_type.ClearField("shape")

@@ -20,6 +20,8 @@ from .session import Session
 from .tiling import Plan, Rectangle
 
 _Outputs = list[dict[str, np.ndarray]]
+# Decided at once, so that what is computed on the way stays small.
+_DECIDED_ROWS = 64
 
 
 @dataclass
@@ -202,8 +204,10 @@ class Inference:
         weights[weights == 0] = 1
         for number, total in enumerate(sums):
             total /= weights
-            entry = self.decodings[number]
-            self._place(result, number, chunk, decide(total, entry.head, self.scores))
+            for row in range(0, chunk.height, _DECIDED_ROWS):
+                part = total[:, row : row + _DECIDED_ROWS]
+                rows_here = Rectangle(chunk.row + row, chunk.column, part.shape[1], chunk.width)
+                self._place(result, number, rows_here, decide(part, self.decodings[number].head, self.scores))
 
     # -- windows and pixels ----------------------------------------------------------------------------
 
@@ -341,6 +345,11 @@ def checked_outputs(
         raise ModelError(
             f"The network gives {shape[1]} scores per pixel, but its card says {channels}: the card belongs to "
             "another network, or must be corrected."
+        )
+    if size is not None and shape[0] != given[0]:
+        raise ModelError(
+            f"The network turned a batch of {given[0]} tiles into {shape[0]}: its first axis is not the batch; export "
+            "it with (N, K, H, W)."
         )
     if size is not None and shape[-2:] != size:
         raise ModelError(

@@ -19,8 +19,8 @@ from .receptive_field import tensor_shapes
 ACTIVATION_BUDGET = 320 * 1024 * 1024
 #: Pixels of a chunk's core, at most (unless one tile is larger).
 CHUNK_PIXELS = 1 << 20
-#: Memory for the sums of blended scores, in bytes, over all workers.
-_BLENDING_BUDGET = 160 * 1024 * 1024
+#: Memory for the sums of blended scores and for the samples that wait, in bytes, over all workers.
+_BLENDING_BUDGET = 256 * 1024 * 1024
 # Windows per run: more do not make it faster.
 _MOST_WINDOWS = 1024
 # Side of blocks of the files that we write.
@@ -98,14 +98,18 @@ class Plan:
 
     def blended_tiles(self, chunk: Rectangle, height: int, width: int) -> Iterator[Rectangle]:
         """The cores, whole, of all tiles that reach into a chunk and lie in a raster of this size."""
-        rows, columns = self.core
-        first_row = max((chunk.row - self.halo) // rows, 0)
-        first_column = max((chunk.column - self.halo) // columns, 0)
-        last_row = min((chunk.row + chunk.height - 1 + self.halo) // rows, (height - 1) // rows)
-        last_column = min((chunk.column + chunk.width - 1 + self.halo) // columns, (width - 1) // columns)
-        for row in range(first_row, last_row + 1):
-            for column in range(first_column, last_column + 1):
-                yield Rectangle(row * rows, column * columns, rows, columns)
+        for row in self._reaching(chunk.row, chunk.height, height, 0):
+            for column in self._reaching(chunk.column, chunk.width, width, 1):
+                yield Rectangle(row * self.core[0], column * self.core[1], *self.core)
+
+    def _reaching(self, start: int, length: int, size: int, axis: int) -> range:
+        """Numbers of the tiles along an axis whose output lies in ``[start, start+length)`` at least in part."""
+        core, margin = self.core[axis], self.margin[axis]
+        # A fixed tile may see more behind its core than the halo.
+        behind = self.fixed[axis] - self.halo if self.fixed is not None else core + self.halo
+        first = (start - (behind - margin)) // core + 1
+        last = (start + length - 1 + self.halo - margin) // core
+        return range(max(first, 0), min(last, (size - 1) // core) + 1)
 
     def pixels(self) -> int:
         """Number of output pixels."""
@@ -173,6 +177,9 @@ def make_plan(
         elif not exact and network.card.tile > 2 * halo + stride:
             # Where the size of the tile matters, the best one is that of the training.
             side = (network.card.tile - 2 * halo) // stride * stride
+        elif smooth:
+            # Small tiles spend more on their halos, large ones on what reaches over a chunk's edge and is run twice.
+            side = min(side, _up(max(256, math.isqrt(1536 * halo)), stride))
         core = (side, side)
     if network.batch and not network.pixelwise:
         batch = network.batch
@@ -219,10 +226,10 @@ def _smooth_chunk(
     Tiles that reach over a chunk's edge are run for both chunks, so large chunks cost less.
     """
     scores = sum(len(head.card.classes) for head in network.heads)
-    most = _BLENDING_BUDGET / (workers * 4 * (2 * scores + 2))
-    rows, columns = core
-    while rows * columns * 4 <= most:
-        rows, columns = rows * 2, columns * 2
+    # A sum and a result per score for each worker, and a few chunks of samples, which reach further than they.
+    per_pixel = 4 * (workers * (2 * scores + 2) + 8 * len(network.card.bands))
+    side = math.isqrt(_BLENDING_BUDGET // per_pixel)
+    rows, columns = (max(side // kept, 1) * kept for kept in core)
     return (rows, columns), _up(max(4096, columns), columns)
 
 

@@ -52,6 +52,11 @@ class TensorFacts:
     shape: tuple[int, ...]
     operator: str = ""
 
+    @property
+    def holds_whole_numbers(self) -> bool:
+        """True for class numbers rather than scores."""
+        return self.data_type.startswith(("int", "uint", "bool"))
+
 
 @dataclass
 class OnnxFacts:
@@ -71,6 +76,20 @@ class OnnxFacts:
     metadata: dict[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
     weight_files: list[str] = field(default_factory=list)
+
+
+def class_outputs(facts: OnnxFacts) -> list[TensorFacts]:
+    """The outputs that can be classes of what the input is; features and embeddings beside them are none.
+
+    Of an image input, maps win over one vector per image where one of them has the image's size; else the first
+    output decides.  Class numbers count only where no output gives scores.
+    """
+    first = facts.inputs[0].shape
+    vectors = [tensor for tensor in facts.outputs if len(tensor.shape) == 2]
+    maps = [tensor for tensor in facts.outputs if len(tensor.shape) in (3, 4)] if len(first) == 4 else []
+    one_per_image = len(facts.outputs[0].shape) == 2 and not any(tensor.shape[-2:] == first[-2:] for tensor in maps)
+    found = vectors if one_per_image or not maps else maps
+    return [tensor for tensor in found if not tensor.holds_whole_numbers] or found or facts.outputs[:1]
 
 
 class _Malformed(Exception):

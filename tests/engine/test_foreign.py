@@ -60,7 +60,9 @@ TABLE = {
     "dummy_regression_models/dummy_regression_model_batched.onnx": Row(REGRESSION),
     "dummy_superresolution_model.onnx": Row("is a super-resolution network .*finer image"),
     # Their metadata says Segmentor, whatever the folder is called.
-    "dummy_regression_models/one_output_sigmoid_bsx1x512x512.onnx": Row(divides=True, names=("background", "Happiness")),
+    "dummy_regression_models/one_output_sigmoid_bsx1x512x512.onnx": Row(
+        divides=True, names=("background", "Happiness")
+    ),
     "dummy_regression_models/one_output_sigmoid_bsx512x512.onnx": Row(),
     "dummy_regression_models/two_outputs_sigmoid_bsx1x512x512.onnx": Row(
         outputs=TWO, divides=True, names=("background", "Luck")

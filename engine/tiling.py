@@ -179,7 +179,8 @@ def make_plan(
             side = (network.card.tile - 2 * halo) // stride * stride
         elif smooth:
             # Small tiles spend more on their halos, large ones on what reaches over a chunk's edge and is run twice.
-            side = min(side, _up(max(256, math.isqrt(1536 * halo)), stride))
+            best = math.isqrt(1536 * halo)
+            side = min(side, _up(max((core for core in _CORES if core <= best), default=_CORES[0]), stride))
         core = (side, side)
     if network.batch and not network.pixelwise:
         batch = network.batch

@@ -214,6 +214,10 @@ def make_plan(
         elif not exact and network.card.tile > 2 * halo + stride:
             # Where the size of the tile matters, the best one is that of the training.
             side = (network.card.tile - 2 * halo) // stride * stride
+        elif smooth:
+            # The scores of a tile wait until its neighbours are there.
+            most = math.isqrt(int(_GROUP_BUDGET / _score_bytes(network))) - 2 * halo
+            side = min(side, _up(next((core for core in reversed(_CORES) if core <= most), _CORES[0]), stride))
         core = (side, side)
     if network.batch and not network.pixelwise:
         batch = network.batch
@@ -253,12 +257,17 @@ def _smooth_halo(network: Network, overlap: int | None) -> int:
     return _up(max(wanted, margin + 1), stride)
 
 
+def _score_bytes(network: Network) -> int:
+    """Bytes of a pixel's scores, and of their weight."""
+    return 4 * sum(len(head.card.classes) + 1 for head in network.heads)
+
+
 def _smooth_chunk(network: Network, core: tuple[int, int], halo: int, raster_width: int) -> tuple[tuple[int, int], int]:
     """Rows and columns of a group of tiles, and the width of a strip, by what their scores may take.
 
     Tiles at the edge of a strip are run for both of its neighbours, so wide strips cost less.
     """
-    per_pixel = 4 * sum(len(head.card.classes) + 1 for head in network.heads)
+    per_pixel = _score_bytes(network)
     rows, columns = core[0] + 2 * halo, core[1]
     tiles = int(_GROUP_BUDGET / (per_pixel * rows * (columns + 2 * halo)))
     columns *= min(max(tiles, 1), max(CHUNK_PIXELS // (core[0] * core[1]), 1))

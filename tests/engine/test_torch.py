@@ -166,7 +166,7 @@ def test_windows_and_patches(tmp_path, task, shape):
         deployment = deploy(network, np.dtype("uint8"), [1 / 255] * 3, [0.0] * 3, decide=not patches)
         found.append(create_session(deployment, "cpu").run(noise((6, 3, 5, 5))))
     same(*found)
-    with pytest.raises(ModelError, match="patches|pixels"):
+    with pytest.raises(ModelError, match=r"patches|pixels"):
         load_network(torch_file, read_model_card(torch_file), not patches)
 
 

@@ -179,24 +179,28 @@ def writing_layer(name: str) -> Iterator[None]:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse to replace a GeoPackage that another program holds open with a log of changes beside it.
+    """Refuse a GeoPackage's name if another program has a log of changes beside it.
 
-    QGIS does so with a layer that it shows.  The log would later be taken for that of the new file, and ruin it.
+    QGIS keeps one beside a layer that it shows.  The log would later be taken for that of the new file, and ruin it.
     A log that was only left behind is merged into its own file, as the next program to open it would do.
 
     Raises:
         OutputError: the file is open elsewhere.
     """
-    log = path.with_name(path.name + "-wal")
-    if not path.exists() or not log.exists():
-        return
-    try:
-        with closing(sqlite3.connect(path, timeout=1)) as database:
-            database.execute("PRAGMA journal_mode = DELETE").fetchone()
-    except sqlite3.Error as error:
-        raise _held(path, str(error)) from error
-    if log.exists():
-        raise _held(path, f"{log} stays")
+    for log in (path.with_name(path.name + end) for end in ("-wal", "-journal")):
+        if not log.exists():
+            continue
+        if not path.exists():
+            raise OutputError(f"“{log}” was left of a file that is gone: delete it, or choose another name.")
+        try:
+            with closing(sqlite3.connect(path, timeout=1)) as database:
+                # Looking at the file takes up what a crashed program left half done.
+                database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                database.execute("PRAGMA journal_mode = DELETE").fetchone()
+        except sqlite3.Error as error:
+            raise _held(path, str(error)) from error
+        if log.exists():
+            raise _held(path, f"{log} stays")
 
 
 def _held(path: Path, details: str) -> OutputError:

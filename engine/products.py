@@ -7,8 +7,9 @@ USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide (LSDS-1619).
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +20,6 @@ from ..models.bands import SENTINEL2_BANDS, band_in_file_name, normalise_name
 
 _IMAGES = (".jp2", ".tif", ".tiff", ".gtif", ".gtiff", ".img", ".vrt")
 _SENTINEL2_METADATA = ("MTD_MSIL*.xml", "*_MTD_SAFL*.xml")
-# From the band file up to the folder of the product: R10m, IMG_DATA, the granule, GRANULE, the product.
-_DEPTH = 5
 _MOST_METADATA = 64 << 20
 _WITH_FILE = re.compile(r"(?i)_MTL\.(txt|xml)$|(^|_)MTD_(MSIL|SAFL)\w*\.xml$")
 
@@ -132,7 +131,7 @@ def _with_metadata(path: str) -> BandFile:
     if name is None:
         return BandFile(path)
     if re.search(r"(?i)(^|_)(T\d{2}[A-Z]{3}_\d{8}T\d{6}|S2[A-D]_OPER_MSI_L1C_TL_\w+)_B", place.name):
-        for folder in list(place.absolute().parents)[:_DEPTH]:
+        for folder in _product_folders(place):
             found = _first(sorted(folder.glob(pattern)) for pattern in _SENTINEL2_METADATA)
             if found is not None:
                 scale, offsets = _sentinel2(found)
@@ -144,6 +143,15 @@ def _with_metadata(path: str) -> BandFile:
         if found is not None:
             return _landsat(path, name, _landsat_metadata(found))
     return BandFile(path)
+
+
+def _product_folders(band: Path) -> Iterator[Path]:
+    """Where the metadata of a Sentinel-2 band file can lie: beside it, or at the top of its SAFE folder."""
+    yield band.parent
+    # GRANULE/L2A_T32UNU_…/IMG_DATA/R10m
+    for folder in list(band.absolute().parents)[:2]:
+        if folder.name == "IMG_DATA" and folder.parent.parent.name == "GRANULE":
+            yield folder.parent.parent.parent
 
 
 def _first(candidates: Iterable[Sequence[Path]]) -> Path | None:
@@ -183,6 +191,8 @@ def _sentinel2(path: Path) -> tuple[float, dict[str, float]]:
             for tag in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
             for band, offset in values.get(tag, [])
         }
+        if not all(map(math.isfinite, (1 / divisor, *offsets.values()))):
+            raise ValueError("numbers that are not finite")
         return 1 / divisor, offsets
     except (ElementTree.ParseError, KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise _unreadable(path, error) from error
@@ -219,9 +229,10 @@ def _landsat(path: str, name: str, metadata: dict[tuple[str, str], str]) -> Band
         kinds = [("LEVEL2_SURFACE_TEMPERATURE_PARAMETERS", "TEMPERATURE", f"BAND_ST_B{number}")]
     for group, quantity, band in kinds:
         try:
-            factor = float(metadata[group, f"{quantity}_MULT_{band}"])
-            return BandFile(path, factor, float(metadata[group, f"{quantity}_ADD_{band}"]), 0.0)
+            factor, offset = (float(metadata[group, f"{quantity}_{part}_{band}"]) for part in ("MULT", "ADD"))
         except (KeyError, ValueError):
             continue
+        if math.isfinite(factor) and math.isfinite(offset) and factor:
+            return BandFile(path, factor, offset, 0.0)
     # Metadata of another processing: the numbers are taken as they are, and checked against the model's range.
     return BandFile(path)

@@ -6,7 +6,6 @@ centre wavelength, and last by position.  Sensor presets name the bands of unnam
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -425,10 +424,8 @@ def match_bands(
                 continue
             candidates.append((source, number, band, known))
 
-    finest_first = candidates
-    if len(gsds) == len(raster_bands):
-        # Files whose pixels measure the same but for a hundredth keep their order.
-        finest_first = sorted(candidates, key=lambda entry: _rounded(gsds[entry[0] - 1]))
+    ranks = fineness(gsds) if len(gsds) == len(raster_bands) else [0] * len(raster_bands)
+    finest_first = sorted(candidates, key=lambda entry: ranks[entry[0] - 1])
     matches: list[BandMatch | None] = []
     for index, wanted in enumerate(model_bands):
         if index in assigned:
@@ -459,8 +456,18 @@ def _preset_for(bands: Sequence[Band], files: int, sensor: str | None) -> str | 
     return sensor
 
 
-def _rounded(gsd: float | None) -> int:
-    return round(math.log(gsd) * 50) if gsd else 0
+def fineness(gsds: Sequence[float | None]) -> list[int]:
+    """Rank of files by the size of their pixels, 0 the finest; sizes within a factor of 1.4 are one.
+
+    So 10, 20 and 60 m differ, but not two dates of one sensor on slightly different grids: their order is kept.
+    """
+    ranks: dict[float, int] = {}
+    start, rank = 0.0, -1
+    for gsd in sorted({gsd for gsd in gsds if gsd}):
+        if gsd > start * 1.4:
+            start, rank = gsd, rank + 1
+        ranks[gsd] = rank
+    return [ranks[gsd] if gsd else 0 for gsd in gsds]
 
 
 def _generic(name: str) -> bool:

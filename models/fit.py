@@ -16,12 +16,14 @@ from .bands import (
     SENTINEL2_BANDS,
     Band,
     BandMatch,
+    fineness,
     guess_sensor,
     identify_bands,
     is_beside_spectra,
     match_bands,
     named_by_file,
     names_a_sensor,
+    normalise_name,
 )
 from .card import ModelCard
 
@@ -122,11 +124,33 @@ def check_fit(
     if by_position and len(card.bands) > 1:
         warnings.append("The bands carry no names and were taken in their order; check the assignment.")
     warnings += _guessed_sensor(rasters, matches, sensor)
+    warnings += _bands_in_several_files(rasters, matches)
     scales, offsets = _scaling(card, rasters, matches, scale, offset)
     warnings += _check_resolution(card, [rasters[source - 1] for source in sorted({m.source for m in matches})], gsd)
     _check_values(card, rasters, matches, scales, offsets)
     warnings += _check_sentinel2_offset(card, rasters, matches, scales, offsets, sensor)
     return Fit(matches, scales, offsets, warnings)
+
+
+def _bands_in_several_files(rasters: Sequence[RasterFacts], matches: Sequence[BandMatch]) -> list[str]:
+    """Say so where another file as fine holds a band of the same name: two dates, or two places."""
+    names = [[normalise_name(band.name) for band in named_by_file(raster.bands, raster.path)] for raster in rasters]
+    ranks = fineness([raster.gsd for raster in rasters])
+    repeated, chosen, other = [], "", ""
+    for match in matches:
+        name = names[match.source - 1][match.band - 1]
+        places = [index for index, known in enumerate(names) if name and name in known and index != match.source - 1]
+        same = [index for index in places if ranks[index] == ranks[match.source - 1]]
+        if same and match.how not in ("given", "position"):
+            repeated.append(match.model_band.name)
+            chosen, other = rasters[match.source - 1].path, rasters[same[0]].path
+    if not repeated:
+        return []
+    what = f"Band {repeated[0]} is" if len(repeated) == 1 else f"Bands {', '.join(repeated)} are"
+    return [
+        f"{what} in several rasters; the first was taken (“{chosen}”, not “{other}”): name the rasters of one date and "
+        "place only, or assign the bands by hand (--bands MODELBAND=FILE:BAND)."
+    ]
 
 
 def _guessed_sensor(rasters: Sequence[RasterFacts], matches: Sequence[BandMatch], sensor: str | None) -> list[str]:

@@ -130,6 +130,12 @@ def test_a_single_file_of_a_product_knows_its_metadata(tmp_path: Path) -> None:
     assert (file.scale, file.offset, file.nodata) == (1e-4, pytest.approx(-0.1003), 0.0)
 
 
+def test_the_metadata_of_another_product_further_up_are_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "MTD_MSIL2A.xml").write_text(L2A_XML.format(offsets=""))
+    (file,) = expand([str(band(tmp_path / "a" / "T32UNU_20220601T102559_B04.tif", 10, 1))])
+    assert file.scale == 1.0
+
+
 def test_without_metadata_the_numbers_are_taken_as_they_are(tmp_path: Path) -> None:
     files = expand([str(l2a(tmp_path, metadata=None))])
     assert {(file.scale, file.offset, file.nodata) for file in files} == {(1.0, 0.0, None)}
@@ -234,6 +240,8 @@ def test_what_a_file_declares_counts_more_than_its_product(tmp_path: Path) -> No
         (lambda folder: [(folder / "measurement").mkdir() or folder], "calibrate"),
         (lambda folder: [l2a(folder, metadata="<nonsense {offsets}")], "MTD_MSIL2A.xml.*cannot be read"),
         (lambda folder: [l2a(folder, metadata="<a>{offsets}</a>")], "MTD_MSIL2A.xml.*cannot be read"),
+        (lambda folder: [l2a(folder, metadata=L2A_XML.replace(">10000<", ">0<"))], "cannot be read"),
+        (lambda folder: [l2a(folder, metadata=L2A_XML.replace(">10000<", ">nan<"))], "cannot be read"),
     ],
 )  # fmt: skip
 def test_folders_that_are_no_product(tmp_path: Path, make, words: str) -> None:

@@ -25,11 +25,15 @@ from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from thematica.engine import PixelJob, bands_of_file, classify, tiling
+from thematica.engine.classify_patches import classify_patches
+from thematica.engine.job import PatchJob
+from thematica.engine.patch_layer import probability_columns
 from thematica.engine.raster import RasterSource, gdal_environment
 from thematica.errors import InputError, MisfitError
 from thematica.models.bands import SENTINEL2_BANDS, Band, BandMatch
 
 from .networks import Net, image, light, make_card, noise, read, save, z_scores
+from .patch_networks import table
 from .test_reading import echo, entered
 
 SENTINEL2 = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
@@ -288,6 +292,33 @@ def test_odd_formats_and_crss(tmp_path: Path, real_data: Callable, scene: str, b
     with rasterio.open(path) as dataset, rasterio.open(tmp_path / "map.tif") as made:
         assert made.crs == dataset.crs
         assert made.transform.c == dataset.transform.c
+
+
+@pytest.mark.real
+def test_patches_of_a_stack(tmp_path: Path, real_data: Callable) -> None:
+    """BigEarthNet's twelve files as a network for patches with several labels sees them."""
+    patch = real_data("bigearthnet_tiny/S2/S2A_MSIL2A_20170617T113321_4_55")
+    classes = ["Pastures", "Peat bogs", "Sea and ocean"]
+    net = Net(12, 1, ["n", 12, 60, 60])
+    x = net.dense(net.node("Flatten", net.node("GlobalAveragePool", net.relu(net.conv(net.input, 6)))), len(classes))
+    card = make_card([SENTINEL2_BANDS[name] for name in SENTINEL2], classes, "patch-multilabel",
+                     normalisation_steps=z_scores([2000.0] * 12, [900.0] * 12))  # fmt: skip
+    model = save(tmp_path / "net.onnx", net.model(x, ["n", len(classes)]), card)
+    classify_patches(PatchJob([str(patch)], str(model), str(tmp_path / "map.gpkg")))
+    found = table(tmp_path / "map.gpkg")
+    files = [patch / f"{patch.name}_{band if band == 'B8A' else f'B{int(band[1:]):02}'}.tif" for band in SENTINEL2]
+    fine = files[1]
+    stack = np.array(
+        [np.rint(warped(path, fine, "nearest" if read(path).shape[1] == 120 else "bilinear")) for path in files]
+    )
+    session = onnxruntime.InferenceSession(str(model))
+    for index in range(4):
+        row, column = int(found["row"][index]), int(found["column"][index])
+        seen = (stack[:, row * 60 : row * 60 + 60, column * 60 : column * 60 + 60] - 2000) / 900
+        logits = session.run(None, {"image": seen[None].astype(np.float32)})[0][0]
+        names = probability_columns(card.classes)
+        np.testing.assert_allclose([found[name][index] for name in names], 1 / (1 + np.exp(-logits)), atol=1e-3)
+    assert len(found["row"]) == 4
 
 
 # Georeference of all kinds

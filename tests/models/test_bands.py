@@ -288,7 +288,8 @@ def test_of_a_band_in_several_files_the_finest_is_taken() -> None:
     files = [f"T32UNU_20220601T102559_B02_{size}m.jp2" for size in (60, 10, 20)]
     bands = [[Band()]] * 3
     assert match_bands([SENTINEL2_BANDS["B2"]], bands, None, None, files, [60.1, 10.0, 20.0])[0].source == 2
-    # Equal but for rounding: the first.
+    # Two dates on slightly different grids: the first, for all bands.
+    assert match_bands([SENTINEL2_BANDS["B2"]], bands, None, None, files, [10.4, 10.3, 20.0])[0].source == 1
     assert match_bands([SENTINEL2_BANDS["B2"]], bands, None, None, files, [10.001, 10.0, 20.0])[0].source == 1
     assert match_bands([SENTINEL2_BANDS["B2"]], bands, None, None, files, [None, None, None])[0].source == 1
 

@@ -241,3 +241,24 @@ def test_the_offset_of_sentinel2_is_told_of_single_band_files() -> None:
     assert any("offset" in warning for warning in check_fit(wanting(*bands), files).warnings)
     files[1].sample[1] = (0.01, 0.4)
     assert check_fit(wanting(*bands), files).warnings == []
+
+
+def test_a_band_of_two_dates_is_told() -> None:
+    """All from the first date, and a sentence; of one date at several resolutions nothing is said."""
+    bands = [SENTINEL2_BANDS["B2"], SENTINEL2_BANDS["B5"]]
+
+    def files(*dates: str, sizes: tuple[float, ...] = (10.0, 20.0)) -> list[RasterFacts]:
+        return [
+            RasterFacts(f"{date}_{name}_{size:g}m.tif", [Band()], "float32", gsd=size, sample={1: (0.01, 0.5)})
+            for date in dates
+            for name, size in zip(("B02", "B05"), sizes, strict=True)
+        ]
+
+    fit = check_fit(wanting(*bands), files("T31UDQ_20160315T201048", "T31UDQ_20170829T105019"))
+    assert [match.source for match in fit.matches] == [1, 2]
+    (warning,) = fit.warnings
+    assert "Bands B2, B5 are in several rasters" in warning
+    one = files("T31UDQ_20160315T201048") + files("T31UDQ_20160315T201048", sizes=(20.0, 60.0))
+    assert check_fit(wanting(*bands), one).warnings == []
+    by_hand = {"B2": (1, 1), "B5": (4, 1)}
+    assert check_fit(wanting(*bands), files("T31UDQ_2016", "T31UDQ_2017"), by_hand).warnings == []

@@ -2,7 +2,8 @@
 
 ``python -m thematica.trainer.train_eurosat EUROSAT.zip`` reads the images, trains a small residual network on seven
 tenths of them, keeps the weights that were best on another tenth, measures them once on the last fifth, and writes
-the model with its card.  It needs torch.  The same seed on the same machine gives the same model.
+the model with its card.  It needs torch.  The same seed and number of threads on
+the same machine give the same model; on a busy machine one thread (``OMP_NUM_THREADS=1``) is faster than several.
 """
 
 from __future__ import annotations

@@ -261,20 +261,21 @@ def _add_labels(root: ElementTree.Element, classes: Sequence[StyledClass], share
     )  # fmt: skip
     ElementTree.SubElement(settings, "text-format", multilineAlign="1", formatNumbers="0", wrapChar="")
     # Horizontally, within what is drawn of the patch or not at all.
-    generated = {} if share >= 1 else {"geometryGenerator": _cell(share), "geometryGeneratorType": "PolygonGeometry"}
-    ElementTree.SubElement(
-        settings, "placement", placement="4", fitInPolygonOnly="1", centroidWhole="1",
-        geometryGeneratorEnabled=str(int(bool(generated))), **generated,
-    )  # fmt: skip
+    placement = {"placement": "4", "fitInPolygonOnly": "1", "centroidWhole": "1", "geometryGeneratorEnabled": "0"}
+    if share < 1:
+        placement.update(
+            geometryGeneratorEnabled="1", geometryGenerator=_cell(share), geometryGeneratorType="PolygonGeometry"
+        )
+    ElementTree.SubElement(settings, "placement", placement)
     # Patches so small that no name fits are not even tried: there may be a hundred thousand on the screen.
-    limits = {"scaleVisibility": "0"}
+    rendering = {
+        "minFeatureSize": _fixed(1000 * _SMALLEST_NAMED), "drawLabels": "1", "obstacle": "0", "displayAll": "0",
+        "scaleVisibility": "0",
+    }  # fmt: skip
     if metres is not None:
         # QGIS calls the largest denominator the least scale, and writes it as scaleMax.
-        limits = {"scaleVisibility": "1", "scaleMin": "0", "scaleMax": _fixed(metres / _SMALLEST_NAMED)}
-    ElementTree.SubElement(
-        settings, "rendering", minFeatureSize=str(1000 * _SMALLEST_NAMED), drawLabels="1", obstacle="0",
-        displayAll="0", **limits,
-    )  # fmt: skip
+        rendering.update(scaleVisibility="1", scaleMin="0", scaleMax=_fixed(metres / _SMALLEST_NAMED))
+    ElementTree.SubElement(settings, "rendering", rendering)
 
 
 def _key(name: str) -> str:

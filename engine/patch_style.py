@@ -168,8 +168,11 @@ def _part(left: str, right: str, share: float) -> str:
 
 def _cell(share: float) -> str:
     """What is drawn of a patch: all of it, or its middle."""
+    if share >= 1:
+        return "$geometry"
     low, high = _middle(share)
-    return "$geometry" if share >= 1 else _part(_fixed(low), _fixed(high), share)
+    # In the legend there is no feature, and its box is to be filled.
+    return f"if($id IS NULL, $geometry, {_part(_fixed(low), _fixed(high), share)})"
 
 
 def _quoted(text: str) -> str:

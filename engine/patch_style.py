@@ -20,6 +20,8 @@ _OPACITY = "0.7"
 _OUTLINE = "70,70,70,255"
 # Side in metres on the screen from which a patch is striped, and from which it may have its labels' names.
 _SMALLEST_STRIPED, _SMALLEST_NAMED = 0.0015, 0.012
+# Of more classes, colours cannot be told apart, and the expressions grow with the square of their number.
+_MOST_STRIPED = 60
 # What a table shows in place of a column's name.
 _ALIASES = {
     "label": "Label", "code": "Class code", "score": "Score (best probability)", "valid": "Share of pixels with data",
@@ -100,12 +102,15 @@ def several_labels_style(classes: Sequence[StyledClass], share: float = 1.0, met
     # From far away stripes cannot be told apart: only the best label is drawn, which is much quicker.
     far = None if metres is None else _fixed(metres / _SMALLEST_STRIPED)
     for index, entry in enumerate(classes):
-        wanted = _counts(entry)
-        before = " + ".join(counts[:index]) or "0"
-        width = _fixed(high - low)
-        left, right = f"{_fixed(low)} + {width} * @before / @all", f"{_fixed(low)} + {width} * (@before + 1) / @all"
-        stripe = f"with_variable('before', {before}, {_part(left, right, share)})"
-        shape = f"with_variable('all', {' + '.join(counts)}, if(@all = 1, {_cell(share)}, {stripe}))"
+        wanted, shape = _counts(entry), _cell(share)
+        if len(classes) > _MOST_STRIPED:
+            wanted += f' AND "code" = {entry.value}'
+        else:
+            before = " + ".join(counts[:index]) or "0"
+            width = _fixed(high - low)
+            left, right = f"{_fixed(low)} + {width} * @before / @all", f"{_fixed(low)} + {width} * (@before + 1) / @all"
+            stripe = f"with_variable('before', {before}, {_part(left, right, share)})"
+            shape = f"with_variable('all', {' + '.join(counts)}, if(@all = 1, {shape}, {stripe}))"
         if far is not None:
             # Where nothing is drawn, as for the legend's numbers, there is no scale.
             wanted += f' AND (coalesce(@map_scale, 0) < {far} OR "code" = {entry.value})'

@@ -208,3 +208,8 @@ def test_names_of_all_kinds_stay_names(style: str) -> None:
 def test_the_same_classes_give_the_same_style() -> None:
     classes = [StyledClass(index, name, "#123456", f"p_{index}") for index, name in enumerate(CLASSES)]
     assert several_labels_style(classes, 1.0, 640.0) == several_labels_style(classes, 1.0, 640.0)
+
+
+def test_a_thousand_classes_are_no_style_of_megabytes() -> None:
+    classes = [StyledClass(index, f"class {index}", "#123456", f"p_{index}") for index in range(1000)]
+    assert len(several_labels_style(classes, 1.0, 640.0)) < 3e6

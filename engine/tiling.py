@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..errors import ModelError
 from .network import Network
 from .receptive_field import tensor_shapes
 
@@ -195,7 +196,12 @@ def make_plan(
     fixed = network.tile
     if smooth:
         exact, why = False, "Overlapping tiles are blended (smooth)."
-        halo = _smooth_halo(network, overlap)
+    if fixed is not None and not exact and stride > min(fixed) // 4:
+        # A network that takes tiles of its one size only takes them anywhere; steps of most of a tile would leave
+        # no room for overlaps.
+        stride = 1
+    if smooth:
+        halo = _smooth_halo(network, overlap, stride)
     elif exact:
         halo = max(network.field.halo, _up(overlap or 0, stride))
     else:
@@ -244,9 +250,9 @@ def make_plan(
     )
 
 
-def _smooth_halo(network: Network, overlap: int | None) -> int:
+def _smooth_halo(network: Network, overlap: int | None, stride: int) -> int:
     """Half of what neighbouring tiles share."""
-    stride, margin = network.field.stride, max(network.field.margin)
+    margin = max(network.field.margin)
     if overlap is not None:
         wanted = overlap
     elif network.tile is not None:
@@ -317,6 +323,11 @@ def _core_of_fixed(
         exact = False
         # Never less than what the output lacks.
         halo = max((smallest // 4) // stride * stride, _up(max(margin), stride))
+        if any(margin) and smallest - 2 * halo < stride:
+            raise ModelError(
+                f"The network's fixed tile of {smallest} pixels gives too few pixels for a map (it moves in steps of "
+                f"{stride}): export it with a larger size."
+            )
     core = tuple(max((side - 2 * halo) // stride * stride, 1) for side in fixed)
     return (core[0], core[1]), halo, exact, why
 

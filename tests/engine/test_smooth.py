@@ -251,6 +251,21 @@ def test_fixed_tiles_that_see_more_behind_than_before(tmp_path: Path, budget: in
     np.testing.assert_allclose(read(tmp_path / "p.tif"), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["exact", "smooth"])
+def test_a_coarse_pyramid_leaves_room_for_overlaps(tmp_path: Path, mode: str) -> None:
+    """Pooling over the whole of a fixed tile, as pyramids of scenes do, is a stride as large as the tile."""
+    net = Net(3, shape=["n", 3, 64, 64])
+    everything = net.pool(net.conv(net.input, 3), 64, 64, "AveragePool")
+    x = net.node("Add", net.conv(net.input, 3), everything)
+    model = save(tmp_path / "net.onnx", net.model(x, ["n", 3, 64, 64]), make_card(3, 3))
+    raster = image(tmp_path / "scene.tif", noise((3, 150, 90)))
+    tiling_report = classify(PixelJob([str(raster)], str(model), str(tmp_path / "map.tif"), mode=mode))["report"][
+        "tiling"
+    ]
+    assert tiling_report["halo"] >= 8
+    assert tiling_report["tile"][0] == 64 - 2 * tiling_report["halo"]
+
+
 # Seams
 
 

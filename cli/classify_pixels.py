@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
     from ..engine.classify_pixels import classify_pixels
     from ..engine.job import job_from_dict, read_job
+    from ..engine.outputs import check_sources
     from ..engine.progress import Monitor
 
     values: dict[str, Any] = {}
@@ -83,7 +85,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     cancel_on_signals(monitor)
     if console.style == "json":
         cancel_on_stdin(monitor)
-    result = classify_pixels(job_from_dict(values), monitor)
+    job = job_from_dict(values)
+    job.check()
+    if options.job:
+        check_sources([job.report_path()], {Path(options.job).resolve()})
+    result = classify_pixels(job, monitor)
     if console.style == "json":
         console.event(result)
     elif console.style == "bar":

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..models.card import ModelCard, slug
 from ..models.reading import read_model_card
-from ..models.store import resolve_model
+from ..models.store import model_files, resolve_model
 from .cog import RasterWriter, move_into_place, writing
 from .deployment import deploy, fill_values
 from .ground_area import PixelArea
@@ -119,7 +119,7 @@ class _Run:
         network = load_network(model_path, card, output_name=job.output_name or "")
         layers = layers_of(job, network.heads)
         files = {name: path for layer in layers for name, path in layer.files().items()}
-        check_outputs(job, files, [f"output{layer.key}" for layer in layers])
+        check_outputs(job, files, [f"output{layer.key}" for layer in layers], model_files(model_path))
         with open_scene(job, card, monitor) as scene:
             source, fit = scene.source, scene.fit
             check_sources([*files.values(), job.report_path()], source.files)

@@ -38,13 +38,16 @@ class WorkFolders:
             folder.remove()
 
 
-def check_outputs(job: RasterJob, layers: Mapping[str, Path], tables: Iterable[str] = ("output",)) -> None:
+def check_outputs(
+    job: RasterJob, layers: Mapping[str, Path], tables: Iterable[str] = ("output",), inputs: Iterable[Path] = ()
+) -> None:
     """Refuse results that would hit an input, each other or, unasked, an existing file.
 
     Args:
         job: the job.
         layers: name → final path of every layer of the result; each brings a style with it.
         tables: names of the rasters that bring an attribute table (``.aux.xml``) with them.
+        inputs: files that are read beside those that the job names.
 
     Raises:
         OutputError: what would be hit.
@@ -55,15 +58,18 @@ def check_outputs(job: RasterJob, layers: Mapping[str, Path], tables: Iterable[s
     brought += [(f"table of {name}", layers[name].with_name(layers[name].name + ".aux.xml")) for name in tables]
     given = [*job.rasters, job.model, job.card, job.area if isinstance(job.area, str) else None]
     try:
-        inputs = {Path(name.split("|")[0]).resolve() for name in given if name and _is_local_file(name.split("|")[0])}
+        kept = {Path(name.split("|")[0]).resolve() for name in given if name and _is_local_file(name.split("|")[0])}
+        kept.update(path.resolve() for path in inputs)
         seen: dict[str | Path, str] = {}
         for name, path in (*targets, *brought):
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise OutputError(f"“{path}” is a device and not a file; give the result another name.")
             if path.is_dir():
                 raise OutputError(f"“{path}” is a folder; give the result another name.")
             if not path.parent.is_dir():
                 raise OutputError(f"The folder “{path.parent}” does not exist; create it or choose another place.")
             resolved = path.resolve()
-            if resolved in inputs:
+            if resolved in kept:
                 raise OutputError(f"The result would overwrite the input “{path}”; choose another name.")
             if resolved in seen:
                 raise OutputError(f"“{path}” is asked for twice ({seen[resolved]} and {name}); choose different names.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -69,7 +70,7 @@ def describe(
         _check_classes(classes)
         changes["classes"] = list(classes)
     if divide is not None or mean is not None or std is not None:
-        changes["normalisation"] = scaling(len(card.bands), divide or 1.0, mean, std)
+        changes["normalisation"] = scaling(len(card.bands), 1.0 if divide is None else divide, mean, std)
         changes["normalisation_steps"] = []
         # The old range was that of other values.
         changes["value_range"] = None
@@ -91,6 +92,8 @@ def describe(
     if gsd is not None:
         changes["gsd_range"] = None
     if nodata is not None:
+        if math.isinf(nodata):
+            raise ModelError("The value of missing samples must be a finite number, or nan.")
         changes["nodata"] = nodata
     if unit is not None:
         changes["unit"] = unit
@@ -109,6 +112,8 @@ def scaling(
     for name, values in (("means", means), ("standard deviations", deviations)):
         if len(values) not in (1, bands):
             raise ModelError(f"There are {len(values)} {name}, but {bands} bands: give one, or one for each band.")
+    if not all(math.isfinite(value) for value in (divide, *means, *deviations)):
+        raise ModelError("The divisor, the means and the standard deviations must be finite numbers.")
     if not divide > 0 or not all(value > 0 for value in deviations):
         raise ModelError("The divisor and the standard deviations must be positive.")
     return Normalisation(

@@ -113,7 +113,7 @@ def card_beside(path: Path, facts: OnnxFacts) -> ModelCard | None:
         if PureWindowsPath(str(content.get("ModelFile") or "").replace("/", "\\")).name == path.name:
             try:
                 return card_from_emd(content, path.stem, facts)
-            except (TypeError, ValueError, KeyError, AttributeError) as error:
+            except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
                 raise ModelError(
                     f"The model definition “{definition}” cannot be understood; describe the network with a card.",
                     repr(error),

@@ -18,7 +18,7 @@ MODES = ("exact", "smooth")
 
 _LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1}
 # Beyond these not even one tile of one band fits into memory, and no machine has as many cores.
-_MOST = {"tile": 16384, "overlap": 4096, "batch": 65536, "threads": 4096}
+_MOST = {"tile": 16384, "overlap": 4096, "batch": 65536, "threads": 1024}
 
 
 @dataclass

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .damaged_graph import reads_graph
 from .network import Network
 from .receptive_field import tensor_shapes
 
@@ -160,6 +161,7 @@ def _cuts(start: int, length: int, step: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
+@reads_graph
 def make_plan(
     network: Network,
     region: Rectangle,

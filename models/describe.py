@@ -67,7 +67,7 @@ def describe(
         changes["bands"] = list(bands)
     if classes is not None:
         _check_count("classes", len(classes), len(card.classes))
-        _check_classes(classes)
+        check_classes(classes)
         changes["classes"] = list(classes)
     if divide is not None or mean is not None or std is not None:
         changes["normalisation"] = scaling(len(card.bands), 1.0 if divide is None else divide, mean, std)
@@ -152,7 +152,7 @@ def parse_classes(text: str, card: ModelCard) -> list[ModelClass]:
         assert found is not None
         value = int(found.group(1)) if found.group(1) else old.value
         classes.append(ModelClass(value, found.group(2), (found.group(3) or old.color).lower()))
-    _check_classes(classes)
+    check_classes(classes)
     return classes
 
 
@@ -172,7 +172,12 @@ def _check_count(what: str, given: int, wanted: int) -> None:
         raise ModelError(f"{given} {what} are given, but the network has {wanted}: give that many, in its order.")
 
 
-def _check_classes(classes: Sequence[ModelClass]) -> None:
+def check_classes(classes: Sequence[ModelClass]) -> None:
+    """Refuse classes that no map can hold.
+
+    Raises:
+        ModelError: a value twice or beyond 16 bits, or no name.
+    """
     values = [entry.value for entry in classes]
     if len(set(values)) != len(values):
         raise ModelError("Two classes have the same value; give each one of its own.")

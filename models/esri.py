@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import ModelError
 from .bands import Band
 from .card import ModelCard, ModelClass, Normalisation, distinct_colors, slug
-from .describe import scaling
+from .describe import check_classes, scaling
 from .onnx_file import OnnxFacts
 
 SUFFIXES = (".emd", ".dlpk")
@@ -95,7 +95,9 @@ def unpack(path: Path, folder: Path) -> Path:
                     part.replace(target / name)
     except FileNotFoundError:
         raise ModelError(f"There is no model package “{path}”; check the path.") from None
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - decompressors raise errors of their own
         raise ModelError(
             f"“{path}” is not a model package that can be opened, or only part of one: download it again.", repr(error)
         ) from error
@@ -198,6 +200,7 @@ def _classes(content: Mapping[str, Any], channels: int) -> list[ModelClass]:
     # arcgis.learn counts what is no class as the first output, and does not list it.
     if wanted == len(classes) + 1 and all(entry.value for entry in classes):
         classes.insert(0, ModelClass(0, "background", "#d9d9d9"))
+    check_classes(classes)
     return classes
 
 

@@ -38,16 +38,13 @@ class WorkFolders:
             folder.remove()
 
 
-def check_outputs(
-    job: RasterJob, layers: Mapping[str, Path], tables: Iterable[str] = ("output",), inputs: Iterable[Path] = ()
-) -> None:
+def check_outputs(job: RasterJob, layers: Mapping[str, Path], tables: Iterable[str] = ("output",)) -> None:
     """Refuse results that would hit an input, each other or, unasked, an existing file.
 
     Args:
         job: the job.
         layers: name → final path of every layer of the result; each brings a style with it.
         tables: names of the rasters that bring an attribute table (``.aux.xml``) with them.
-        inputs: files that are read beside those that the job names.
 
     Raises:
         OutputError: what would be hit.
@@ -56,10 +53,9 @@ def check_outputs(
     # What a result brings with it; it is replaced with the result.
     brought = [(f"style of {name}", path.with_suffix(".qml")) for name, path in layers.items()]
     brought += [(f"table of {name}", layers[name].with_name(layers[name].name + ".aux.xml")) for name in tables]
-    given = [*job.rasters, job.model, job.card, job.area if isinstance(job.area, str) else None]
+    given = [*job.rasters, job.mask, job.model, job.card, job.area if isinstance(job.area, str) else None]
     try:
-        kept = {Path(name.split("|")[0]).resolve() for name in given if name and _is_local_file(name.split("|")[0])}
-        kept.update(path.resolve() for path in inputs)
+        inputs = {Path(name.split("|")[0]).resolve() for name in given if name and _is_local_file(name.split("|")[0])}
         seen: dict[str | Path, str] = {}
         for name, path in (*targets, *brought):
             if path.exists() and not (path.is_file() or path.is_dir()):
@@ -69,7 +65,7 @@ def check_outputs(
             if not path.parent.is_dir():
                 raise OutputError(f"The folder “{path.parent}” does not exist; create it or choose another place.")
             resolved = path.resolve()
-            if resolved in kept:
+            if resolved in inputs:
                 raise OutputError(f"The result would overwrite the input “{path}”; choose another name.")
             if resolved in seen:
                 raise OutputError(f"“{path}” is asked for twice ({seen[resolved]} and {name}); choose different names.")
@@ -87,7 +83,7 @@ def check_outputs(
 
 
 def check_sources(targets: Iterable[Path], sources: set[Path]) -> None:
-    """Refuse a result in place of a file behind a virtual raster.
+    """Refuse a result in place of a file that is read but not named: behind a virtual raster, or beside a model.
 
     Raises:
         OutputError: a target is one of the sources.

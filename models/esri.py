@@ -97,7 +97,7 @@ def unpack(path: Path, folder: Path) -> Path:
         raise ModelError(f"There is no model package “{path}”; check the path.") from None
     except ModelError:
         raise
-    except Exception as error:  # noqa: BLE001 - decompressors raise errors of their own
+    except Exception as error:
         raise ModelError(
             f"“{path}” is not a model package that can be opened, or only part of one: download it again.", repr(error)
         ) from error

@@ -98,8 +98,8 @@ def _hash_with_files(path: Path, facts: OnnxFacts) -> str:
                     digest.update(part)
         except (OSError, ValueError) as error:  # a name may hold what no name may
             raise ModelError(
-                f"“{path}” keeps its weights in “{name[:80]}”, which cannot be read: put that file beside it, or export the "
-                "network into one file.",
+                f"“{path}” keeps its weights in “{name[:80]}”, which cannot be read: put that file beside it, or "
+                "export the network into one file.",
                 repr(error),
             ) from error
     return digest.hexdigest()

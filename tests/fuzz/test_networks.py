@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from ..engine.networks import Net, image, light, make_card, mlp, noise, save
-from .child import command, function
 from .campaign import fuzz
+from .child import command, function
 from .laws import ends_well
 from .messages import spoil_message
 from .mutate import BYTES, TEXT, spoil_bytes, spoil_text, steps
@@ -124,12 +125,12 @@ def read_all(folders: list[str]) -> int:
     from thematica.models.reading import read_model_card
 
     for path in sorted(Path(folders[0]).glob("*.onnx")):
-        print(path.name, flush=True)
+        sys.stdout.write(f"{path.name}\n")
         try:
             card = read_model_card(path)
             card.to_json()
         except ModelError as error:
-            assert error.message.strip()
+            sys.stdout.write(f"{error.message}\n")
     return 0
 
 

@@ -27,7 +27,8 @@ def good_job(w: Workplace, **more: object) -> dict:
 
 _HUGE = 10**400
 rows(
-    "entry|--(tile|overlap|batch|threads|scale|offset|nodata)|four numbers|no file|name|wrong type|lacks|command|UTF-8|no raster|unknown",
+    "entry|--(tile|overlap|batch|threads|scale|offset|nodata)|four numbers|no file|name|wrong type|lacks|command|UTF-8|"
+    "no raster|unknown",
     "job_with",
     {
         f"{key}_{name}": lambda w, key=key, value=value: job(w, good_job(w, **{key: value}))

@@ -132,8 +132,3 @@ def _fractions_into_a_network_of_16_bits(w):
     net = Net(3, data_type="uint16")
     model = save(w / "shorts.onnx", net.model(net.conv(net.input, 2)), make_card(3, 2))
     return w.command(raster=image(w / "real.tif", noise((3, 40, 50), "float32")), model=model)
-
-
-@row("provider")
-def _empty_provider(w):
-    return w.command("--provider", " ")

@@ -620,8 +620,8 @@ def _thresholds(holder: Mapping[str, Any], classes: Sequence[ModelClass]) -> tup
     thresholds = tuple(float(value) for value in holder.get("thematica:thresholds", ()))
     if len(thresholds) not in (0, 1, len(classes)):
         raise ModelError(f"thematica:thresholds has {len(thresholds)} entries; it needs one, or one per class.")
-    if not all(0 <= value <= 1 for value in thresholds):
-        raise ModelError("thematica:thresholds must lie between 0 and 1.")
+    if not all(0 <= value < math.inf for value in thresholds):
+        raise ModelError("thematica:thresholds must be finite numbers from 0.")
     return thresholds
 
 

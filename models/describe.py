@@ -12,6 +12,9 @@ from ..errors import ModelError
 from .bands import Band
 from .card import ACTIVATIONS, TASKS, ModelCard, ModelClass, Normalisation
 
+# Scaling is done in single precision, which ends at 1e38.
+_FAR = 1e15
+
 
 def describe(
     card: ModelCard,
@@ -112,9 +115,9 @@ def scaling(
     for name, values in (("means", means), ("standard deviations", deviations)):
         if len(values) not in (1, bands):
             raise ModelError(f"There are {len(values)} {name}, but {bands} bands: give one, or one for each band.")
-    if not all(math.isfinite(value) for value in (divide, *means, *deviations)):
+    if not all(abs(value) < _FAR for value in (divide, *means, *deviations)):
         raise ModelError("The divisor, the means and the standard deviations must be finite numbers.")
-    if not divide > 0 or not all(value > 0 for value in deviations):
+    if not all(value > 1 / _FAR for value in (divide, *deviations)):
         raise ModelError("The divisor and the standard deviations must be positive.")
     return Normalisation(
         tuple(1 / (divide * value) for value in _spread(deviations, bands)),

@@ -209,6 +209,8 @@ def _normalisation(content: Mapping[str, Any], bands: int) -> Normalisation:
     stats = content.get("NormalizationStats")
     chosen = [int(number) for number in content.get("ExtractBands") or range(bands)]
     if isinstance(stats, dict) and stats.get("band_min_values") and stats.get("band_max_values"):
+        if len(chosen) != bands:
+            raise ValueError(f"ExtractBands has {len(chosen)} entries, the network takes {bands} bands")
 
         def of(key: str, default: float) -> list[float]:
             values = stats.get(key) or [default] * (max(chosen) + 1)

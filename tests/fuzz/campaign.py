@@ -33,7 +33,7 @@ def fuzz(law: Callable[..., object], *inputs: SearchStrategy[Any], examples: int
 
     while True:
         settings(
-            max_examples=examples if not SECONDS else 200,
+            max_examples=examples if not SECONDS else min(examples, 200),
             deadline=None,
             database=None,
             derandomize=not SECONDS,

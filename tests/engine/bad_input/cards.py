@@ -75,7 +75,6 @@ rows(
         "infinite_value_range": _with("thematica:value_range", [0, float("inf")]),
         "two_thresholds_for_three_classes": _with("thematica:thresholds", [0.5, 0.5]),
         "threshold_that_is_no_number": _with("thematica:thresholds", [float("nan")]),
-        "threshold_beyond_one": _with("thematica:thresholds", [7]),
         "tile_below_zero": _with("thematica:tile", -64),
         "tile_beyond_all_memory": _with("thematica:tile", 10**12),
         "infinite_tile": _with("thematica:tile", float("inf")),

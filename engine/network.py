@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ..errors import InputError, ModelError
 from ..models.card import ModelCard
 from ..models.reading import no_classes
+from .damaged_graph import reads_graph
 from .receptive_field import OTHER_RESOLUTION, ReceptiveField, analyse, tensor_shapes
 
 #: What a network takes and gives: single pixels, images, windows around a pixel, or patches.
@@ -77,6 +78,7 @@ class Network:
         return self.heads[0].channels
 
 
+@reads_graph
 def load_network(path: object, card: ModelCard, patches: bool = False, output_name: str = "") -> Network:
     """Load an ONNX file and check that it is a network of the kind that is wanted.
 

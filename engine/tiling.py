@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import ModelError
+from .damaged_graph import reads_graph
 from .network import Network
 from .receptive_field import tensor_shapes
 
@@ -161,6 +162,7 @@ def _cuts(start: int, length: int, step: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
+@reads_graph
 def make_plan(
     network: Network,
     region: Rectangle,

@@ -42,7 +42,7 @@ def candidates() -> list[Path]:
     minors = (12, 13, 11, 10, 14)
     found: list[Path] = []
     if sys.platform == "win32":
-        roots = [Path(os.environ[name]) for name in ("LOCALAPPDATA", "ProgramFiles") if name in os.environ]
+        roots = [Path(os.environ[name]) for name in ("LOCALAPPDATA", "PROGRAMFILES") if name in os.environ]
         for minor in minors:
             for root in roots:
                 found += [root / "Programs" / "Python" / f"Python3{minor}" / "python.exe"]

@@ -39,7 +39,7 @@ class Build:
         package: the requirement that stands for ``onnxruntime``; empty: as requirements.txt has it.
         oldest_python: for which there are wheels.
         installed: bytes in the runtime's folder, without and with PyTorch.  Measured on Linux x86_64 with Python 3.11
-            in November 2026 (``du`` of the environment); of the DirectML build only estimated.
+            in November 2026 (``du`` of the environment); estimated for DirectML, and for CUDA 12 with PyTorch.
         downloaded: bytes of the wheels, likewise.
     """
 
@@ -61,15 +61,15 @@ BUILDS = {
             "onnxruntime-gpu[cuda,cudnn]>=1.27",
             (3, 11),
             (2_900_000_000, 5_600_000_000),
-            (1_500_000_000, 2_900_000_000),
+            (1_670_000_000, 3_100_000_000),
         ),
         Build(
             "cuda12",
             "Older NVIDIA graphics card or driver (CUDA 12)",
             "onnxruntime-gpu[cuda,cudnn]>=1.21,<1.27",
             (3, 11),
-            (3_200_000_000, 6_000_000_000),
-            (1_700_000_000, 3_200_000_000),
+            (3_650_000_000, 6_400_000_000),
+            (2_080_000_000, 3_500_000_000),
         ),
         Build(
             "directml",

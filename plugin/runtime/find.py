@@ -172,7 +172,9 @@ def _judge_versions(stamp: dict[str, Any]) -> Verdict:
     made_for = str(stamp.get("thematica", "another version"))
     what = f"The runtime was made for Thematica {made_for}, this is {__version__}"
     if numbers(made_for) > numbers(__version__):
-        return Verdict("newer", f"{what}, which needs {', '.join(lacking)}. Update the plugin; or {_to('update it', 'o')}")
+        return Verdict(
+            "newer", f"{what}, which needs {', '.join(lacking)}. Update the plugin; or {_to('update it', 'o')}"
+        )
     return Verdict("outdated", f"{what} and needs {', '.join(lacking)}. {_to('update it')}")
 
 

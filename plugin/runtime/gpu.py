@@ -74,8 +74,8 @@ def _ask_nvidia_smi() -> Gpu | None:
 
 def _smi_places() -> list[Path]:
     if sys.platform == "win32":
-        windows = Path(os.environ.get("SystemRoot", r"C:\Windows"))
-        programs = Path(os.environ.get("ProgramFiles", r"C:\Program Files"))
+        windows = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"))
+        programs = Path(os.environ.get("PROGRAMFILES", r"C:\Program Files"))
         return [windows / "System32" / "nvidia-smi.exe", programs / "NVIDIA Corporation" / "NVSMI" / "nvidia-smi.exe"]
     return [Path("/usr/bin/nvidia-smi"), Path("/usr/lib/wsl/lib/nvidia-smi")]
 
@@ -91,7 +91,7 @@ def _read_proc() -> Gpu | None:
 
 def _find_library() -> Gpu | None:
     if sys.platform == "win32":
-        places = [Path(os.environ.get("SystemRoot", r"C:\Windows")) / "System32" / "nvcuda.dll"]
+        places = [Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll"]
     elif sys.platform == "darwin":
         places = []
     else:

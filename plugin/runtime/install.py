@@ -24,7 +24,6 @@ from .build import (
     bytes_free,
     bytes_needed,
     find_build,
-    package_name,
     requirements,
     size_label,
     torch_index,
@@ -181,8 +180,8 @@ def find_python(choice: Choice, listener: Listener, inherited: tuple[int, ...] =
         if archive is None:
             wanted = ".".join(map(str, oldest))
             raise RuntimeMissingError(
-                f"This machine has no Python {wanted} or newer that can make virtual environments, and “{choice.wheels}” "
-                f"has no archive of one (cpython-3.…-install_only.tar.gz). {_advice(oldest)}"
+                f"This machine has no Python {wanted} or newer that can make virtual environments, and "
+                f"“{choice.wheels}” has no archive of one (cpython-3.…-install_only.tar.gz). {_advice(oldest)}"
             )
         return unpack(archive, listener)
     listener.line("This machine has no Python that will do; one is brought")
@@ -198,17 +197,26 @@ def _advice(oldest: tuple[int, int] = OLDEST_PYTHON) -> str:
     return "" if sys.platform.startswith("linux") else "Python 3.12 is on python.org."
 
 
-def has_python(build: str) -> bool:
-    """True where a CPython for this build is here already.  Starts processes; not for the main thread."""
+def python_here(build: str) -> tuple[int, int] | None:
+    """The version of the CPython that this build would be made from; None where one has to be brought.
+
+    Starts processes; not for the main thread.
+    """
     oldest = find_build(build).oldest_python
-    return (find_base_python(Listener(), oldest) or find_own_python(oldest)) is not None
+    found = find_base_python(Listener(), oldest) or find_own_python(oldest)
+    if found is None:
+        return None
+    try:
+        said = run_command([str(found), "-I", "-c", "import sys; print(*sys.version_info[:2])"], Listener())
+        major, minor = said[-1].split()
+        return int(major), int(minor)
+    except (CommandFailed, OSError, ValueError, IndexError):
+        return None
 
 
 def _check_wheels(wheels: Path | None) -> None:
     if wheels is not None and not any(wheels.glob("*.whl")):
-        raise InputError(
-            f"“{wheels}” holds no wheels (files *.whl): choose the folder that “pip download” has filled."
-        )
+        raise InputError(f"“{wheels}” holds no wheels (files *.whl): choose the folder that “pip download” has filled.")
 
 
 def _require_space(choice: Choice, folder: Path) -> None:
@@ -300,9 +308,7 @@ def repair_runtime(choice: Choice, listener: Listener, folder: Path | None = Non
     _check_wheels(choice.wheels)
     stamp = read_stamp(folder) or read_stamp(folder, REPAIRING)
     if stamp is not None:
-        choice = Choice(
-            str(stamp.get("build", choice.build)), bool(stamp.get("torch")), choice.wheels, choice.network
-        )
+        choice = Choice(str(stamp.get("build", choice.build)), bool(stamp.get("torch")), choice.wheels, choice.network)
     python = interpreter_in(folder)
     listener.step("Starting the runtime's Python", 0.01)
     why_not = probe(python)[1] if python.is_file() else "its interpreter is gone"
@@ -324,9 +330,7 @@ def repair_runtime(choice: Choice, listener: Listener, folder: Path | None = Non
     return Runtime(python, "user" if folder == default_runtime_folder() else "setting")
 
 
-def _mend(
-    choice: Choice, listener: Listener, folder: Path, stamp: dict[str, Any], lock: InstallationLock
-) -> bool:
+def _mend(choice: Choice, listener: Listener, folder: Path, stamp: dict[str, Any], lock: InstallationLock) -> bool:
     """Repair in place; False where the runtime has to be made anew."""
     # Until the end there is no stamp: a repair that is killed leaves nothing that looks finished.
     if (folder / STAMP).is_file():
@@ -346,9 +350,7 @@ def _mend(
     for damage in damages:
         listener.line(f"{damage.name} {damage.reason}")
     index = torch_index(choice.build, choice.network.torch_index) if choice.torch else ""
-    pip = Pip(
-        interpreter_in(folder), choice.network.environment(), listener, lock.inherited, choice.wheels, index
-    )
+    pip = Pip(interpreter_in(folder), choice.network.environment(), listener, lock.inherited, choice.wheels, index)
     if pip.version == (0,):
         return False
     try:
@@ -425,5 +427,3 @@ def download_command(choice: Choice, python_version: tuple[int, int], folder: st
     words = download_arguments(choice, python_version, folder)
     quoted = [f'"{word}"' if any(sign in word for sign in " <>[]&;,!") else word for word in words]
     return " ".join(["python3" if sys.platform != "win32" else "py", "-m", "pip", *quoted])
-
-

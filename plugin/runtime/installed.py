@@ -33,7 +33,7 @@ class Package:
 
     @property
     def has_record(self) -> bool:
-        """pip writes the list of files last; without it pip was interrupted."""
+        """True where its list of files is there, which pip writes last: without it pip was interrupted."""
         return (self.metadata / "RECORD").is_file()
 
 

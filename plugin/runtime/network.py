@@ -10,7 +10,16 @@ from ...errors import InputError
 from .process import clean_environment
 
 #: Options of pip that would put the packages elsewhere, or nowhere.
-_DIVERTING = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON", "PIP_DRY_RUN", "PIP_REPORT", "PIP_QUIET")
+_DIVERTING = (
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_ROOT",
+    "PIP_USER",
+    "PIP_PYTHON",
+    "PIP_DRY_RUN",
+    "PIP_REPORT",
+    "PIP_QUIET",
+)
 
 
 @dataclass(frozen=True)

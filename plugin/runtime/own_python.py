@@ -181,14 +181,14 @@ def fetch_with_uv(network: Network, listener: Listener, inherited: Sequence[int]
             ) from failure
     found = find_own_python()
     if found is None:
-        raise RuntimeMissingError(f"The CPython that was fetched does not run on this system: install Python {VERSION}.")
+        raise RuntimeMissingError(
+            f"The CPython that was fetched does not run on this system: install Python {VERSION}."
+        )
     return found
 
 
-def _fetch_uv_wheel(
-    folder: Path, environment: dict[str, str], listener: Listener, inherited: Sequence[int]
-) -> Path:
-    """uv's wheel for this system: through pip where some Python has one, since pip knows the machine's settings."""
+def _fetch_uv_wheel(folder: Path, environment: dict[str, str], listener: Listener, inherited: Sequence[int]) -> Path:
+    """The wheel of uv for this system: through pip where a Python has one, since pip knows the machine's settings."""
     for python in candidates():
         if not _has_pip(python, environment):
             continue
@@ -220,7 +220,7 @@ def _has_pip(python: Path, environment: dict[str, str]) -> bool:
 
 
 def fetch_uv_from_index(folder: Path, environment: dict[str, str], listener: Listener) -> Path:
-    """uv's wheel for this system from the package index, with the standard library alone.
+    """The wheel of uv for this system from the package index, with the standard library alone.
 
     Raises:
         RuntimeMissingError: the index cannot be reached or has no wheel for this system.
@@ -262,7 +262,7 @@ def _configured_index() -> str:
         places = [Path("/Library/Application Support/pip/pip.conf"), *places]
         places.append(home / "Library" / "Application Support" / "pip" / "pip.conf")
     if sys.platform == "win32":
-        places = [Path(os.environ.get("ProgramData", "C:/ProgramData")) / "pip" / "pip.ini", home / "pip" / "pip.ini"]
+        places = [Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")) / "pip" / "pip.ini", home / "pip" / "pip.ini"]
         places.append(Path(os.environ.get("APPDATA", home)) / "pip" / "pip.ini")
     if os.environ.get("PIP_CONFIG_FILE"):
         places.append(Path(os.environ["PIP_CONFIG_FILE"]))

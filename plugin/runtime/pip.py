@@ -65,7 +65,7 @@ class Pip:
         return [str(self.python), "-X", "utf8", "-I", "-m", "pip"]
 
     def _ask_version(self) -> tuple[int, ...]:
-        """pip's version; (0,) where it does not run."""
+        """The version; (0,) where pip does not run."""
         try:
             done = subprocess.run(
                 [*self._command, "--version"],
@@ -150,11 +150,10 @@ class Pip:
                     last = percent
                     self.listener.step(f"{take.what} ({size_label(done)} of {size_label(size)})")
                 return True
-            found = _DOWNLOADING.match(line) or _COLLECTING.match(line)
-            if found:
+            downloading, collecting = _DOWNLOADING.match(line), _COLLECTING.match(line)
+            if downloading or collecting:
                 seen += 1
-                name = re.split(r"[=<>!~\[(]", unquote(found[1].rpartition("/")[2]))[0]
-                take.what = f"Downloading {'-'.join(name.split('-')[:2]) if '.whl' in name else name}"
+                take.what = _doing(downloading, collecting)
                 # How many there will be is not known before: each one takes its part of what is left.
                 self.listener.step(take.what, start + (end - start) * 0.8 * (1 - 0.97**seen))
             elif line.startswith("Installing collected packages"):
@@ -163,6 +162,14 @@ class Pip:
 
         take.what = "Downloading"
         run_command([*self._command, *arguments], self.listener, self.environment, self.inherited, take)
+
+
+def _doing(downloading: re.Match[str] | None, collecting: re.Match[str] | None) -> str:
+    """What a line of pip's says that it does: ``Downloading numpy-2.4.6``, ``Looking for numpy``."""
+    if downloading:
+        return f"Downloading {'-'.join(unquote(downloading[1].rpartition('/')[2]).split('-')[:2])}"
+    assert collecting is not None
+    return f"Looking for {re.split(r'[=<>!~(]', unquote(collecting[1].rpartition('/')[2]))[0]}"
 
 
 _CAUSES = (
@@ -175,9 +182,15 @@ _CAUSES = (
         r"407 Proxy|Proxy Authentication Required",
         "The proxy wants a user and a password: set them in Settings ▸ Options ▸ Network.",
     ),
-    (r"Missing dependencies for SOCKS", "pip cannot use a SOCKS proxy; name an HTTP proxy in Settings ▸ Options ▸ Network."),
+    (
+        r"Missing dependencies for SOCKS",
+        "pip cannot use a SOCKS proxy; name an HTTP proxy in Settings ▸ Options ▸ Network.",
+    ),
     (r"ProxyError|Cannot connect to proxy", "The proxy cannot be reached: check it in Settings ▸ Options ▸ Network."),
-    (r"No space left on device|\[Errno 28\]|not enough space on the disk", "The disk is full: free some space and try again."),
+    (
+        r"No space left on device|\[Errno 28\]|not enough space on the disk",
+        "The disk is full: free some space and try again.",
+    ),
     (r"\[Errno 122\]|Disk quota exceeded", "Your disk quota is used up: free some space and try again."),
     (
         r"DO NOT MATCH THE HASHES|hash mismatch",

@@ -81,13 +81,14 @@ class RuntimeTask(QgsTask):
         self.action = action
         self.choice = choice or Choice()
         self.python = python
+        self.runtime: Runtime | None = None
         self.answer: dict[str, Any] | None = None
         self.error: ThematicaError | None = None
 
     def run(self) -> bool:
         """Called by QGIS in a thread of its own."""
         try:
-            runtime = self._runtime()
+            runtime = self.runtime = self._runtime()
             problem = runtime_problem(runtime)
             if problem or runtime is None:
                 raise ThematicaError(problem)
@@ -306,7 +307,7 @@ class RuntimeDialog(QDialog):
         if still:
             # A variable of the environment names another one; only its owner can change that.
             self.state.tell("warning", _for_this_dialog(still), problems)
-        elif found is not None and found.origin == "environment" and task is not None and task.action != "check":
+        elif found and task and task.runtime and found.python != task.runtime.python:
             self.state.tell(
                 "warning", f"Done; but the variable THEMATICA_RUNTIME names “{found.python}”, which is used."
             )

@@ -88,10 +88,13 @@ class Pip:
 
         Where that fails, the pip that is there will do or will say why not.
         """
+        if self.wheels is not None and not any(self.wheels.glob("pip-*.whl")):
+            return
         try:
             self._run(["install", "--upgrade", *self._options(), "pip"], (0.0, 0.0))
         except CommandFailed:
             self.listener.line("pip stays as it is.")
+            return
         self.version = self._ask_version()
 
     def install(self, listed: Sequence[str], span: tuple[float, float], more: Sequence[str] = ()) -> None:

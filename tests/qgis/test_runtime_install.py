@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -36,16 +35,15 @@ from thematica.plugin.runtime import (
     runtime_problem,
 )
 from thematica.plugin.runtime import install as module
-from thematica.plugin.runtime.build import BUILDS, requirements
+from thematica.plugin.runtime.build import BUILDS
 from thematica.plugin.runtime.install import JOURNAL, Choice, create_runtime, download_arguments, repair_runtime
 from thematica.plugin.runtime.installed import installed_packages, site_packages
-from thematica.plugin.runtime.network import Network
 from thematica.plugin.worker import run_worker
 
 from .conftest import SENTINEL_BANDS
 from .runtime_parts import QUIET_PIP, ROOT, Watching, make_plugin, make_python_archive, make_wheel
 
-POISON = {name: "/nonsense" for name in ("PYTHONHOME", "PYTHONPATH", "PROJ_LIB", "GDAL_DATA", "LD_LIBRARY_PATH")}
+POISON = ("PYTHONHOME", "PYTHONPATH", "PROJ_LIB", "GDAL_DATA", "LD_LIBRARY_PATH")
 LISTED = ["alpha>=1", "onnxruntime>=1.17"]
 
 
@@ -128,10 +126,9 @@ def test_an_update_replaces_the_old_runtime_and_leaves_nothing_beside_it(made, h
     assert fractions[-1] == 1.0
 
 
-@pytest.mark.parametrize("variable", POISON)
-def test_installing_in_a_poisoned_environment(home, offline, monkeypatch, variable):
-    monkeypatch.setenv(variable, "/nonsense")
-    # PYTHONHOME would stop the test's own processes, too; all that we start gets the clean environment.
+def test_installing_in_an_environment_poisoned_in_every_way(home, offline, monkeypatch):
+    for variable in POISON:
+        monkeypatch.setenv(variable, "/nonsense")
     assert check_runtime(create_runtime(offline, Watching()))["ok"]
 
 
@@ -193,7 +190,6 @@ def test_a_folder_that_cannot_be_written(home, offline, tmp_path):
 def test_two_builds_never_meet(made, home, small):
     """From the processor's build to CUDA's: made anew, not installed over."""
     gpu = make_wheel(small / "wheels", "onnxruntime-gpu", "1.30.0", {"onnxruntime/__init__.py": "gpu = True\n"})
-    (small / "wheels" / "extra").unlink(missing_ok=True)
     try:
         create_runtime(Choice("cuda", wheels=small / "wheels"), Watching())
     finally:
@@ -209,8 +205,7 @@ def test_a_runtime_from_an_older_plugin_version_is_explained_and_updated(home, s
     """Made by the older plugin itself, through its command line; then this version comes."""
     older = make_plugin(tmp_path / "older", ["alpha>=0.5,<0.9"], ["alpha"], "0.0.9")
     make_wheel(tmp_path / "wheels", "alpha", "0.8")
-    command = [sys.executable, str(older / "plugin" / "runtime"), "create", "--build", "cpu"]
-    command[0] = "/usr/bin/python3"
+    command = ["/usr/bin/python3", str(older / "plugin" / "runtime"), "create", "--build", "cpu"]
     subprocess.run([*command, "--wheels", str(tmp_path / "wheels")], check=True, capture_output=True, timeout=120)
     verdict = judge(find_runtime())
     assert verdict.kind == "outdated"
@@ -410,12 +405,12 @@ def wheels(tmp_path_factory):
     return folder
 
 
-def headless(home: Path, *arguments: str, **more: str) -> subprocess.Popen:
+def headless(home: Path, *arguments: str, plugin: Path = ROOT, **more: str) -> subprocess.Popen:
     """The installer without QGIS, in a clean home folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "THEMATICA_"))}
     environment.update(HOME=str(home), **more)
     home.mkdir(exist_ok=True)
-    command = ["/usr/bin/python3", str(ROOT / "plugin" / "runtime"), *arguments]
+    command = ["/usr/bin/python3", str(plugin / "plugin" / "runtime"), *arguments]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -443,11 +438,14 @@ def test_from_nothing_in_a_clean_home_folder(tmp_path, real_runtime):
 
 @pytest.fixture(scope="session")
 def offline_home(tmp_path_factory, wheels):
-    """A home folder with a whole runtime, made offline in an environment that is poisoned in every way at once."""
+    """A home folder with a whole runtime, made offline in an environment that is poisoned in every way at once.
+
+    (But PYTHONHOME: see the test above.)
+    """
     home = tmp_path_factory.mktemp("offline-home")
     nowhere = "http://127.0.0.1:9"
     # PYTHONHOME would stop the command line's own Python, which is no Python of ours.
-    poison = {name: value for name, value in POISON.items() if name != "PYTHONHOME"}
+    poison = {name: "/nonsense" for name in POISON if name != "PYTHONHOME"}
     network = {
         "PIP_INDEX_URL": f"{nowhere}/simple",
         "PIP_EXTRA_INDEX_URL": "",
@@ -490,16 +488,23 @@ def children_of(process_id: int) -> list[int]:
 def test_after_a_kill_in_the_middle_the_next_run_goes_on(tmp_path, wheels, kill_tree):
     home = tmp_path / "home"
     folder = home / ".local" / "share" / "thematica"
+    # Of the real packages those that take longest to install: time enough to be killed in.
+    plugin = make_plugin(tmp_path / "plugin", ["numpy", "onnxruntime"], ["numpy", "onnxruntime"], __version__)
     arguments = ("create", "--build", "cpu", "--wheels", str(wheels))
-    settings = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_FIND_LINKS": ""}
+    settings = {
+        "plugin": plugin,
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_INDEX_URL": "http://127.0.0.1:9",
+        "PIP_FIND_LINKS": "",
+    }
     killed = headless(home, *arguments, **settings)
     assert killed.stdout is not None
     for line in killed.stdout:
-        # Two of seventeen packages are there, the next is half there.
+        # Some packages are there, the next is half there.
         if "Installing collected packages" in line:
             site = site_packages(folder / "runtime.new")
             limit = time.monotonic() + 60
-            while len(list(site.glob("*.dist-info"))) < 6 and time.monotonic() < limit:
+            while len(list(site.glob("*.dist-info"))) < 4 and time.monotonic() < limit:
                 time.sleep(0.01)
             break
     else:
@@ -512,32 +517,27 @@ def test_after_a_kill_in_the_middle_the_next_run_goes_on(tmp_path, wheels, kill_
     assert not (folder / "runtime").exists(), "nothing half done under the final name"
     assert (folder / "runtime.new" / JOURNAL).is_file()
     if kill_tree:
-        assert len(installed_packages(folder / "runtime.new")) < 20
-
+        assert "onnxruntime" not in installed_packages(folder / "runtime.new")
     status, said = finish(headless(home, *arguments, **settings))
     assert status == 0, said
     assert "Going on with the installation that was broken off" in said
     assert "Creating a virtual environment with" not in said
     assert names(folder) == ["runtime", "runtime.lock"]
-    runtime = Runtime(interpreter_in(folder / "runtime"), "user")
-    answer = check_runtime(runtime)
-    assert answer["ok"], answer["problems"]
+    importing = [interpreter_in(folder / "runtime"), "-I", "-c", "import numpy, onnxruntime"]
+    subprocess.run(importing, check=True, env=clean_environment(), timeout=60)
     stamp = json.loads((folder / "runtime" / STAMP).read_text())
-    assert len(stamp["packages"]) >= len(requirements())
+    assert {"numpy", "onnxruntime"} <= stamp["packages"].keys()
 
 
 @pytest.mark.slow
-def test_a_deleted_library_is_found_and_installed_anew(offline_home, wheels, tmp_path, monkeypatch):
-    home = tmp_path / "home"
-    shutil.copytree(offline_home, home, symlinks=True)
-    monkeypatch.setenv("THEMATICA_HOME", str(home))
-    runtime = Runtime(interpreter_in(home / "runtime"), "user")
-    library = next(site_packages(home / "runtime").glob("onnxruntime/capi/onnxruntime_pybind11_state*.so"))
+def test_a_deleted_library_is_found_and_installed_anew(offline_home, wheels, monkeypatch):
+    monkeypatch.setenv("THEMATICA_HOME", str(offline_home))
+    runtime = Runtime(interpreter_in(offline_home / "runtime"), "user")
+    library = next(site_packages(offline_home / "runtime").glob("onnxruntime/capi/onnxruntime_pybind11_state*.so"))
     library.unlink()
     assert not check_runtime(runtime)["ok"]
     listener = Watching()
-    network = Network()
-    repair_runtime(Choice(wheels=wheels, network=network), listener)
+    repair_runtime(Choice(wheels=wheels), listener)
     assert f"onnxruntime lacks a file ({library.name})" in listener.text
     assert "made anew" not in listener.text
     assert check_runtime(runtime)["ok"]

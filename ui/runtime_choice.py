@@ -49,6 +49,7 @@ class RuntimeChoice(QWidget):
         self.torch_index.setText(str(settings.value(TORCH_INDEX, "") or ""))
         self.python_mirror.setText(str(settings.value(PYTHON_MIRROR, "") or ""))
         self.build_why.setText("Looking at this machine…")
+        self.network_box.setSaveCollapsedState(False)
         self.network_box.setCollapsed(True)
         self.build.activated.connect(self._choose_by_hand)
         self.build.currentIndexChanged.connect(self._update)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import io
 import shutil
 import sys
 from collections.abc import Mapping
+from csv import Error as CsvError
+from csv import reader
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,8 +101,8 @@ def damage_of(package: Package, listener: Listener) -> str:
         return "was not installed completely"
     root = package.metadata.parent
     try:
-        rows = list(csv.reader(io.StringIO((package.metadata / "RECORD").read_text(encoding="utf-8"))))
-    except (OSError, ValueError, csv.Error):
+        rows = list(reader(io.StringIO((package.metadata / "RECORD").read_text(encoding="utf-8"))))
+    except (OSError, ValueError, CsvError):
         return "has an unreadable list of files"
     for row in rows:
         if len(row) != 3 or not row[1]:

@@ -269,7 +269,7 @@ def _configured_index() -> str:
     config = configparser.RawConfigParser(strict=False)
     try:
         config.read(places, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
+    except (configparser.ParsingError, UnicodeDecodeError):
         return ""
     return config.get("global", "index-url", fallback="").strip()
 

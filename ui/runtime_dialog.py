@@ -314,7 +314,13 @@ class RuntimeDialog(QDialog):
         elif answer.get("ok"):
             self.state.tell("ok", "The runtime works.", problems)
         else:
-            self.state.tell("error", "The runtime answers, but something is wrong: press “Repair”.", problems)
+            own = found is not None and found.origin == "user"
+            self.state.tell(
+                "error",
+                f"The runtime answers, but something is wrong: press “{'Repair' if own else 'Create anew'}”.",
+                problems,
+            )
+            (self.repair_button if own else self.create_button).setDefault(True)
         self.check_text.setHtml(doctor_html(answer))
         self.tabs.setCurrentWidget(self.check_tab)
 

@@ -8,7 +8,8 @@ packages of ``requirements.txt``; the code that runs in it is the plugin's own. 
 - :mod:`.process`: starting its interpreter with a clean environment;
 - :mod:`.build`, :mod:`.gpu`: for the processor or a graphics card, and what fits this machine;
 - :mod:`.base_python`, :mod:`.own_python`: the CPython that it is made from, the machine's or one that we bring;
-- :mod:`.install`, with :mod:`.pip`, :mod:`.network`, :mod:`.installed` and :mod:`.lock`: making and repairing it.
+- :mod:`.install`, with :mod:`.pip`, :mod:`.downloads`, :mod:`.network`, :mod:`.installed` and :mod:`.lock`: making and
+  repairing it.
 """
 
 from __future__ import annotations

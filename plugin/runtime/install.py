@@ -29,6 +29,7 @@ from .build import (
     torch_index,
     unmet,
 )
+from .downloads import Downloads
 from .find import (
     REPAIRING,
     STAMP,
@@ -50,6 +51,8 @@ from .process import CommandFailed, Listener, run_command
 
 #: Lies in a runtime that is being made, and says what it is to become.
 JOURNAL = "thematica-building.json"
+#: Lies there too, until the runtime is complete.
+DOWNLOADS = "thematica-downloads"
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,9 @@ def _create(choice: Choice, listener: Listener, folder: Path, lock: Installation
         base = _make_environment(choice, listener, building, lock)
         python = interpreter_in(building)
         index = torch_index(choice.build, choice.network.torch_index) if choice.torch else ""
-        pip = Pip(python, environment, listener, lock.inherited, choice.wheels, index)
+        downloads = Downloads(building / DOWNLOADS)
+        downloads.prepare()
+        pip = Pip(python, environment, listener, lock.inherited, choice.wheels, index, downloads)
         listener.step("Preparing pip", 0.05)
         pip.upgrade()
         listed = requirements(choice.build, choice.torch)
@@ -112,6 +117,7 @@ def _create(choice: Choice, listener: Listener, folder: Path, lock: Installation
         pip.install(listed, (0.08, 0.92))
         listener.step("Checking the new runtime", 0.95)
         _require_health(check_runtime(Runtime(python, "user"), timeout=300))
+        downloads.remove()
         _write_stamp(building, choice, base)
         (building / JOURNAL).unlink()
         _put_in_place(building, folder)

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from ...errors import RuntimeMissingError
 from .build import numbers, size_label
+from .downloads import Downloads
 from .process import CommandFailed, Listener, process_options, run_command
 
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)$")
@@ -40,6 +41,7 @@ class Pip:
         inherited: file descriptors that pip keeps open (see :class:`.lock.InstallationLock`).
         wheels: install from this folder only, and never from the network.
         extra_index: a further package index, or empty.
+        downloads: keeps complete wheels; None: nobody does.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class Pip:
         inherited: Sequence[int] = (),
         wheels: Path | None = None,
         extra_index: str = "",
+        downloads: Downloads | None = None,
     ) -> None:
         self.python = python
-        self.environment = dict(environment)
+        self.environment = dict(environment) if downloads is None else downloads.environment(environment)
+        self.downloads = downloads
         self.listener = listener
         self.inherited = tuple(inherited)
         self.wheels = wheels
@@ -130,6 +134,8 @@ class Pip:
             options += ["--no-index", "--find-links", str(self.wheels)]
         elif self.extra_index:
             options += ["--extra-index-url", self.extra_index]
+        if self.wheels is None and self.downloads is not None:
+            options += ["--find-links", str(self.downloads.wheels)]
         if self.wheels is None and not self.environment.get("PIP_CERT"):
             if (23, 3) <= self.version < (24, 2):
                 options += ["--use-feature", "truststore"]
@@ -155,6 +161,8 @@ class Pip:
                 return True
             downloading, collecting = _DOWNLOADING.match(line), _COLLECTING.match(line)
             if downloading or collecting:
+                if self.downloads is not None:
+                    self.downloads.gather()
                 seen += 1
                 take.what = _doing(downloading, collecting)
                 # How many there will be is not known before: each one takes its part of what is left.
@@ -165,6 +173,8 @@ class Pip:
 
         take.what = "Downloading"
         run_command([*self._command, *arguments], self.listener, self.environment, self.inherited, take)
+        if self.downloads is not None:
+            self.downloads.gather()
 
 
 def _doing(downloading: re.Match[str] | None, collecting: re.Match[str] | None) -> str:
@@ -202,7 +212,7 @@ _CAUSES = (
     (r"\b401\b.*(Client )?Error|Unauthorized", "The package index wants a password (401): check pip's configuration."),
     (r"\b403\b.*(Client )?Error|Forbidden", "The package index refuses the download (403): ask whoever runs it."),
     (
-        r"ReadTimeoutError|IncompleteRead|Connection broken|ConnectionResetError|Connection aborted",
+        r"ReadTimeoutError|IncompleteRead|IncompleteDownload|Wheel '[^']+' located at .* is invalid|Connection broken|ConnectionResetError|Connection aborted",
         "The connection broke off: try again; what was downloaded is kept.",
     ),
 )

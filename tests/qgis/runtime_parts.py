@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.server
 import shutil
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,64 @@ from thematica.plugin.runtime.process import Listener
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET_PIP = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+
+
+class WheelIndex:
+    """A package index on this machine with the wheels of a folder, which allows no caching.
+
+    Args:
+        wheels: the folder.
+
+    Attributes:
+        asked: names of the wheels that were downloaded, in order.
+        breaks: the wheel whose download breaks off in the middle, or empty.
+        hangs: the wheel whose download stops in the middle until the server is closed, or empty.
+    """
+
+    def __init__(self, wheels: Path) -> None:
+        self.asked: list[str] = []
+        self.breaks = self.hangs = ""
+        self.closed = threading.Event()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                name = self.path.rstrip("/").rpartition("/")[2]
+                found = sorted(wheels.glob(f"{name.replace('-', '_')}-*.whl"))
+                if self.path.startswith("/simple/") and found:
+                    content = "".join(f'<a href="/files/{wheel.name}">{wheel.name}</a>' for wheel in found).encode()
+                elif self.path.startswith("/files/"):
+                    outer.asked.append(name)
+                    content = (wheels / name).read_bytes()
+                else:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Type", "text/html" if self.path.startswith("/simple/") else "application/zip")
+                self.end_headers()
+                project = name.partition("-")[0]
+                if project in (outer.breaks, outer.hangs) and self.path.startswith("/files/"):
+                    self.wfile.write(content[: len(content) // 2])
+                    self.wfile.flush()
+                    if project == outer.hangs:
+                        outer.closed.wait(60)
+                    self.connection.close()
+                    return
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None
+        self.url = f"http://127.0.0.1:{self.server.server_port}/simple"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.closed.set()
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Watching(Listener):

@@ -41,7 +41,7 @@ from thematica.plugin.runtime.installed import installed_packages, site_packages
 from thematica.plugin.worker import run_worker
 
 from .conftest import SENTINEL_BANDS
-from .runtime_parts import QUIET_PIP, ROOT, Watching, make_plugin, make_python_archive, make_wheel
+from .runtime_parts import QUIET_PIP, ROOT, Watching, WheelIndex, make_plugin, make_python_archive, make_wheel
 
 POISON = ("PYTHONHOME", "PYTHONPATH", "PROJ_LIB", "GDAL_DATA", "LD_LIBRARY_PATH")
 LISTED = ["alpha>=1", "onnxruntime>=1.17"]
@@ -527,6 +527,42 @@ def test_after_a_kill_in_the_middle_the_next_run_goes_on(tmp_path, wheels, kill_
     subprocess.run(importing, check=True, env=clean_environment(), timeout=60)
     stamp = json.loads((folder / "runtime" / STAMP).read_text())
     assert {"numpy", "onnxruntime"} <= stamp["packages"].keys()
+
+
+@pytest.fixture
+def wheel_index(tmp_path):
+    for name in ("alpha", "beta", "gamma"):
+        make_wheel(tmp_path / "served", name, "1.0")
+    served = WheelIndex(tmp_path / "served")
+    yield served
+    served.close()
+
+
+@pytest.mark.parametrize("how", ["killed", "connection lost"])
+def test_what_was_downloaded_is_not_downloaded_again(tmp_path, wheel_index, how):
+    plugin = make_plugin(tmp_path / "plugin", ["alpha", "beta", "gamma"], ["alpha", "beta", "gamma"], __version__)
+    settings = {**QUIET_PIP, "PIP_INDEX_URL": wheel_index.url, "PIP_FIND_LINKS": "", "plugin": plugin}
+    wheel_index.hangs, wheel_index.breaks = ("gamma", "") if how == "killed" else ("", "gamma")
+    first = headless(tmp_path / "home", "create", "--build", "cpu", **settings)
+    if how == "killed":
+        limit = time.monotonic() + 60
+        while not any(name.startswith("gamma") for name in wheel_index.asked) and time.monotonic() < limit:
+            time.sleep(0.02)
+        for victim in [*children_of(first.pid), first.pid]:
+            os.kill(victim, signal.SIGKILL)
+    status, said = finish(first)
+    assert status != 0
+    if how == "connection lost":
+        assert "connection broke off" in said.splitlines()[-1]
+    assert [name.partition("-")[0] for name in wheel_index.asked][:2] == ["alpha", "beta"]
+    wheel_index.asked.clear()
+    wheel_index.hangs = wheel_index.breaks = ""
+    status, said = finish(headless(tmp_path / "home", "create", "--build", "cpu", **settings))
+    assert status == 0, said
+    assert [name.partition("-")[0] for name in wheel_index.asked] == ["gamma"], said
+    folder = tmp_path / "home" / ".local" / "share" / "thematica"
+    assert names(folder) == ["runtime", "runtime.lock"]
+    assert not (folder / "runtime" / "thematica-downloads").exists()
 
 
 @pytest.mark.slow

@@ -114,7 +114,7 @@ def _create(choice: Choice, listener: Listener, folder: Path, lock: Installation
         pip.upgrade()
         listed = requirements(choice.build, choice.torch)
         listener.line("Installing " + ", ".join(listed))
-        pip.install(listed, (0.08, 0.92))
+        _install(pip, choice, (0.08, 0.92))
         listener.step("Checking the new runtime", 0.95)
         _require_health(check_runtime(Runtime(python, "user"), timeout=300))
         downloads.remove()
@@ -128,6 +128,16 @@ def _create(choice: Choice, listener: Listener, folder: Path, lock: Installation
     listener.line(f"The runtime is ready in {folder}")
     listener.step("Ready", 1.0)
     return Runtime(interpreter_in(folder), "user" if folder == default_runtime_folder() else "setting")
+
+
+def _install(pip: Pip, choice: Choice, span: tuple[float, float]) -> None:
+    """The packages of a build: in one go, so that pip finds versions that fit together, or PyTorch after the others."""
+    if pip.extra_index and choice.wheels is None:
+        middle = (span[0] + span[1]) / 2
+        pip.install(requirements(choice.build), (span[0], middle))
+        pip.install(requirements(choice.build, torch=True), (middle, span[1]), extra=True)
+    else:
+        pip.install(requirements(choice.build, choice.torch), span)
 
 
 def _make_environment(choice: Choice, listener: Listener, building: Path, lock: InstallationLock) -> Path:
@@ -368,11 +378,11 @@ def _mend(choice: Choice, listener: Listener, folder: Path, stamp: dict[str, Any
             forget(folder, damage.name)
         again = [f"{damage.name}=={damage.version}" for damage in damages if damage.version]
         if again:
-            pip.install(again, (0.3, 0.8), ["--no-deps"])
+            pip.install(again, (0.3, 0.8), ["--no-deps"], extra=any(line.startswith("torch==") for line in again))
         listed = requirements(choice.build, choice.torch)
         have = {name: package.version for name, package in installed_packages(folder).items()}
         if unmet(listed, have):
-            pip.install(listed, (0.8, 0.9))
+            _install(pip, choice, (0.8, 0.9))
         listener.step("Checking the runtime", 0.95)
         _require_health(check_runtime(Runtime(interpreter_in(folder), "user"), timeout=300))
     except RuntimeMissingError as error:

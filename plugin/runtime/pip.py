@@ -40,7 +40,8 @@ class Pip:
         listener: gets log and progress.
         inherited: file descriptors that pip keeps open (see :class:`.lock.InstallationLock`).
         wheels: install from this folder only, and never from the network.
-        extra_index: a further package index, or empty.
+        extra_index: a further package index, or empty; only for what is said to come from there, since pip asks it for
+            every package.
         downloads: keeps complete wheels; None: nobody does.
     """
 
@@ -101,20 +102,23 @@ class Pip:
             return
         self.version = self._ask_version()
 
-    def install(self, listed: Sequence[str], span: tuple[float, float], more: Sequence[str] = ()) -> None:
+    def install(
+        self, listed: Sequence[str], span: tuple[float, float], more: Sequence[str] = (), extra: bool = False
+    ) -> None:
         """Install packages.
 
         Args:
             listed: requirements.
             span: the part of the whole progress that this is.
             more: further options.
+            extra: ask the further index, too.
 
         Raises:
             RuntimeMissingError: it could not.
             Cancelled: the listener said so.
         """
         try:
-            self._run(["install", *self._options(), *more, *listed], span)
+            self._run(["install", *self._options(extra), *more, *listed], span)
         except CommandFailed as failure:
             raise explained(failure.lines, self.wheels) from failure
 
@@ -125,14 +129,14 @@ class Pip:
         except CommandFailed:
             self.listener.line(f"pip could not remove {name}; its files are written over.")
 
-    def _options(self) -> list[str]:
+    def _options(self, extra: bool = False) -> list[str]:
         # Wheels only: a source package would need compilers and GDAL's headers, and fail after minutes.
         options = ["--no-input", "--disable-pip-version-check", "--only-binary", ":all:", "--no-user"]
         options += ["--progress-bar", "raw" if self.version >= (24, 1) else "off"]
         if self.wheels is not None:
             # An index or proxy that pip's configuration names is not asked.
             options += ["--no-index", "--find-links", str(self.wheels)]
-        elif self.extra_index:
+        elif self.extra_index and extra:
             options += ["--extra-index-url", self.extra_index]
         if self.wheels is None and self.downloads is not None:
             options += ["--find-links", str(self.downloads.wheels)]
@@ -212,7 +216,8 @@ _CAUSES = (
     (r"\b401\b.*(Client )?Error|Unauthorized", "The package index wants a password (401): check pip's configuration."),
     (r"\b403\b.*(Client )?Error|Forbidden", "The package index refuses the download (403): ask whoever runs it."),
     (
-        r"ReadTimeoutError|IncompleteRead|IncompleteDownload|Wheel '[^']+' located at .* is invalid|Connection broken|ConnectionResetError|Connection aborted",
+        r"ReadTimeoutError|IncompleteRead|IncompleteDownload|Wheel '[^']+' located at .* is invalid|"
+        r"Connection broken|ConnectionResetError|Connection aborted",
         "The connection broke off: try again; what was downloaded is kept.",
     ),
 )

@@ -48,7 +48,12 @@ def test_nothing_made_is_tracked():
 
 
 def test_no_large_files():
-    assert [str(path.relative_to(ROOT)) for path in tracked_files() if path.stat().st_size > 2 * 2**20] == []
+    # A model that ships may have 10 MB.
+    assert [
+        str(path.relative_to(ROOT))
+        for path in tracked_files()
+        if path.stat().st_size > (10_000_000 if path.suffix == ".onnx" else 2 * 2**20)
+    ] == []
 
 
 def test_every_folder_of_code_is_a_package_that_pip_installs():

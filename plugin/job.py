@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,9 @@ class PreparedJob:
         self.temporary.clear()
 
 
-def pixel_job(
-    layer: QgsRasterLayer,
+def raster_job(
+    command: str,
+    layers: Sequence[QgsRasterLayer],
     model: str,
     output: str,
     *,
@@ -68,31 +70,34 @@ def pixel_job(
     extent_crs: QgsCoordinateReferenceSystem | None = None,
     options: dict[str, Any] | None = None,
 ) -> PreparedJob:
-    """A ``classify-pixels`` job for a raster layer.  Call it in the thread that owns the layers.
+    """A job that classifies raster layers.  Call it in the thread that owns the layers.
 
     Args:
-        layer: the raster layer.
+        command: of the program: ``classify-pixels`` or ``classify-patches``.
+        layers: the raster layers, the one that gives the grid first.
         model: a name in the store or an ONNX file.
-        output: the thematic raster to write.
+        output: the result to write.
         area_layer: polygons (a vector layer or a Processing feature source) to which the map is limited.
         area_selected_only: only the selected features of ``area_layer``.
         extent: rectangle to which the map is limited; at most one of it and ``area_layer``.
-        extent_crs: its CRS; the raster layer's where None or invalid.
+        extent_crs: its CRS; the first layer's where None or invalid.
         options: further keys of the job; None and ``""`` mean "not given".
 
     Raises:
-        InputError: the raster is no file that the worker can read, or the area cannot be used.
+        InputError: a raster is no file that the worker can read, or the area cannot be used.
     """
+    if not layers:
+        raise InputError("Choose a raster layer.")
     job: dict[str, Any] = {
-        "command": "classify-pixels",
-        "rasters": [raster_source(layer)],
+        "command": command,
+        "rasters": [raster_source(layer) for layer in layers],
         "model": model,
         "output": output,
     }
     prepared = PreparedJob(job)
     given = {key: value for key, value in (options or {}).items() if value is not None and value != ""}
     job.update(given)
-    _add_layer_knowledge(prepared, layer)
+    _add_layer_knowledge(prepared, layers)
     if area_layer is not None and extent is not None and not extent.isNull():
         raise InputError(ONE_AREA)
     if area_layer is not None:
@@ -105,7 +110,7 @@ def pixel_job(
             raise
     elif extent is not None and not extent.isNull():
         job["area"] = [extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()]
-        crs = extent_crs if extent_crs is not None and extent_crs.isValid() else layer.crs()
+        crs = extent_crs if extent_crs is not None and extent_crs.isValid() else layers[0].crs()
         if crs.isValid():
             job["area_crs"] = crs.toWkt(WKT_PREFERRED)
     return prepared
@@ -139,14 +144,30 @@ def raster_source(layer: QgsRasterLayer) -> str:
     return os.path.abspath(source) if os.path.exists(source) else source
 
 
-def _add_layer_knowledge(prepared: PreparedJob, layer: QgsRasterLayer) -> None:
-    """CRS and nodata that were set on the layer and differ from the file's."""
-    provider, name = layer.dataProvider(), layer.name()
-    if layer.crs().isValid() and layer.crs() != provider.crs():
-        prepared.job["raster_crs"] = layer.crs().toWkt(WKT_PREFERRED)
+def _add_layer_knowledge(prepared: PreparedJob, layers: Sequence[QgsRasterLayer]) -> None:
+    """CRS and nodata that were set on the layers and differ from the files'."""
+    first = layers[0]
+    if first.crs().isValid() and first.crs() != first.dataProvider().crs():
+        prepared.job["raster_crs"] = first.crs().toWkt(WKT_PREFERRED)
+    for layer in layers[1:]:
+        if layer.crs().isValid() and layer.crs() != layer.dataProvider().crs():
+            prepared.warnings.append(
+                f"The CRS that was set on the layer “{layer.name()}” is not the file's; only that of the first raster "
+                "is passed on. Assign it to the file (Raster ▸ Projections ▸ Assign Projection…)."
+            )
     if "nodata" in prepared.job:
         return  # given explicitly
+    found = {layer.name(): value for layer in layers for value in [_nodata_set(prepared, layer)] if value is not None}
+    if len(set(found.values())) > 1:
+        texts = ", ".join(f"{value:g} for “{name}”" for name, value in found.items())
+        raise InputError(f"The layers have several nodata values ({texts}); give one nodata value explicitly.")
+    if found:
+        prepared.job["nodata"] = next(iter(found.values()))
 
+
+def _nodata_set(prepared: PreparedJob, layer: QgsRasterLayer) -> float | None:
+    """The nodata value that was set on a layer, or None where it is the file's own."""
+    provider, name = layer.dataProvider(), layer.name()
     numbers = range(1, provider.bandCount() + 1)
     spans = [span for number in numbers for span in provider.userNoDataValues(number)]
     added = {span.min() for span in spans if span.min() == span.max()}
@@ -162,12 +183,13 @@ def _add_layer_knowledge(prepared: PreparedJob, layer: QgsRasterLayer) -> None:
             "Layer Properties ▸ Transparency, or give the nodata value explicitly."
         )
     if added:
-        prepared.job["nodata"] = added.pop()
-    elif declared and not used:
+        return added.pop()
+    if declared and not used:
         prepared.warnings.append(
             f"The layer “{name}” shows the file's nodata value as data, but the map has nodata there: change the "
             "file's nodata value if it is data."
         )
+    return None
 
 
 def _listed(spans: list[QgsRasterRange], used: set[float]) -> str:

@@ -13,9 +13,9 @@ from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
 from ..errors import ThematicaError
 from ..models.fit import RasterFacts
 from ..plugin.compat import RASTER_LAYERS
-from ..plugin.job import PreparedJob, pixel_job, raster_source
+from ..plugin.job import PreparedJob, raster_job, raster_source
 from ..plugin.raster_facts import facts_of_layer
-from ..plugin.replacing import refuse_input_as_output
+from ..plugin.replacing import refuse_edited_file, refuse_input_as_output
 from ..plugin.runtime import find_runtime, runtime_problem
 from .classify_run import ClassifyRun, log
 from .fitting import FitView, band_option, view_fit
@@ -32,16 +32,25 @@ class ClassifyDialog(QDialog):
     Args:
         iface: QGIS's interface.
         show_areas: called with a report when the analyst asks for the area table.
+        show_threshold: called with a layer of labelled patches when the analyst wants to move its threshold.
         runs: the Qt parent of the runs, which outlive the dialog.
         parent: the Qt parent.
     """
 
     runtime_wanted = pyqtSignal()
 
-    def __init__(self, iface: Any, show_areas: Any, runs: QObject | None = None, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        iface: Any,
+        show_areas: Any,
+        show_threshold: Any = None,
+        runs: QObject | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         load_form(self, "classify_dialog")
-        self.iface, self.show_areas, self.runs = iface, show_areas, runs or iface.mainWindow()
+        self.iface, self.runs = iface, runs or iface.mainWindow()
+        self.show_areas, self.show_threshold = show_areas, show_threshold
         self.current_run: ClassifyRun | None = None
         self._facts: RasterFacts | None = None
         self._facts_problem = ""
@@ -127,6 +136,9 @@ class ClassifyDialog(QDialog):
         else:
             add_swatches(self.summary.document(), (entry.color for entry in card.classes))
             self.summary.setHtml(model_summary(card, swatch_html))
+            for part in (self.result, self.advanced):
+                part.show_task(card.task)
+        self.patches.show_model(card)
         self.bands.start_over(card, self._facts)
         self._check()
 
@@ -192,7 +204,9 @@ class ClassifyDialog(QDialog):
         for part in (self.model, self.result, self.advanced):
             part.remember()
         title = f"{layer.name()} – {self.model.card.title or self.model.card.name}"
-        self.current_run = ClassifyRun(self.iface, prepared, layer.name(), title, replaced, self.show_areas, self.runs)
+        self.current_run = ClassifyRun(
+            self.iface, prepared, layer.name(), title, replaced, self.show_areas, self.show_threshold, self.runs
+        )
         self.current_run.progress.connect(self._show_event)
         self.current_run.ended.connect(self._ended)
         self._show_progress(True)
@@ -202,6 +216,9 @@ class ClassifyDialog(QDialog):
 
     def _prepare(self, layer: QgsRasterLayer, output: str, options: dict[str, Any]) -> PreparedJob:
         options.update(self.advanced.options())
+        of_patches = self.model.card is not None and self.model.card.task.startswith("patch")
+        if of_patches:
+            options.update(self.patches.options())
         options["bands"] = band_option(self.bands.chosen_bands())
         options["scale"], options["offset"] = self.bands.chosen_scale(), self.bands.chosen_offset()
         options["sensor"] = self.bands.chosen_sensor()
@@ -209,8 +226,9 @@ class ClassifyDialog(QDialog):
         if self.area.visible_canvas():
             canvas = self.iface.mapCanvas()
             extent, extent_crs = canvas.extent(), canvas.mapSettings().destinationCrs()
-        return pixel_job(
-            layer,
+        return raster_job(
+            "classify-patches" if of_patches else "classify-pixels",
+            [layer],
             self.model.model,
             output,
             area_layer=self.area.area_layer(),
@@ -224,9 +242,11 @@ class ClassifyDialog(QDialog):
         """Ask before files are replaced: those that exist and may be, or None to stop.
 
         Raises:
-            OutputError: the map would replace its own input.
+            OutputError: the map would replace its own input, or unsaved edits.
         """
-        refuse_input_as_output(layer, paths)
+        refuse_input_as_output([layer], paths)
+        for path in paths:
+            refuse_edited_file(path)
         existing = [path for path in paths if Path(path).exists()]
         if not existing:
             return []

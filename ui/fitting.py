@@ -17,7 +17,7 @@ from ..models.fit import RasterFacts, check_fit
 from .wording import for_dialog
 
 #: Tasks of the card that "Classify layer" serves.
-SERVED_TASKS = ("pixel", "segmentation")
+SERVED_TASKS = ("pixel", "window", "segmentation", "patch", "patch-multilabel")
 
 
 @dataclass
@@ -55,7 +55,7 @@ def view_fit(
         return FitView(
             False,
             f"This model's task is {TASK_TITLES[card.task]}, which is not done here: "
-            "choose a model for pixel-wise classification or semantic segmentation.",
+            "choose a model that classifies pixels or patches of one image.",
         )
     try:
         fit = check_fit(card, [raster], given, scale, offset, sensor)

@@ -19,7 +19,11 @@ from qgis.core import (
 )
 
 from thematica.errors import InputError
-from thematica.plugin.job import pixel_job, raster_source, write_area
+from thematica.plugin.job import raster_job, raster_source, write_area
+
+
+def pixel_job(layer: QgsRasterLayer, *arguments, **options):
+    return raster_job("classify-pixels", [layer], *arguments, **options)
 
 
 def layer_of(path) -> QgsRasterLayer:

@@ -440,6 +440,66 @@ def test_the_worker_ends_when_qgis_is_killed(runtime, large_scene, tmp_path, rep
     assert list(folder.iterdir()) == []
 
 
+# ------------------------------------------------------------------------------------------------ patches
+@pytest.fixture
+def classify_patches(processing, fake_worker, monkeypatch, patchwork, networks, tmp_path):
+    """``classify_patches(PARAMETER=value, …)`` with a worker that does nothing; gives results and the job."""
+    seen = tmp_path / "job.json"
+    report = {
+        "classes": [{"value": 0, "name": "Water", "color": "#0", "patches": 3, "hectares": None, "percent": 75.0}],
+        "patches": {"side": 8, "stride": 8, "count": 4, "without_data": 0, "below_threshold": 1},
+    }
+    code = (
+        f"json.dump(job, open({str(seen)!r}, 'w'))\n"
+        f"say(event='result', files={{'output': job['output']}}, report={report!r})"
+    )
+    monkeypatch.setenv("THEMATICA_RUNTIME", str(fake_worker(code).python))
+
+    def run(**parameters):
+        log = Log()
+        given = {"INPUT": str(patchwork), "MODEL": str(networks / "patch.onnx"), **parameters}
+        return processing.run("thematica:classifypatches", given, feedback=log), json.loads(seen.read_text()), log
+
+    return run
+
+
+def test_patches_as_polygons(classify_patches, tmp_path):
+    results, job, log = classify_patches(OUTPUT=str(tmp_path / "p.gpkg"), STRIDE=4, THRESHOLD=0.0)
+    assert (job["command"], job["stride"], job["threshold"]) == ("classify-patches", 4, 0.0)
+    assert job["output"] == results["OUTPUT"] == str(tmp_path / "p.gpkg")
+    assert results["PATCHES"] == 4
+    rows = json.loads(results["CLASS_AREAS"])
+    assert [(row["name"], row["patches"]) for row in rows] == [("Water", 3), ("below the threshold", 1)]
+    assert "Water: 3 patches (75.0 %)" in log.infos
+
+
+def test_patches_as_a_raster_or_a_temporary_file(classify_patches, tmp_path):
+    results, job, _ = classify_patches(RASTER=str(tmp_path / "p.tif"))
+    assert job["output"] == results["RASTER"] == str(tmp_path / "p.tif")
+    assert "OUTPUT" not in results
+    _, job, _ = classify_patches(OUTPUT="TEMPORARY_OUTPUT")
+    assert job["output"].endswith(".gpkg")
+    assert "threshold" not in job
+
+
+@pytest.mark.parametrize("wanted", [{}, {"OUTPUT": "TEMPORARY_OUTPUT", "RASTER": "TEMPORARY_OUTPUT"}])
+def test_exactly_one_result_of_patches(classify_patches, wanted):
+    with pytest.raises(QgsProcessingException, match="Choose one result"):
+        classify_patches(**wanted)
+
+
+def test_several_rasters_are_passed_on_in_order(classify_patches, patchwork, scene, tmp_path):
+    _, job, _ = classify_patches(
+        INPUT=[str(patchwork), QgsRasterLayer(str(scene), "s")], RASTER=str(tmp_path / "p.tif")
+    )
+    assert job["rasters"] == [str(patchwork), str(scene)]
+
+
+def test_a_raster_that_is_missing_among_several_is_told(classify_patches, patchwork, tmp_path):
+    with pytest.raises(QgsProcessingException, match=r"could not be opened|INPUT|Raster"):
+        classify_patches(INPUT=[str(patchwork), str(tmp_path / "gone.tif")], RASTER=str(tmp_path / "p.tif"))
+
+
 # --------------------------------------------------------------------------- loading, batch, models, headless
 def test_loaded_results_are_styled_and_grouped(processing, runtime, scene, tmp_path):
     from processing.gui.Postprocessing import handleAlgorithmResults

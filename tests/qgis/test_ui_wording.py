@@ -85,9 +85,13 @@ def test_a_choice_by_hand_is_kept_while_another_band_is_missing():
     assert [match.band if match else None for match in fit.matches] == [1, 2, None, 3]
 
 
-@pytest.mark.parametrize("task", ["patch", "change", "patch-multilabel"])
-def test_other_tasks_are_refused_with_a_sentence(task):
-    fit = view_fit(card([Band("1")], task=task), raster(1))
+@pytest.mark.parametrize("task", ["pixel", "window", "segmentation", "patch", "patch-multilabel"])
+def test_these_tasks_are_served(task):
+    assert view_fit(card([Band("1")], task=task), raster(1)).fits
+
+
+def test_change_between_dates_is_refused_with_a_sentence():
+    fit = view_fit(card([Band("1")], task="change"), raster(1))
     assert not fit.fits
     assert "choose a model" in fit.sentence
 

@@ -125,7 +125,7 @@ class _Run:
             check_sources([*files.values(), job.report_path()], source.files)
             plan = make_plan(
                 network, scene.region, source.block_shape, source.width, job.tile, job.overlap, job.batch,
-                self.threads, job.mode,
+                self.threads, job.mode, source.height,
             )  # fmt: skip
             if not plan.exact and not plan.smooth:
                 monitor.log(f"The map can differ from one run over the whole image: {plan.why}", "warning")

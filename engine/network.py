@@ -104,8 +104,6 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
         raise ModelError(f"“{name}” compares two dates, which cannot be done here yet: choose another network.")
     model = _load(path)
     _raise_opset(model)
-    if card.origin in ("none", "deepness", "esri"):
-        card.activation = _activation_at_end(model.graph, card)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [entry for entry in model.graph.input if entry.name not in constants]
     if len(inputs) != 1:
@@ -116,6 +114,10 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
     _check_input(card, kind)
     names = [output_name] if output_name else card.output_names()
     cards = [card.for_output(output) for output in names]
+    if card.origin in ("none", "deepness", "esri"):
+        for entry in cards:
+            entry.activation = _activation_at_end(model.graph, entry)
+        card.activation = cards[0].activation
     batch = max(card.input_shape[0], 0)
     tile = None
     if kind != "pixel":

@@ -257,6 +257,8 @@ def _walk(
             columns = _View(columns.scale * factor, columns.low, columns.high + columns.scale * grow)
     elif kind in _AXIS_OPERATORS:
         _check_axes(node, constants, shapes)
+    elif kind == "Reshape" and _only_drops_channel(shapes.get(node.input[0], ()), shapes.get(node.output[0], ())):
+        pass
     elif kind == "Transpose":
         raise _NotFollowed("a transposition of a tensor that is no image")
     elif kind not in _POINTWISE:
@@ -297,6 +299,13 @@ def _walk_turned(
         if place != (2, 3):
             turned[name] = place
     return True
+
+
+def _only_drops_channel(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether reshaping only removes or adds an axis of one channel: (N, 1, H, W) and (N, H, W)."""
+    if len(before) < 3 or len(after) < 3 or min(*before[-2:], *after[-2:]) <= 0 or before[-2:] != after[-2:]:
+        return False
+    return all(shape[1] == 1 for shape in (before, after) if len(shape) == 4) and {len(before), len(after)} <= {3, 4}
 
 
 def _names_in_bodies(node: onnx.NodeProto) -> Iterator[str]:

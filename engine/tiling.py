@@ -19,8 +19,8 @@ from .receptive_field import tensor_shapes
 ACTIVATION_BUDGET = 320 * 1024 * 1024
 #: Pixels of a chunk's core, at most (unless one tile is larger).
 CHUNK_PIXELS = 1 << 20
-#: Memory for the sums of blended scores, in bytes, over all workers.
-_BLENDING_BUDGET = 160 * 1024 * 1024
+# Memory for the sums of blended scores, and for the scores of one group of tiles, in bytes.
+_BLENDING_BUDGET, _GROUP_BUDGET = 64 << 20, 16 << 20
 # Windows per run: more do not make it faster.
 _MOST_WINDOWS = 1024
 # Side of blocks of the files that we write.
@@ -38,6 +38,23 @@ class Rectangle:
     column: int
     height: int
     width: int
+
+
+@dataclass(frozen=True)
+class BlendedRow:
+    """One row of blended tiles within a strip.
+
+    Args:
+        left, width: the strip's columns.
+        first, last: whether it is the strip's first or last.
+        chunks: its tiles' cores, in groups that are read and run together.
+    """
+
+    left: int
+    width: int
+    first: bool
+    last: bool
+    chunks: list[Rectangle]
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,7 @@ class Plan:
         margin: rows and columns that the network's output lacks on each side of a tile.
         smooth: whether tiles are blended over their halos instead of cut.
         window: side of the window of a network that sees one around each pixel, or None.
+        raster: rows and columns of the whole raster.
     """
 
     region: Rectangle
@@ -77,13 +95,19 @@ class Plan:
     margin: tuple[int, int] = (0, 0)
     smooth: bool = False
     window: tuple[int, int] | None = None
+    raster: tuple[int, int] = (0, 0)
 
     def chunks(self) -> Iterator[Rectangle]:
         """The chunks, strip by strip, from top to bottom.
 
         Cuts lie at multiples of the chunk's size in the raster's own grid (not the region's), so that
-        blocks are read once and tiles do not depend on the area asked for.
+        blocks are read once and tiles do not depend on the area asked for.  Where tiles are blended,
+        chunks are the whole cores of tiles that reach into the region.
         """
+        if self.smooth:
+            for row in self.blended_rows():
+                yield from row.chunks
+            return
         region = self.region
         for left, width in _cuts(region.column, region.width, self.strip):
             for top, height in _cuts(region.row, region.height, self.chunk[0]):
@@ -96,16 +120,31 @@ class Plan:
             for column, width in _cuts(chunk.column, chunk.width, self.core[1]):
                 yield Rectangle(row, column, height, width)
 
-    def blended_tiles(self, chunk: Rectangle, height: int, width: int) -> Iterator[Rectangle]:
-        """The cores, whole, of all tiles that reach into a chunk and lie in a raster of this size."""
-        rows, columns = self.core
-        first_row = max((chunk.row - self.halo) // rows, 0)
-        first_column = max((chunk.column - self.halo) // columns, 0)
-        last_row = min((chunk.row + chunk.height - 1 + self.halo) // rows, (height - 1) // rows)
-        last_column = min((chunk.column + chunk.width - 1 + self.halo) // columns, (width - 1) // columns)
-        for row in range(first_row, last_row + 1):
-            for column in range(first_column, last_column + 1):
-                yield Rectangle(row * rows, column * columns, rows, columns)
+    def blended_rows(self) -> Iterator[BlendedRow]:
+        """Where tiles are blended: rows of tiles, strip by strip, from top to bottom."""
+        region, (rows, columns), halo = self.region, self.core, self.halo
+        first = max((region.row - halo) // rows, 0)
+        last = min((region.row + region.height - 1 + halo) // rows, (self.raster[0] - 1) // rows)
+        for left, width in _cuts(region.column, region.width, self.strip):
+            start = max((left - halo) // columns, 0)
+            end = min((left + width - 1 + halo) // columns, (self.raster[1] - 1) // columns)
+            group = self.chunk[1] // columns
+            for row in range(first, last + 1):
+                chunks = [
+                    Rectangle(row * rows, column * columns, rows, (min(column + group, end + 1) - column) * columns)
+                    for column in range(start, end + 1, group)
+                ]
+                yield BlendedRow(left, width, row == first, row == last, chunks)
+
+    def reach(self, chunk: Rectangle) -> Rectangle:
+        """The pixels whose class a chunk has a say in: itself, and around it where tiles are blended."""
+        if not self.smooth:
+            return chunk
+        region, halo = self.region, self.halo
+        top, left = max(chunk.row - halo, region.row), max(chunk.column - halo, region.column)
+        bottom = min(chunk.row + chunk.height + halo, region.row + region.height)
+        right = min(chunk.column + chunk.width + halo, region.column + region.width)
+        return Rectangle(top, left, bottom - top, right - left)
 
     def pixels(self) -> int:
         """Number of output pixels."""
@@ -131,6 +170,7 @@ def make_plan(
     batch: int | None = None,
     threads: int = 1,
     mode: str = "exact",
+    raster_height: int = 0,
 ) -> Plan:
     """Choose tile, batch, chunk and number of workers.
 
@@ -144,6 +184,7 @@ def make_plan(
             no halo makes the result exact.
         batch: tiles per run asked for.
         threads: threads in all.
+        raster_height: height of the raster, in pixels; 0: the region reaches to its end.
         mode: one of :data:`.job.MODES`; networks of single pixels and windows have no tiles that could be blended.
     """
     if network.kind == "window":
@@ -177,7 +218,7 @@ def make_plan(
     if network.batch and not network.pixelwise:
         batch = network.batch
     if smooth:
-        chunk, strip = _smooth_chunk(network, core, raster_width, workers)
+        chunk, strip = _smooth_chunk(network, core, halo, raster_width)
     else:
         chunk, strip = _chunk(core, halo, block, raster_width, batch or 1)
     return Plan(
@@ -195,6 +236,7 @@ def make_plan(
         fixed=fixed,
         margin=margin,
         smooth=smooth,
+        raster=(raster_height or region.row + region.height, raster_width),
     )
 
 
@@ -211,19 +253,18 @@ def _smooth_halo(network: Network, overlap: int | None) -> int:
     return _up(max(wanted, margin + 1), stride)
 
 
-def _smooth_chunk(
-    network: Network, core: tuple[int, int], raster_width: int, workers: int
-) -> tuple[tuple[int, int], int]:
-    """Rows and columns of a chunk, and the width of a strip: as large as the sums of scores may be.
+def _smooth_chunk(network: Network, core: tuple[int, int], halo: int, raster_width: int) -> tuple[tuple[int, int], int]:
+    """Rows and columns of a group of tiles, and the width of a strip, by what their scores may take.
 
-    Tiles that reach over a chunk's edge are run for both chunks, so large chunks cost less.
+    Tiles at the edge of a strip are run for both of its neighbours, so wide strips cost less.
     """
-    scores = sum(len(head.card.classes) for head in network.heads)
-    most = _BLENDING_BUDGET / (workers * 4 * (2 * scores + 2))
-    rows, columns = core
-    while rows * columns * 4 <= most:
-        rows, columns = rows * 2, columns * 2
-    return (rows, columns), _up(max(4096, columns), columns)
+    per_pixel = 4 * sum(len(head.card.classes) + 1 for head in network.heads)
+    rows, columns = core[0] + 2 * halo, core[1]
+    tiles = int(_GROUP_BUDGET / (per_pixel * rows * (columns + 2 * halo)))
+    columns *= min(max(tiles, 1), max(CHUNK_PIXELS // (core[0] * core[1]), 1))
+    strip = int(_BLENDING_BUDGET / (per_pixel * rows))
+    strip = min(max(strip // columns, 1) * columns, _up(raster_width, columns))
+    return (core[0], columns), strip
 
 
 def _window_plan(

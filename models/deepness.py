@@ -5,6 +5,7 @@ https://qgis-plugin-deepness.readthedocs.io (creators / add metadata to model)
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping
@@ -12,12 +13,13 @@ from typing import Any
 
 from ..errors import ModelError
 from .bands import Band
-from .card import ModelCard, ModelClass, Normalisation, distinct_colors, slug
-from .onnx_file import OnnxFacts
+from .card import FurtherOutput, ModelCard, ModelClass, Normalisation, distinct_colors, slug
+from .onnx_file import OnnxFacts, TensorFacts
 
 _KEYS = ("model_type", "class_names", "names", "resolution", "tile_size", "tiles_size", "standardization_mean")
 
 _UNSUPPORTED = {
+    "regression": "a regression network (it gives continuous values, not classes)",
     "regressor": "a regression network (it gives continuous values, not classes)",
     "detector": "an object detector (it gives boxes, not a map)",
     "superresolution": "a super-resolution network (it gives a finer image, not classes)",
@@ -26,13 +28,17 @@ _UNSUPPORTED = {
 
 
 def _value(metadata: Mapping[str, str], key: str) -> Any:
-    """Values are JSON, mostly; what is not is taken as text."""
+    """Values are JSON, mostly; some are Python's literals (``{0: 'tree'}``), and what is neither is taken as text."""
     text = metadata.get(key)
     if text is None:
         return None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return text
 
 
@@ -52,14 +58,10 @@ def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
     metadata = facts.metadata
     if not any(key in metadata for key in _KEYS):
         return None
-    first, result = facts.inputs[0], facts.outputs[0]
+    first = facts.inputs[0]
     kind = str(_value(metadata, "model_type") or "Segmentor")
     unsupported = _UNSUPPORTED.get(kind.lower(), "")
     bands = first.shape[1] if len(first.shape) == 4 and first.shape[1] > 0 else 3
-    channels = result.shape[1] if len(result.shape) == 4 and result.shape[1] > 0 else 1
-    binary = channels == 1
-    classes = _classes(metadata, 2 if binary else channels)
-
     # Deepness divides 8-bit values by 255 before it standardises.
     mean = _numbers(name, _value(metadata, "standardization_mean"), bands, 0.0)
     deviation = _numbers(name, _value(metadata, "standardization_std"), bands, 1.0)
@@ -75,22 +77,38 @@ def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
     tile = _number(_value(metadata, "tile_size")) or _number(_value(metadata, "tiles_size")) or 0
     threshold = _number(_value(metadata, "seg_thresh"))
     names = ["red", "green", "blue"]
+    maps = [_output(metadata, index, tensor, threshold) for index, tensor in enumerate(facts.outputs)]
     return ModelCard(
         name=slug(name),
         title=name,
         description="Read from the metadata that the plugin Deepness uses.",
         task="segmentation",
         bands=[Band(str(number), names[number - 1] if bands == 3 else "") for number in range(1, bands + 1)],
-        classes=classes,
+        classes=maps[0].classes,
         normalisation=normalisation,
-        activation="sigmoid" if binary else "softmax",
-        thresholds=(threshold,) if threshold is not None and binary else (),
+        activation=maps[0].activation,
+        thresholds=maps[0].thresholds,
         unit="dn",
         # A mean above 1 (of values divided by 255) was measured on images of more than 8 bits.
         value_range=(0.0, 255.0) if max(mean) <= 1 else None,
         gsd=resolution / 100 if resolution is not None else None,
         tile=int(tile),
         unsupported=unsupported,
+        further_outputs=maps[1:],
+    )
+
+
+def _output(metadata: Mapping[str, str], index: int, tensor: TensorFacts, threshold: float | None) -> FurtherOutput:
+    """What one of the outputs gives: scores of classes, or one score, of what is not background."""
+    channels = tensor.shape[1] if len(tensor.shape) == 4 and tensor.shape[1] > 0 else 1
+    binary = channels == 1
+    classes = _classes(metadata, index, 2 if binary else channels)
+    return FurtherOutput(
+        tensor.name,
+        classes,
+        "sigmoid" if binary else "softmax",
+        (threshold,) if threshold is not None else (),
+        tensor.shape,
     )
 
 
@@ -105,13 +123,20 @@ def _numbers(name: str, value: Any, count: int, default: float) -> list[float]:
     return [number for number in numbers if number is not None]
 
 
-def _classes(metadata: Mapping[str, str], count: int) -> list[ModelClass]:
+def _classes(metadata: Mapping[str, str], index: int, count: int) -> list[ModelClass]:
     names = _value(metadata, "class_names") or _value(metadata, "names") or {}
     if isinstance(names, list):
-        # Of a network with several outputs there is one table for each; the first output is used.
-        names = names[0] if names and isinstance(names[0], dict) else dict(enumerate(names))
+        # Of a network with several outputs there is one table for each.
+        several = bool(names) and all(isinstance(entry, dict) for entry in names)
+        if several:
+            names = names[index] if index < len(names) else {}
+        else:
+            names = dict(enumerate(names))
     if not isinstance(names, dict):
         names = {}
     named = {int(key): str(value) for key, value in names.items() if re.fullmatch("[0-9]{1,5}", str(key))}
     colors = distinct_colors(count)
+    if count == 2 and set(named) == {0}:
+        # One name for one score: that of what is found, and the rest is background.
+        return [ModelClass(0, "background", "#d9d9d9"), ModelClass(1, named[0], colors[0])]
     return [ModelClass(value, named.get(value, f"class {value}"), colors[value]) for value in range(count)]

@@ -1,4 +1,4 @@
-"""Finding a model's card: corrected, given, embedded, beside the file, Deepness keys, or none.
+"""Finding a model's card: corrected, given, embedded, beside the file, Deepness keys, Esri's definition, or none.
 
 A file without any card still runs where nothing about it is ambiguous: its classes are numbered
 and its values enter the network as they are, and the report says so.
@@ -6,12 +6,14 @@ and its values enter the network as they are, and the report says so.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ModelError
 from .bands import Band
-from .card import METADATA_KEY, ModelCard, ModelClass, distinct_colors, parse_card, read_card, slug
+from .card import METADATA_KEY, FurtherOutput, ModelCard, ModelClass, distinct_colors, parse_card, read_card, slug
 from .deepness import card_from_deepness
+from .esri import card_beside
 from .onnx_file import OnnxFacts, TensorFacts, read_onnx_facts
 
 # More bands or classes than any sensor or legend has; only in a damaged file.
@@ -58,6 +60,11 @@ def save_corrected_card(card: ModelCard) -> Path:
     return path
 
 
+def forget_corrected_card(weights_sha256: str) -> None:
+    """Delete a correction, so that the file's own card counts again."""
+    corrected_card_path(weights_sha256).unlink(missing_ok=True)
+
+
 def _find_card(path: Path, facts: OnnxFacts, given: str | Path | None) -> tuple[ModelCard, str]:
     if given is not None:
         return read_card(given), "given"
@@ -76,42 +83,72 @@ def _find_card(path: Path, facts: OnnxFacts, given: str | Path | None) -> tuple[
     foreign = card_from_deepness(path.stem, facts)
     if foreign is not None:
         return foreign, "deepness"
+    packed = card_beside(path, facts)
+    if packed is not None:
+        return packed, "esri"
     return _bare_card(path.stem, facts), "none"
 
 
 def _bare_card(name: str, facts: OnnxFacts) -> ModelCard:
     """What the shapes alone say."""
-    first, result = facts.inputs[0], facts.outputs[0]
+    first = facts.inputs[0]
+    rank = len(first.shape)
+    results = [tensor for tensor in facts.outputs if _may_give_classes(first, tensor)] or facts.outputs[:1]
+    result = results[0]
     unsupported, task = "", "segmentation"
-    bands = first.shape[1] if len(first.shape) > 1 else 0
-    channels = result.shape[1] if len(result.shape) > 1 else 0
+    # (N, 1, C, p, p) has a channel more in front of the bands.
+    bands = first.shape[2 if rank == 5 else 1] if rank > 1 else 0
     if len(facts.inputs) > 1:
         unsupported = f"a network with {len(facts.inputs)} inputs"
-    elif len(first.shape) == 2:
+    elif rank == 2:
         task = "pixel"
-    elif len(first.shape) != 4:
-        unsupported = f"a network whose input has {len(first.shape)} axes"
+    elif rank == 5 and len(result.shape) == 2:
+        task = "window"
+    elif rank != 4:
+        unsupported = f"a network whose input has {rank} axes"
     elif len(result.shape) == 2:
         task = "patch"
-    elif len(result.shape) != 4:
+    elif len(result.shape) not in (3, 4):
         unsupported = f"a network whose output has {len(result.shape)} axes"
-    elif first.shape[2] > 0 and result.shape[2] > first.shape[2]:
+    elif first.shape[2] > 0 and result.shape[-2] > first.shape[2]:
         unsupported = "a super-resolution network (it gives a finer image, not classes)"
     if not unsupported and bands <= 0:
         raise ModelError(f"“{name}” does not say how many bands it takes; describe it with a model card (--card).")
-    if not unsupported and channels <= 0:
-        raise ModelError(f"“{name}” does not say how many classes it gives; describe it with a model card (--card).")
-    # One score per pixel is that of the second of two classes.
-    count = 2 if channels == 1 else max(channels, 1)
-    colors = distinct_colors(count)
+    maps = [] if unsupported else [_bare_output(name, tensor) for tensor in results]
     return ModelCard(
         name=slug(name),
         title=name,
         task=task,
         bands=[Band(str(number)) for number in range(1, bands + 1)],
-        classes=[ModelClass(value, f"class {value}", colors[value]) for value in range(count)],
+        classes=maps[0].classes if maps else [],
+        output_name=result.name,
+        tile=first.shape[-1] if task in ("patch", "window") and first.shape[-1] > 0 else 0,
         unsupported=unsupported,
+        further_outputs=maps[1:],
     )
+
+
+def _may_give_classes(first: TensorFacts, tensor: TensorFacts) -> bool:
+    """Whether an output can be a map of an image, or the scores of a pixel, window or patch."""
+    if len(first.shape) != 4:
+        return len(tensor.shape) == 2
+    return len(tensor.shape) in (2, 3, 4)
+
+
+def _bare_output(name: str, tensor: TensorFacts) -> FurtherOutput:
+    channels = 1 if len(tensor.shape) == 3 else tensor.shape[1] if len(tensor.shape) > 1 else 0
+    if tensor.data_type.startswith(("int", "uint")) and channels <= 1:
+        raise ModelError(
+            f"“{name}” gives class numbers but does not say how many classes there are; describe it with a model card "
+            "(--card)."
+        )
+    if channels <= 0:
+        raise ModelError(f"“{name}” does not say how many classes it gives; describe it with a model card (--card).")
+    # One score per pixel is that of the second of two classes.
+    count = 2 if channels == 1 else channels
+    colors = distinct_colors(count)
+    classes = [ModelClass(value, f"class {value}", colors[value]) for value in range(count)]
+    return FurtherOutput(tensor.name, classes, shape=tensor.shape)
 
 
 def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
@@ -122,22 +159,38 @@ def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
     card.output_name, card.output_shape = result.name, result.shape
     if card.unsupported:
         return
-    bands = first.shape[1] if len(first.shape) > 1 else -1
+    rank = len(first.shape)
+    bands = first.shape[2 if rank == 5 else 1] if rank > 1 else -1
     if bands > 0 and bands != len(card.bands):
         raise ModelError(
             f"The card of “{card.name}” names {len(card.bands)} bands, but the network takes {bands}: "
             "the card belongs to another network, or must be corrected."
         )
-    channels = result.shape[1] if len(result.shape) in (2, 4) else -1
-    if channels == 1 and len(card.classes) == 1:
+    _check_classes(card.name, len(card.classes), result)
+    named = {tensor.name: tensor for tensor in facts.outputs}
+    card.further_outputs = [
+        replace(output, shape=named[output.name].shape)
+        for output in card.further_outputs
+        if output.name in named and output.name != card.output_name
+    ]
+    for output in card.further_outputs:
+        _check_classes(card.name, len(output.classes), named[output.name])
+
+
+def _check_classes(name: str, classes: int, result: TensorFacts) -> None:
+    if result.data_type.startswith(("int", "uint", "bool")):
+        # Class numbers: how many there are, only the card knows.
+        return
+    channels = result.shape[1] if len(result.shape) in (2, 4) else 1 if len(result.shape) == 3 else -1
+    if channels == 1 and classes == 1:
         raise ModelError(
-            f"The network “{card.name}” gives one score per pixel, so its card must name two classes (first the one of "
+            f"The network “{name}” gives one score per pixel, so its card must name two classes (first the one of "
             "low scores, then that of high ones), not one."
         )
-    binary = channels == 1 and len(card.classes) == 2
-    if channels > 0 and channels != len(card.classes) and not binary:
+    binary = channels == 1 and classes == 2
+    if channels > 0 and channels != classes and not binary:
         raise ModelError(
-            f"The card of “{card.name}” names {len(card.classes)} classes, but the network gives {channels} scores: "
+            f"The card of “{name}” names {classes} classes, but the network gives {channels} scores: "
             "the card belongs to another network, or must be corrected."
         )
 

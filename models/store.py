@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..errors import InputError, ModelError
 from .card import ModelCard
+from .esri import SUFFIXES, network_of_emd, unpack
 from .onnx_file import read_onnx_facts
 from .reading import read_model_card
 
@@ -77,7 +78,7 @@ def list_models() -> list[StoredModel]:
 
 
 def resolve_model(model: str) -> Path:
-    """The ONNX file that ``MODEL`` means: a name in the store, or a file.
+    """The ONNX file that ``MODEL`` means: a name in the store, or a file (also Esri's ``.emd`` and ``.dlpk``).
 
     A name in the store wins over a file of the same name in the working folder only where that
     file is no ONNX file.
@@ -87,6 +88,10 @@ def resolve_model(model: str) -> Path:
     """
     as_path = Path(model)
     try:
+        if as_path.suffix.lower() == ".emd" and as_path.is_file():
+            return network_of_emd(as_path)
+        if as_path.suffix.lower() == ".dlpk" and as_path.is_file():
+            return unpack(as_path, user_data_folder() / "packages")
         candidates = [folder / f"{model}.onnx" for folder in (user_models_folder(), BUNDLED_FOLDER)]
         stored = next((path for path in candidates if path.name == f"{model}.onnx" and path.is_file()), None)
         if as_path.is_file() and (stored is None or as_path.suffix.lower() == ".onnx"):
@@ -110,6 +115,10 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
     """
     if name is not None and (not name.strip(". ") or re.search(r"[/\\:\0]", name)):
         raise InputError(f"“{name}” cannot be the name of a model; use letters, digits, spaces, - and _.")
+    asked = path.stem
+    if path.suffix.lower() in SUFFIXES:
+        # What the definition says goes into the store as a card.
+        path = resolve_model(str(path))
     card = read_model_card(path)
     if read_onnx_facts(path).weight_files:
         raise ModelError(
@@ -118,7 +127,7 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
         )
     folder = user_models_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name or path.stem}.onnx"
+    target = folder / f"{name or asked}.onnx"
     if target.exists() and not replace:
         raise InputError(f"The store already has a model “{target.stem}”; choose another name or replace it.")
     # Written beside and renamed: a copy that breaks off leaves no half model in the store.
@@ -132,5 +141,7 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
         old.unlink(missing_ok=True)
     if beside is not None:
         shutil.copyfile(beside, target.with_suffix(".json"))
+    elif card.origin == "esri":
+        target.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
     os.replace(partial, target)
     return StoredModel(target.stem, target, False, card)

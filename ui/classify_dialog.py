@@ -73,6 +73,7 @@ class ClassifyDialog(QDialog):
         self.cancel_button.clicked.connect(self._cancel)
         self.close_button.clicked.connect(self.close)
         self.runtime_button.clicked.connect(self.runtime_wanted)
+        self.fit_notice.clicked.connect(self.model.describe)
         self.runtime_notice.clicked.connect(self.runtime_wanted)
         self.run_notice.clicked.connect(self._show_areas)
         # Open where a setting is not the usual one: it would work unseen otherwise.
@@ -164,7 +165,9 @@ class ClassifyDialog(QDialog):
             )
             self.bands.show_fit(self._fit)
             kind = "error" if not self._fit.fits else "warning" if self._fit.warnings else "ok"
-            self.fit_notice.tell(kind, self._fit.sentence, self._fit.warnings)
+            # What has no card runs where nothing is ambiguous, but its map has only numbers for a legend.
+            button = "Describe it…" if self.model.card.origin == "none" else ""
+            self.fit_notice.tell(kind, self._fit.sentence, self._fit.warnings, button=button)
         self._show_whether_ready()
 
     def _is_running(self) -> bool:

@@ -109,6 +109,8 @@ def model_summary(card: ModelCard, swatch: Callable[[str], str] = lambda color: 
         rows.append(("Measured", f"{figures}{f' ({html.escape(card.split)})' if card.split else ''}"))
     if card.licence:
         rows.append(("Licence", html.escape(card.licence)))
+    if card.origin == "corrected":
+        rows.append(("Card", "as you described it"))
     description = f"<p>{html.escape(card.description)}</p>" if card.description else ""
     if card.origin == "none":
         description = (

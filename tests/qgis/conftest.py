@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +17,8 @@ qgis_core = pytest.importorskip("qgis.core", reason="these tests run in QGIS's P
 
 from osgeo import gdal, osr  # noqa: E402
 from qgis.core import QgsApplication, QgsProject  # noqa: E402
+
+from .driving import WRITES, FakeInterface, settle, wait_for  # noqa: E402
 
 gdal.UseExceptions()
 
@@ -224,3 +228,65 @@ def fake_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         return Runtime(interpreter, "environment")
 
     return make
+
+
+# -- dialogs ---------------------------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def _settings():
+    qgis_core.QgsSettings().remove("thematica")
+    yield
+    qgis_core.QgsSettings().remove("thematica")
+
+
+@pytest.fixture(autouse=True)
+def _no_exception_in_a_slot(monkeypatch):
+    """Qt swallows what a slot raises, or aborts; a test must fail instead."""
+    raised = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: raised.append("".join(traceback.format_exception(*error))))
+    yield
+    assert raised == []
+
+
+@pytest.fixture
+def iface():
+    interface = FakeInterface()
+    yield interface
+    interface.window.deleteLater()
+
+
+@pytest.fixture
+def runtime(fake_worker, monkeypatch, tmp_path):
+    """``runtime(code)``: find_runtime() gives a fake worker; jobs that it saw are in ``runtime.job()``."""
+    seen = tmp_path / "seen-job.json"
+    monkeypatch.setenv("THEMATICA_SEEN_JOB", str(seen))
+
+    def use(code):
+        monkeypatch.setenv("THEMATICA_RUNTIME", str(fake_worker(code).python))
+
+    use.job = lambda: json.loads(seen.read_text())
+    use(WRITES)
+    return use
+
+
+@pytest.fixture
+def open_dialog(iface, runtime):
+    dialogs = []
+
+    def make():
+        shown = []
+        from thematica.ui.classify_dialog import ClassifyDialog
+
+        dialog = ClassifyDialog(iface, shown.append)
+        dialog.shown_reports = shown
+        dialog.show()
+        dialogs.append(dialog)
+        settle()
+        return dialog
+
+    yield make
+    for dialog in dialogs:
+        if dialog.current_run is not None and dialog.current_run.is_running:
+            dialog.current_run.cancel()
+            wait_for(lambda dialog=dialog: not dialog.current_run.is_running)
+        dialog.close()
+        dialog.deleteLater()

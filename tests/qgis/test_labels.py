@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
-import traceback
 
 import pytest
 from osgeo import ogr, osr
@@ -130,14 +128,6 @@ def test_a_layer_that_cannot_be_edited_is_told(layer):
 
 
 # -- the panel ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def _no_exception_in_a_slot(monkeypatch):
-    raised = []
-    monkeypatch.setattr(sys, "excepthook", lambda *error: raised.append("".join(traceback.format_exception(*error))))
-    yield
-    assert raised == []
 
 
 @pytest.fixture

@@ -10,17 +10,7 @@ from qgis.PyQt.QtWidgets import QLabel, QPushButton
 
 from thematica.plugin.labels import labels_of_layer
 
-from .test_ui_classify import (  # noqa: F401 - fixtures
-    _no_exception_in_a_slot,
-    _settings,
-    click,
-    iface,
-    open_dialog,
-    pick,
-    runtime,
-    settle,
-    wait_for,
-)
+from .driving import click, pick, settle, wait_for
 
 # A worker that writes what the engine would, with labels that nobody computed.
 WRITES_PATCHES = """
@@ -54,7 +44,7 @@ say(event="result", files={"output": job["output"], "report": report_file}, repo
 
 
 @pytest.fixture
-def dialog(open_dialog, runtime, patchwork, networks):  # noqa: F811
+def dialog(open_dialog, runtime, patchwork, networks):
     """The dialog with a raster of three bands, and the patch model chosen."""
     runtime(WRITES_PATCHES)
     QgsProject.instance().addMapLayer(QgsRasterLayer(str(patchwork), "patchwork"))
@@ -108,7 +98,7 @@ def test_the_stride_in_words(dialog):
     assert dialog.patches.note.text() == "Patches of 8 × 8 pixels, with 2 pixels between them that get no label."
 
 
-def test_what_is_left_alone_is_left_to_the_engine(dialog, runtime):  # noqa: F811
+def test_what_is_left_alone_is_left_to_the_engine(dialog, runtime):
     run(dialog)
     job = runtime.job()
     assert job["command"] == "classify-patches"
@@ -121,7 +111,7 @@ def test_what_is_left_alone_is_left_to_the_engine(dialog, runtime):  # noqa: F81
     assert "Water 50 %" in dialog.run_notice.said
 
 
-def test_stride_threshold_and_file_reach_the_worker(dialog, networks, runtime, tmp_path):  # noqa: F811
+def test_stride_threshold_and_file_reach_the_worker(dialog, networks, runtime, tmp_path):
     choose(dialog, networks / "multilabel.onnx")
     assert dialog.patches.threshold.value() == 50
     for spin, text in ((dialog.patches.stride, "4"), (dialog.patches.threshold, "30")):
@@ -137,7 +127,7 @@ def test_stride_threshold_and_file_reach_the_worker(dialog, networks, runtime, t
     assert labels_of_layer(results()[0])
 
 
-def test_thresholds_of_the_models_own_are_left_alone_until_one_is_chosen(dialog, networks, runtime):  # noqa: F811
+def test_thresholds_of_the_models_own_are_left_alone_until_one_is_chosen(dialog, networks, runtime):
     choose(dialog, networks / "own-thresholds.onnx")
     assert dialog.patches.threshold.text() == "one for each label"
     run(dialog)
@@ -147,7 +137,7 @@ def test_thresholds_of_the_models_own_are_left_alone_until_one_is_chosen(dialog,
     assert runtime.job()["threshold"] == 0
 
 
-def test_polygons_or_raster_by_choice_and_by_name(dialog, runtime, tmp_path):  # noqa: F811
+def test_polygons_or_raster_by_choice_and_by_name(dialog, runtime, tmp_path):
     result = dialog.result
     result.file.lineEdit().setFocus()
     QTest.keyClicks(result.file.lineEdit(), str(tmp_path / "patches.tif"))
@@ -160,7 +150,7 @@ def test_polygons_or_raster_by_choice_and_by_name(dialog, runtime, tmp_path):  #
     assert isinstance(results()[0], QgsRasterLayer)
 
 
-def test_the_message_leads_to_the_threshold_only_for_several_labels(dialog, networks, iface):  # noqa: F811
+def test_the_message_leads_to_the_threshold_only_for_several_labels(dialog, networks, iface):
     wanted = []
     dialog.show_threshold = wanted.append
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qgis.core import QgsMapLayer, QgsRasterLayer, QgsSettings
+from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.PyQt.QtCore import QByteArray, QEvent, QObject, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QGuiApplication, QHideEvent, QShowEvent
-from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
+from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMenu, QMessageBox, QWidget
 
 from ..errors import ThematicaError
 from ..models.fit import RasterFacts
@@ -52,9 +53,9 @@ class ClassifyDialog(QDialog):
         self.iface, self.runs = iface, runs or iface.mainWindow()
         self.show_areas, self.show_threshold = show_areas, show_threshold
         self.current_run: ClassifyRun | None = None
-        self._facts: RasterFacts | None = None
+        self._facts: list[RasterFacts] = []
         self._facts_problem = ""
-        self._read_with: tuple[Any, ...] | None = ()
+        self._read_with: tuple[Any, ...] | None = None
         self._fit: FitView | None = None
         # Several widgets change at once when a project is loaded; one check afterwards is enough.
         self._check_soon = QTimer(self, singleShot=True, interval=0)
@@ -68,7 +69,10 @@ class ClassifyDialog(QDialog):
         self.model.changed.connect(self._inputs_changed)
         self.bands.changed.connect(self._check_soon.start)
         self.area.changed.connect(self._check_soon.start)
-        self.add_raster.clicked.connect(self._add_raster)
+        self.stack.changed.connect(self._raster_changed)
+        self.stack.swap_wanted.connect(self._swap_first)
+        self.add_raster.setMenu(QMenu(self.add_raster))
+        self.add_raster.menu().aboutToShow.connect(self._fill_menu)
         self.run_button.clicked.connect(self._run)
         self.cancel_button.clicked.connect(self._cancel)
         self.close_button.clicked.connect(self.close)
@@ -99,32 +103,77 @@ class ClassifyDialog(QDialog):
             self.runtime_notice.clear()
         self._show_whether_ready()
 
-    def _add_raster(self) -> None:
+    def layers(self) -> list[QgsRasterLayer]:
+        """The rasters to classify, in their order; empty where none is chosen."""
+        first = self.raster.currentLayer()
+        return [first, *self.stack.layers()] if first is not None else []
+
+    def _fill_menu(self) -> None:
+        """What “Add raster” offers: a file, and the project's layers to use together with the chosen one."""
+        menu = self.add_raster.menu()
+        menu.clear()
+        menu.addAction("Open a raster file…", lambda: self._open_files(further=False))
+        chosen = self.layers()
+        if not chosen:
+            return
+        menu.addSection("Use together with it")
+        menu.addAction("Open further raster files…", lambda: self._open_files(further=True))
+        others = [
+            layer
+            for layer in QgsProject.instance().mapLayers().values()
+            if isinstance(layer, QgsRasterLayer) and layer not in chosen
+        ]
+        for layer in sorted(others, key=lambda layer: layer.name().lower()):
+            # A & in a name is no accelerator.
+            menu.addAction(layer.name().replace("&", "&&"), partial(self.stack.add, layer))
+
+    def _open_files(self, further: bool) -> None:
         settings = QgsSettings()
         folder = settings.value(f"{_SETTINGS}/raster_folder", str(Path.home()))
-        path, _ = QFileDialog.getOpenFileName(self, "Add a raster", folder, "All files (*)")
-        if path:
-            settings.setValue(f"{_SETTINGS}/raster_folder", str(Path(path).parent))
+        if further:
+            paths, _ = QFileDialog.getOpenFileNames(self, "Add rasters of the same place", folder, "All files (*)")
+        else:
+            path, _ = QFileDialog.getOpenFileName(self, "Add a raster", folder, "All files (*)")
+            paths = [path] if path else []
+        if paths:
+            settings.setValue(f"{_SETTINGS}/raster_folder", str(Path(paths[0]).parent))
+        for path in paths:
             # QGIS itself says what is wrong with a file that it cannot open.
-            self.choose_layer(self.iface.addRasterLayer(path, Path(path).stem))
+            layer = self.iface.addRasterLayer(path, Path(path).stem)
+            if not further:
+                self.choose_layer(layer)
+            elif isinstance(layer, QgsRasterLayer) and layer.isValid():
+                self.stack.add(layer)
+
+    def _swap_first(self) -> None:
+        """The first of the further rasters becomes the chosen one, and the other way round."""
+        first, second = self.raster.currentLayer(), self.stack.layers()[0]
+        self.stack.blockSignals(True)
+        self.stack.discard(second.id())
+        self.stack.add(first, 0)
+        self.stack.blockSignals(False)
+        self.raster.setLayer(second)
 
     # -- whether it fits ------------------------------------------------------------------------
 
     def _raster_changed(self, *_: object) -> None:
-        layer = self.raster.currentLayer()
-        read_with = _layer_settings(layer) if layer is not None else None
+        first = self.raster.currentLayer()
+        if first is not None:
+            self.stack.discard(first.id())
+        layers = self.layers()
+        read_with = tuple(_layer_settings(layer) for layer in layers)
         if read_with == self._read_with:
             return
         self._read_with = read_with
-        self._facts, self._facts_problem = None, ""
-        if layer is not None:
-            try:
+        self._facts, self._facts_problem = [], ""
+        try:
+            for layer in layers:
                 raster_source(layer)  # refuses what the engine could not open
-                self._facts = facts_of_layer(layer)
-            except ThematicaError as error:
-                self._facts_problem = error.message
-                log(f"{error.message}\n{error.details}".strip())
-        if self._facts is not None:
+            self._facts = [facts_of_layer(layer) for layer in layers]
+        except ThematicaError as error:
+            self._facts_problem = error.message
+            log(f"{error.message}\n{error.details}".strip())
+        if self._facts:
             facts = self._facts
             self.model.propose(lambda card: view_fit(card, facts))
         self._inputs_changed()
@@ -150,9 +199,9 @@ class ClassifyDialog(QDialog):
             self.fit_notice.tell("error", self._facts_problem)
         elif self.model.card is None:
             self.fit_notice.tell("error", self.model.problem)
-        elif self._facts is None:
+        elif not self._facts:
             self.fit_notice.tell(
-                "info", "The project has no raster layer yet: add one with “Add raster…” or from QGIS's Browser."
+                "info", "The project has no raster layer yet: add one with “Add raster” or from QGIS's Browser."
             )
         else:
             self._fit = view_fit(
@@ -190,16 +239,16 @@ class ClassifyDialog(QDialog):
 
     def _run(self) -> None:
         self.run_notice.clear()
-        layer = self.raster.currentLayer()
-        assert layer is not None
+        layers = self.layers()
+        layer = layers[0]
         assert self.model.card is not None
         output = self.result.output(f"{_file_stem(layer.name())}_{_file_stem(self.model.card.name)}")
         extras = self.result.extra_files(output)
         try:
-            replaced = self._agree_to_replace(layer, [output, *extras.values()])
+            replaced = self._agree_to_replace(layers, [output, *extras.values()])
             if replaced is None:
                 return
-            prepared = self._prepare(layer, output, {**extras, "overwrite": bool(replaced)})
+            prepared = self._prepare(layers, output, {**extras, "overwrite": bool(replaced)})
         except ThematicaError as error:
             log(f"{error.message}\n{error.details}".strip())
             self.run_notice.tell("error", for_dialog(error.message))
@@ -217,7 +266,7 @@ class ClassifyDialog(QDialog):
         self.current_run.start()
         self._show_whether_ready()
 
-    def _prepare(self, layer: QgsRasterLayer, output: str, options: dict[str, Any]) -> PreparedJob:
+    def _prepare(self, layers: list[QgsRasterLayer], output: str, options: dict[str, Any]) -> PreparedJob:
         options.update(self.advanced.options())
         of_patches = self.model.card is not None and self.model.card.task.startswith("patch")
         if of_patches:
@@ -231,7 +280,7 @@ class ClassifyDialog(QDialog):
             extent, extent_crs = canvas.extent(), canvas.mapSettings().destinationCrs()
         return raster_job(
             "classify-patches" if of_patches else "classify-pixels",
-            [layer],
+            layers,
             self.model.model,
             output,
             area_layer=self.area.area_layer(),
@@ -241,13 +290,13 @@ class ClassifyDialog(QDialog):
             options=options,
         )
 
-    def _agree_to_replace(self, layer: QgsRasterLayer, paths: list[str]) -> list[str] | None:
+    def _agree_to_replace(self, layers: list[QgsRasterLayer], paths: list[str]) -> list[str] | None:
         """Ask before files are replaced: those that exist and may be, or None to stop.
 
         Raises:
             OutputError: the map would replace its own input, or unsaved edits.
         """
-        refuse_input_as_output([layer], paths)
+        refuse_input_as_output(layers, paths)
         for path in paths:
             refuse_edited_file(path)
         existing = [path for path in paths if Path(path).exists()]

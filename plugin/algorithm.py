@@ -35,11 +35,11 @@ from ..models.bands import SENSOR_TITLES, SENSORS
 from ..models.store import BUNDLED_FOLDER, list_models, resolve_model
 from ..ui.wording import progress_label
 from .compat import NUMBER_DOUBLE, NUMBER_INTEGER, PARAMETER_ADVANCED, SOURCE_POLYGON, SOURCE_RASTER
-from .job import ONE_AREA, PreparedJob, check_area, raster_job, raster_source
+from .job import ONE_AREA, PreparedJob, check_area, check_raster, raster_job
 from .replacing import refuse_held_file
 from .results import GROUP, area_table, counted, describe_layer
+from .running import run_prepared
 from .runtime import find_runtime, runtime_problem
-from .worker import run_worker
 
 _ICON = str(Path(__file__).resolve().parent / "icons" / "thematica.svg")
 _SECONDS_BETWEEN_TEXTS = 2.0
@@ -167,7 +167,7 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
         try:
             resolve_model(self.parameterAsString(parameters, "MODEL", context))
             for layer in self._rasters(parameters, context):
-                raster_source(layer)
+                check_raster(layer)
             area = self.parameterAsSource(parameters, "AREA", context)
             if area is not None:
                 check_area(area)
@@ -259,7 +259,7 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
             # Processing replaces results without asking.  Where there are none, nothing may be replaced: a
             # ``fields.qml`` that lies there is the style of another layer.
             job["overwrite"] = any(Path(path).exists() for path in (*places.values(), report_file) if path)
-            result = run_worker(self.command, job, _Progress(feedback), feedback.isCanceled)
+            result = run_prepared(prepared, _Progress(feedback), feedback.isCanceled)
         except ThematicaError as error:
             raise _for_processing(error, feedback) from error
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMenu, QMessageBox, QWidge
 from ..errors import ThematicaError
 from ..models.fit import RasterFacts
 from ..plugin.compat import RASTER_LAYERS
-from ..plugin.job import PreparedJob, raster_job, raster_source
+from ..plugin.export import area_needed, has_pixels
+from ..plugin.job import PreparedJob, check_raster, raster_job
 from ..plugin.raster_facts import facts_of_layer
 from ..plugin.replacing import refuse_edited_file, refuse_input_as_output
 from ..plugin.runtime import find_runtime, runtime_problem
@@ -168,7 +170,7 @@ class ClassifyDialog(QDialog):
         self._facts, self._facts_problem = [], ""
         try:
             for layer in layers:
-                raster_source(layer)  # refuses what the engine could not open
+                check_raster(layer)
             self._facts = [facts_of_layer(layer) for layer in layers]
         except ThematicaError as error:
             self._facts_problem = error.message
@@ -213,6 +215,9 @@ class ClassifyDialog(QDialog):
                 self.bands.chosen_sensor(),
             )
             self.bands.show_fit(self._fit)
+            endless = [layer.name() for layer in self.layers() if not has_pixels(layer)]
+            if self._fit.fits and endless and self.area.whole.isChecked():
+                self._fit = replace(self._fit, fits=False, sentence=area_needed(endless[0]))
             kind = "error" if not self._fit.fits else "warning" if self._fit.warnings else "ok"
             # What has no card runs where nothing is ambiguous, but its map has only numbers for a legend.
             button = "Describe it…" if self.model.card.origin == "none" else ""

@@ -136,6 +136,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
+from thematica.models.bands import Band
 from thematica.models.card import FurtherOutput
 from thematica.tests.engine.networks import Net, make_card, save
 
@@ -159,6 +160,12 @@ patch("bare-patch.onnx", "patch", "logits", card=False)
 net = Net(3)
 save(folder / "bare.onnx", net.model(net.conv(net.input, 3, 1)))
 
+# The band with the highest number wins: red, green or blue.
+net = Net(3)
+net.input = net.node("Mul", net.input, net.weight(np.float32(1)))
+card = make_card([Band(n, n) for n in ("red", "green", "blue")], ["Red", "Green", "Blue"], gsd=10.0, unit="dn")
+save(folder / "colours.onnx", net.model(net.input), card)
+
 net = Net(2)
 first = net.conv(net.input, 2, 1)
 second = net.conv(net.input, 3, 1)
@@ -175,7 +182,7 @@ save(folder / "two-outputs.onnx", model, card)
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory, real_runtime: Path) -> Path:
     """A folder with tiny networks: ``patch``, ``multilabel``, ``own-thresholds`` (patches of 8 × 8 pixels, 3 bands),
-    ``bare-patch`` and ``bare`` (without a card), ``two-outputs``."""
+    ``bare-patch`` and ``bare`` (without a card), ``colours`` (the brightest of three colours), ``two-outputs``."""
     folder = tmp_path_factory.mktemp("networks")
     package = ROOT / "build" / "pkg"
     arguments = [str(real_runtime), "-c", _MAKE_NETWORKS, str(folder)]

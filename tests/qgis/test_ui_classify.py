@@ -161,14 +161,6 @@ def test_a_file_that_is_no_network_is_told_in_one_sentence(open_dialog, layer, t
     assert dialog.summary.toPlainText() == ""
 
 
-def test_a_layer_that_is_no_file_is_refused_at_once(open_dialog):
-    url = "type=xyz&url=https://invalid.invalid/{z}/{x}/{y}.png"
-    QgsProject.instance().addMapLayer(QgsRasterLayer(url, "tiles", "wms"))
-    dialog = open_dialog()
-    assert dialog.fit_notice.kind == "error"
-    assert "export it first" in dialog.fit_notice.said
-
-
 def test_a_model_added_to_the_store_is_there_when_the_dialog_is_opened_again(open_dialog, layer, monkeypatch, tmp_path):
     from thematica.models.store import BUNDLED_FOLDER
 

@@ -18,7 +18,7 @@ def add_parser(commands: Any) -> None:
         "models", help="list the models in the store", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list")
-    parser.add_argument("--add", metavar="FILE.onnx", help="copy a model, and the card beside it, into your store")
+    parser.add_argument("--add", metavar="FILE", help="copy a model, and the card beside it, into your store")
     parser.add_argument("--name", help="with --add: its name in the store (default: the file's)")
     parser.add_argument("--replace", action="store_true", help="with --add: replace a model of that name")
     parser.set_defaults(run=run)

@@ -378,8 +378,9 @@ def _decision(
     result = prefix + "result"
     # What the file leaves open or says wrongly shows only when it runs.
     nodes.append(make("Shape", [result], [prefix + "shape"]))
-    # NaN spreads through a sum, so one number per tile tells whether any score was NaN.
-    nodes.append(make("ReduceSum", [result], [prefix + "check"], keepdims=0))
+    # NaN spreads through a sum, so one number tells whether any score was NaN.  It keeps its axes: OpenVINO leaves
+    # the whole network to the processor where an output is a scalar.
+    nodes.append(make("ReduceSum", [result], [prefix + "check"], keepdims=1))
     if head.channels == 0:
         nodes += _numbers_as_classes(head, prefix, add)
         return nodes, leave("classes", "check", "shape")

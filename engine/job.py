@@ -10,14 +10,16 @@ from types import UnionType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
-from .scores import SCORES
+from .scores import PRECISIONS, SCORES
 
 #: How tiles become a map: cut at their cores, or blended where they overlap.
 MODES = ("exact", "smooth")
+#: How a raster on another grid than the map's may be read.
+RESAMPLING = ("nearest", "bilinear", "cubic", "average")
 
-_LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1}
+_LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1, "patch": 1}
 # Beyond these not even one tile of one band fits into memory.
-_MOST = {"tile": 16384, "overlap": 4096}
+_MOST = {"tile": 16384, "overlap": 4096, "patch": 4096}
 
 
 @dataclass
@@ -25,7 +27,7 @@ class RasterJob:
     """What every classification of a raster needs.
 
     Args:
-        rasters: the input files.
+        rasters: the input files, or folders of products; on whatever grids.
         model: an ONNX file or a name in the store.
         output: the result to make.
         batch: tiles, windows or patches per run, or None to choose.
@@ -37,9 +39,13 @@ class RasterJob:
         area_crs: CRS of an extent; None: the raster's.
         raster_crs: replaces the raster's CRS.
         sensor: a preset of band names; None: guessed where it is unambiguous.
+        gsd: ground sampling distance of the map in metres, or ``model``; None: the finest raster's.
+        resampling: how rasters on other grids are read; None: as suits each.
+        mask: a raster: only pixels where it is neither 0 nor nodata are classified.
         invalid: ``any``: a pixel is missing if one band used is; ``all``: only if all are.
         output_name: the one of the network's outputs to use; None: all that give classes.
-        provider: ONNX Runtime provider; None: the best present.
+        provider: what the network runs on, or several in the order to try; None: the best present.
+        precision: ``fp32``; ``fp16``: half precision on a GPU; ``auto``: fp16 where there is a GPU.
         threads: threads in all; None: one per core.
         report: path of the report; None: beside the output.
         overwrite: replace existing results.
@@ -58,9 +64,13 @@ class RasterJob:
     area_crs: str | None = None
     raster_crs: str | None = None
     sensor: str | None = None
+    gsd: float | str | None = None
+    resampling: str | None = None
+    mask: str | None = None
     invalid: str = "any"
     output_name: str | None = None
     provider: str | None = None
+    precision: str = "fp32"
     threads: int | None = None
     report: str | None = None
     overwrite: bool = False
@@ -95,6 +105,8 @@ class RasterJob:
                 raise InputError(
                     f"The name “{readable}” holds bytes that are no text in UTF-8; rename the file or folder."
                 )
+        if self.precision not in PRECISIONS:
+            raise InputError(f"There is no precision “{self.precision}”; use one of {', '.join(PRECISIONS)}.")
         if self.invalid not in ("any", "all"):
             raise InputError(f"“{self.invalid}” is no rule for missing pixels; use any or all.")
         for name, lowest in _LEAST.items():
@@ -109,6 +121,9 @@ class RasterJob:
                 raise InputError(f"--{name} must be a finite number, not {value}.")
         if self.scale == 0:
             raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
+        _check_gsd(self.gsd)
+        if self.resampling is not None and self.resampling not in RESAMPLING:
+            raise InputError(f"There is no resampling “{self.resampling}”; use {', '.join(RESAMPLING)}.")
         if Path(self.output).suffix.lower() not in self._suffixes:
             kinds = {".gpkg": "a GeoPackage", ".tif": "a GeoTIFF"}
             wanted = [suffix for suffix in self._suffixes if suffix in kinds]
@@ -160,10 +175,12 @@ class PatchJob(RasterJob):
         output: polygons (``.gpkg``), or a raster with one pixel per patch (``.tif``).
         stride: distance of patches in pixels; None: their side, so that they lie side by side.
         threshold: probability from which a label counts; None: the model's own (0.5 for several labels, none for one).
+        patch: side of a patch in pixels, for networks that leave it open; None: the model's own.
     """
 
     stride: int | None = None
     threshold: float | None = None
+    patch: int | None = None
 
     command: ClassVar[str] = "classify-patches"
     _suffixes: ClassVar[tuple[str, ...]] = (".gpkg", ".tif", ".tiff")
@@ -173,6 +190,13 @@ class PatchJob(RasterJob):
         super().check()
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"--threshold must lie between 0 and 1, not {self.threshold}.")
+
+
+def _check_gsd(gsd: float | str | None) -> None:
+    if gsd is None or gsd == "model":
+        return
+    if isinstance(gsd, str) or not math.isfinite(gsd) or gsd <= 0:
+        raise InputError(f"--gsd must be a number of metres above 0, or the word model, not {gsd}.")
 
 
 _Job = TypeVar("_Job", bound=RasterJob)

@@ -53,7 +53,7 @@ def check_outputs(job: RasterJob, layers: Mapping[str, Path], tables: Iterable[s
     # What a result brings with it; it is replaced with the result.
     brought = [(f"style of {name}", path.with_suffix(".qml")) for name, path in layers.items()]
     brought += [(f"table of {name}", layers[name].with_name(layers[name].name + ".aux.xml")) for name in tables]
-    given = [*job.rasters, job.model, job.card, job.area if isinstance(job.area, str) else None]
+    given = [*job.rasters, job.mask, job.model, job.card, job.area if isinstance(job.area, str) else None]
     try:
         inputs = {Path(name.split("|")[0]).resolve() for name in given if name and _is_local_file(name.split("|")[0])}
         seen: dict[str | Path, str] = {}

@@ -205,7 +205,7 @@ def make_plan(
             # More overlap than the fixed tile has room for: what the network needs is enough.
             halo = network.field.halo
         core, halo, exact, why = _core_of_fixed(fixed, halo, stride, exact, why, margin)
-        memory = _activation_bytes(network) * fixed[0] * fixed[1]
+        memory = activation_bytes(network) * fixed[0] * fixed[1]
         workers = threads if memory * max(network.batch, 1) * threads <= ACTIVATION_BUDGET else 1
     else:
         side, workers = _free_core(network, halo, stride, threads)
@@ -279,7 +279,7 @@ def _window_plan(
     """The plan for a network that sees a window around each pixel; a batch counts windows."""
     assert network.tile is not None
     core = (tile or 256, tile or 256)
-    per_window = _activation_bytes(network) * math.prod(network.tile)
+    per_window = activation_bytes(network) * math.prod(network.tile)
     fitting = max(int(ACTIVATION_BUDGET / threads / per_window), 1)
     chosen = network.batch or batch or min(fitting, _MOST_WINDOWS)
     workers = threads if chosen <= fitting else 1
@@ -315,7 +315,7 @@ def _core_of_fixed(
 def _free_core(network: Network, halo: int, stride: int, threads: int) -> tuple[int, int]:
     """Side of the kept part, and workers: the smallest that wastes little on the halo and fits in memory."""
     # A batch that the network fixes is never less.
-    per_pixel = _activation_bytes(network) * (1 if network.pixelwise else max(network.batch, 1))
+    per_pixel = activation_bytes(network) * (1 if network.pixelwise else max(network.batch, 1))
 
     def fits(core: int, workers: int) -> bool:
         return per_pixel * (core + 2 * halo) ** 2 * workers <= ACTIVATION_BUDGET
@@ -327,12 +327,12 @@ def _free_core(network: Network, halo: int, stride: int, threads: int) -> tuple[
     return _up(best, stride), 1
 
 
-def _activation_bytes(network: Network) -> float:
+def activation_bytes(network: Network) -> float:
     """Bytes of activations per input pixel at the fullest moment of a run, estimated from the graph."""
     if network.pixelwise:
         widest = max((tensor.dims[-1] for tensor in network.model.graph.initializer if tensor.dims), default=64)
         return 3.0 * 4 * max(int(widest), len(network.card.bands))
-    probe = 256 if network.tile is None else network.tile[0] if network.kind == "window" else 0
+    probe = 256 if network.tile is None else network.tile[0] if network.kind in ("window", "patch") else 0
     area = probe * probe if probe else (network.tile or (1, 1))[0] * (network.tile or (1, 1))[1]
     shapes = tensor_shapes(network.model, network.card.input_name, probe or 1)
     bytes_of = {name: 4.0 * math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) >= 4}

@@ -8,7 +8,7 @@ from pathlib import Path
 import rasterio
 import rasterio.errors
 
-from ..errors import InputError
+from ..errors import InputError, UnreadableRasterError
 
 # GDAL's shared cache of decoded blocks.  Set by us: its default is a share of the machine's memory.
 LEAST_CACHE, MOST_CACHE = 64 << 20, 256 << 20
@@ -51,7 +51,7 @@ def open_raster(path: str) -> rasterio.DatasetReader:
     except rasterio.errors.RasterioIOError as error:
         if looks_local and Path(plain).exists() and not os.access(plain, os.R_OK):
             raise InputError(f"“{plain}” may not be read; change its permissions.", str(error)) from error
-        raise InputError(
+        raise UnreadableRasterError(
             f"“{plain}” is not a raster that can be read (or it is damaged): choose an image such as a GeoTIFF.",
             str(error),
         ) from error

@@ -25,6 +25,7 @@ from qgis.core import (
     QgsProcessingParameterFileDestination,
     QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsRasterLayer,
 )
@@ -46,7 +47,7 @@ _SECONDS_BETWEEN_TEXTS = 2.0
 
 #: Paragraphs of the help that say what the common parameters mean.
 _COMMON_HELP = """<p><b>Rasters</b>: one layer, or several of the same place (the bands of a product in files of their \
-own, elevation beside spectra); the first one gives the grid.</p>
+own, elevation beside spectra); the finest one gives the grid.</p>
 <p><b>Model</b>: a name in the store or an ONNX file. In the store: {models}.</p>
 <p><b>Band assignment</b>: only where the bands are not recognised: <code>B4=3,B8=4</code> takes the model's band B4 \
 from raster band 3, and so on; <code>B4=2:1</code> takes it from band 1 of the second raster.</p>
@@ -56,7 +57,10 @@ from raster band 3, and so on; <code>B4=2:1</code> takes it from band 1 of the s
 declare them. Sentinel-2 products since processing baseline 04.00: 0.0001 and −0.1.</p>
 <p><b>Invalid pixels</b>: a pixel has no data if <i>any</i> band that the model uses has none, or only if <i>all</i> \
 have none.</p>
+<p><b>Pixel size</b>: side of the map's pixels on the ground in metres, or the word <code>model</code> for that of the \
+model; empty: as the finest raster. <b>Mask</b>: only pixels where it is neither 0 nor without data are classified.</p>
 {own}
+<p>Web maps and other layers that only QGIS can open are exported first; they need an area.</p>
 <p>The work is done in a process of its own with Thematica's runtime; cancelling stops it at once.</p>"""
 
 
@@ -70,7 +74,7 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
     own_help: ClassVar[str] = ""
     #: Parameters that go into the job under their names in small letters, by type.
     texts: ClassVar[tuple[str, ...]] = ("BANDS", "PROVIDER", "OUTPUT_NAME")
-    choices: ClassVar[tuple[str, ...]] = ("SENSOR", "INVALID")
+    choices: ClassVar[tuple[str, ...]] = ("SENSOR", "INVALID", "RESAMPLING", "PRECISION")
     numbers: ClassVar[tuple[str, ...]] = ("SCALE", "OFFSET", "NODATA")
     counts: ClassVar[tuple[str, ...]] = ("BATCH", "THREADS")
     #: Layers that are made: parameter → key in the job.
@@ -118,14 +122,21 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
         self.addParameter(number("OFFSET", "Offset"))
         self.addParameter(number("NODATA", "Nodata value"))
         self.add_own_parameters()
+        self.add_advanced(
+            QgsProcessingParameterString("GSD", "Pixel size of the map in metres, or “model”", optional=True)
+        )
+        resampling = "Resampling of rasters on other grids"
+        self.add_advanced(choice("RESAMPLING", resampling, ["nearest", "bilinear", "cubic", "average"], None))
+        self.add_advanced(QgsProcessingParameterRasterLayer("MASK", "Mask: raster of what to classify", optional=True))
         self.add_advanced(count("BATCH", "Tiles or patches per batch"))
         self.add_advanced(count("THREADS", "Threads"))
         self.add_advanced(choice("INVALID", "Pixel without data if missing in", ["any", "all"], "any"))
         self.add_advanced(QgsProcessingParameterFile("CARD", "Model card", extension="json", optional=True))
         output_name = "Output of the network, where it has several"
         self.add_advanced(QgsProcessingParameterString("OUTPUT_NAME", output_name, optional=True))
-        provider = "ONNX Runtime provider"
+        provider = "Compute on (cuda, cpu, …; several in the order to try)"
         self.add_advanced(QgsProcessingParameterString("PROVIDER", provider, optional=True))
+        self.add_advanced(choice("PRECISION", "Precision on a GPU", ["fp32", "fp16", "auto"], "fp32"))
         self.add_results()
         self.addParameter(
             QgsProcessingParameterFileDestination(
@@ -175,6 +186,7 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
                 refuse_held_file(_destination(parameters.get(name)), context.project())
             if area is not None and not self.parameterAsExtent(parameters, "EXTENT", context).isNull():
                 raise InputError(ONE_AREA)
+            _pixel_size(self.parameterAsString(parameters, "GSD", context))
             self.check_own(parameters, context)
         except ThematicaError as error:
             return False, error.message
@@ -217,6 +229,7 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
                 area_layer=area,
                 extent=self.parameterAsExtent(parameters, "EXTENT", context),
                 extent_crs=self.parameterAsExtentCrs(parameters, "EXTENT", context),
+                mask=self.parameterAsRasterLayer(parameters, "MASK", context),
                 options=self._options(parameters, context),
             )
         except ThematicaError as error:
@@ -237,6 +250,9 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
         for name in self.counts:
             if is_given(parameters, name):
                 options[name.lower()] = self.parameterAsInt(parameters, name, context)
+        options["gsd"] = _pixel_size(self.parameterAsString(parameters, "GSD", context))
+        if options["precision"] == "fp32":
+            del options["precision"]
         options["card"] = self.parameterAsFile(parameters, "CARD", context)
         return options
 
@@ -303,6 +319,21 @@ def is_given(parameters: dict[str, Any], name: str) -> bool:
     """True where a parameter has a value."""
     value = parameters.get(name)
     return value is not None and value != ""
+
+
+def _pixel_size(text: str) -> float | str:
+    """A number of metres, or ``model``; empty where nothing is given.
+
+    Raises:
+        InputError: anything else.
+    """
+    text = text.strip()
+    if text in ("", "model"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"GSD must be a number of metres or the word model, not “{text}”.") from None
 
 
 def _destination(value: Any) -> str:

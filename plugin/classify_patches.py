@@ -34,7 +34,7 @@ class ClassifyPatches(ClassifyAlgorithm):
         "<p><b>Result</b>: either polygons or a raster; leave the other one out.</p>"
     )
     numbers = ("SCALE", "OFFSET", "NODATA", "THRESHOLD")
-    counts = ("STRIDE", "BATCH", "THREADS")
+    counts = ("STRIDE", "PATCH", "BATCH", "THREADS")
     # One of the two.
     layers: ClassVar[dict[str, str]] = {"OUTPUT": "output", "RASTER": "output"}
 
@@ -58,6 +58,7 @@ class ClassifyPatches(ClassifyAlgorithm):
 
     def add_own_parameters(self) -> None:
         self.addParameter(count("STRIDE", "Stride: distance of patches in pixels"))
+        self.add_advanced(count("PATCH", "Side of a patch, for networks that leave it open"))
         self.addParameter(number("THRESHOLD", "Threshold of a label", minValue=0.0, maxValue=1.0))
 
     def add_results(self) -> None:

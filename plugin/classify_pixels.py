@@ -30,7 +30,7 @@ class ClassifyPixels(ClassifyAlgorithm):
         "<p><b>Stitching</b>: <i>exact</i> gives the same map for every tile size; <i>smooth</i> blends overlapping "
         "tiles, for networks that see more of the image than a tile can hold.</p>"
     )
-    choices = ("SENSOR", "MODE", "INVALID")
+    choices = (*ClassifyAlgorithm.choices, "MODE")
     counts = ("TILE", "OVERLAP", "BATCH", "THREADS")
     layers: ClassVar[dict[str, str]] = {"OUTPUT": "output", **{name: key for name, (_, key) in _EXTRAS.items()}}
 

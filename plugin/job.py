@@ -88,6 +88,7 @@ def raster_job(
     area_selected_only: bool = False,
     extent: QgsRectangle | None = None,
     extent_crs: QgsCoordinateReferenceSystem | None = None,
+    mask: QgsRasterLayer | None = None,
     options: dict[str, Any] | None = None,
 ) -> PreparedJob:
     """A job that classifies raster layers.  Call it in the thread that owns the layers.
@@ -101,6 +102,7 @@ def raster_job(
         area_selected_only: only the selected features of ``area_layer``.
         extent: rectangle to which the map is limited; at most one of it and ``area_layer``.
         extent_crs: its CRS; the first layer's where None or invalid.
+        mask: a raster that marks what is classified.
         options: further keys of the job; None and ``""`` mean "not given".
 
     Raises:
@@ -119,6 +121,14 @@ def raster_job(
     prepared = PreparedJob(job)
     given = {key: value for key, value in (options or {}).items() if value is not None and value != ""}
     job.update(given)
+    if mask is not None:
+        check_raster(mask)
+        job["mask"] = raster_source(mask)
+        if not job["mask"]:
+            raise InputError(
+                f"The mask “{mask.name()}” is no raster file that Thematica can open: export it first (right-click ▸ "
+                "Export ▸ Save As…)."
+            )
     if area_layer is not None and extent is not None and not extent.isNull():
         raise InputError(ONE_AREA)
     try:

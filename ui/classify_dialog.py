@@ -13,6 +13,7 @@ from qgis.PyQt.QtGui import QGuiApplication, QHideEvent, QShowEvent
 from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMenu, QMessageBox, QWidget
 
 from ..errors import ThematicaError
+from ..models.card import ModelCard
 from ..models.fit import RasterFacts
 from ..plugin.compat import RASTER_LAYERS
 from ..plugin.export import area_needed, has_pixels
@@ -70,7 +71,8 @@ class ClassifyDialog(QDialog):
         self.raster.currentIndexChanged.connect(self._raster_changed, Qt.ConnectionType.QueuedConnection)
         self.model.changed.connect(self._inputs_changed)
         self.bands.changed.connect(self._check_soon.start)
-        self.area.changed.connect(self._check_soon.start)
+        for part in (self.area, self.advanced):
+            part.changed.connect(self._check_soon.start)
         self.stack.changed.connect(self._raster_changed)
         self.stack.swap_wanted.connect(self._swap_first)
         self.add_raster.setMenu(QMenu(self.add_raster))
@@ -213,6 +215,7 @@ class ClassifyDialog(QDialog):
                 self.bands.chosen_scale(),
                 self.bands.chosen_offset(),
                 self.bands.chosen_sensor(),
+                self._pixel_size(self.model.card),
             )
             self.bands.show_fit(self._fit)
             endless = [layer.name() for layer in self.layers() if not has_pixels(layer)]
@@ -223,6 +226,10 @@ class ClassifyDialog(QDialog):
             button = "Describe it…" if self.model.card.origin == "none" else ""
             self.fit_notice.tell(kind, self._fit.sentence, self._fit.warnings, button=button)
         self._show_whether_ready()
+
+    def _pixel_size(self, card: ModelCard) -> float | None:
+        wanted = self.advanced.pixel_size()
+        return card.gsd if wanted == "model" else wanted if isinstance(wanted, float) else None
 
     def _is_running(self) -> bool:
         return self.current_run is not None and self.current_run.is_running
@@ -290,6 +297,7 @@ class ClassifyDialog(QDialog):
             output,
             area_layer=self.area.area_layer(),
             area_selected_only=self.area.only_selected(),
+            mask=self.advanced.mask_layer(),
             extent=extent,
             extent_crs=extent_crs,
             options=options,
@@ -301,7 +309,8 @@ class ClassifyDialog(QDialog):
         Raises:
             OutputError: the map would replace its own input, or unsaved edits.
         """
-        refuse_input_as_output(layers, paths)
+        mask = self.advanced.mask_layer()
+        refuse_input_as_output([*layers, mask] if mask is not None else layers, paths)
         for path in paths:
             refuse_edited_file(path)
         existing = [path for path in paths if Path(path).exists()]

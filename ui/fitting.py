@@ -47,6 +47,7 @@ def view_fit(
     scale: float | None = None,
     offset: float | None = None,
     sensor: str | None = None,
+    gsd: float | None = None,
 ) -> FitView:
     """Check a model against rasters; the arguments are those of :func:`..models.fit.check_fit`."""
     if card.unsupported:
@@ -58,7 +59,7 @@ def view_fit(
             "choose a model that classifies pixels or patches of one image.",
         )
     try:
-        fit = check_fit(card, rasters, given, scale, offset, sensor)
+        fit = check_fit(card, rasters, given, scale, offset, sensor, gsd)
     except InputError as error:
         return FitView(False, for_dialog(error.message), matches=_each_band(card.bands, rasters, given, sensor))
     warnings = [for_dialog(warning) for warning in fit.warnings] + _fed_twice(fit.matches)

@@ -12,13 +12,22 @@ from qgis.PyQt.QtWidgets import QFileDialog, QWidget
 from ..errors import InputError
 from ..models.card import ModelCard
 from ..models.reading import read_model_card
-from ..models.store import BUNDLED_FOLDER, StoredModel, list_models, resolve_model, user_models_folder
+from ..models.store import (
+    BUNDLED_FOLDER,
+    ESRI_SUFFIXES,
+    SUFFIXES,
+    StoredModel,
+    list_models,
+    resolve_model,
+    user_models_folder,
+)
 from .fitting import FitView
 from .forms import load_form
 from .wording import for_dialog
 
 _SETTINGS = "thematica/classify"
 _RECENT_FILES = 5
+_PATTERNS = " ".join(f"*{suffix}" for suffix in (*SUFFIXES, *ESRI_SUFFIXES))
 
 
 class ModelChoice(QWidget):
@@ -130,7 +139,7 @@ class ModelChoice(QWidget):
         settings = QgsSettings()
         folder = settings.value(f"{_SETTINGS}/model_folder", str(Path.home()))
         path, _ = QFileDialog.getOpenFileName(
-            self, "Choose a network", folder, "Networks (*.onnx *.emd *.dlpk);;All files (*)"
+            self, "Choose a network", folder, f"Networks ({_PATTERNS});;All files (*)"
         )
         if path:
             settings.setValue(f"{_SETTINGS}/model_folder", str(Path(path).parent))
@@ -165,7 +174,12 @@ class ModelChoice(QWidget):
 def _store_files() -> list[tuple[str, float]]:
     """What is in the store, without reading it: every model and card with its time of change."""
     folders = (user_models_folder(), BUNDLED_FOLDER)
-    files = [path for folder in folders for kind in ("*.onnx", "*.json") for path in folder.glob(kind)]
+    files = [
+        path
+        for folder in folders
+        for kind in (*(f"*{suffix}" for suffix in SUFFIXES), "*.json")
+        for path in folder.glob(kind)
+    ]
     return sorted((str(path), path.stat().st_mtime) for path in files)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from qgis.core import QgsProject, QgsRasterLayer
+from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QFileDialog
 
 from .conftest import FOREST, SENTINEL_BANDS
@@ -134,7 +135,6 @@ def test_further_files_are_opened_and_used(dialog, files, make_raster, monkeypat
 
 def test_the_button_opens_its_menu(dialog):
     from qgis.PyQt.QtCore import QTimer
-    from qgis.PyQt.QtTest import QTest
     from qgis.PyQt.QtWidgets import QApplication
 
     seen = []
@@ -150,3 +150,57 @@ def test_the_button_opens_its_menu(dialog):
     settle()
     assert seen[0][0] == "Open a raster file…"
     assert "second" in seen[0]
+
+
+# -- the grid, a mask, and what computes ----------------------------------------------------------
+
+
+def test_grid_mask_and_backend_reach_the_worker_and_are_remembered(dialog, open_dialog, runtime, make_raster):
+    mask = QgsRasterLayer(str(make_raster("mask.tif", [[1.0] * 64], 8)), "where")
+    QgsProject.instance().addMapLayer(mask)
+    choose(dialog, "second")
+    dialog.advanced_group.setCollapsed(False)
+    settle()
+    advanced = dialog.advanced
+    assert not advanced.gsd.isEnabled()
+    pick(advanced.grid_kind, "as given")
+    advanced.gsd.setFocus()
+    advanced.gsd.selectAll()
+    QTest.keyClicks(advanced.gsd, "20")
+    pick(advanced.resampling, "cubic")
+    pick(advanced.mask, "where")
+    advanced.provider.setFocus()
+    advanced.provider.lineEdit().selectAll()
+    QTest.keyClicks(advanced.provider, "cuda,cpu")
+    pick(advanced.precision, "half where there is a GPU")
+    pick(advanced.mode, "smooth, tiles blended")
+    click(dialog.run_button)
+    wait_for(lambda: not dialog.current_run.is_running)
+    job = runtime.job()
+    assert (job["gsd"], job["resampling"], job["mask"]) == (20.0, "cubic", mask.source())
+    assert (job["provider"], job["precision"], job["mode"]) == ("cuda,cpu", "auto", "smooth")
+    again = open_dialog()
+    assert again.advanced.provider.currentText() == "cuda,cpu"
+    assert again.advanced.pixel_size() == 20.0
+    assert again.advanced.mask_layer() is None
+
+
+def test_nothing_is_said_of_what_is_left_alone(dialog, runtime):
+    choose(dialog, "second")
+    click(dialog.run_button)
+    wait_for(lambda: not dialog.current_run.is_running)
+    assert not {"gsd", "resampling", "mask", "provider", "precision", "mode", "output_name"} & set(runtime.job())
+
+
+def test_a_grid_that_the_model_cannot_work_on_is_told_at_once(dialog):
+    choose(dialog, "second")
+    dialog.advanced_group.setCollapsed(False)
+    settle()
+    dialog.advanced.gsd.setValue(500)
+    pick(dialog.advanced.grid_kind, "as given")
+    settle()
+    assert dialog.fit_notice.kind == "error"
+    assert "500 m" in dialog.fit_notice.said
+    pick(dialog.advanced.grid_kind, "as the model wants")
+    settle()
+    assert dialog.fit_notice.kind == "ok", dialog.fit_notice.said

@@ -190,8 +190,8 @@ class ClassifyDialog(QDialog):
         else:
             add_swatches(self.summary.document(), (entry.color for entry in card.classes))
             self.summary.setHtml(model_summary(card, swatch_html))
-            for part in (self.result, self.advanced):
-                part.show_task(card.task)
+            self.result.show_model(card)
+            self.advanced.show_task(card.task)
         self.patches.show_model(card)
         self.bands.start_over(card, self._facts)
         self._check()
@@ -285,6 +285,7 @@ class ClassifyDialog(QDialog):
             options.update(self.patches.options())
         options["bands"] = band_option(self.bands.chosen_bands())
         options["scale"], options["offset"] = self.bands.chosen_scale(), self.bands.chosen_offset()
+        options["output_name"] = self.result.output_name()
         options["sensor"] = self.bands.chosen_sensor()
         extent = extent_crs = None
         if self.area.visible_canvas():

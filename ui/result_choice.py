@@ -9,6 +9,7 @@ from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
+from ..models.card import ModelCard
 from .forms import load_form
 
 _SETTINGS = "thematica/classify"
@@ -42,14 +43,30 @@ class ResultChoice(QWidget):
         self.form.setCurrentIndex(1 if last == _FORMS[1][0] else 0)
         self.form.currentIndexChanged.connect(self._form_chosen)
         self.file.fileChanged.connect(self._file_named)
-        self.show_task("pixel")
+        for widget in (self.network_output_label, self.network_output):
+            widget.hide()
+        self._show_task("pixel")
 
     def is_temporary(self) -> bool:
         """True where no file is named."""
         return not self.file.filePath().strip()
 
-    def show_task(self, task: str) -> None:
-        """Show what there is to choose for a model's task."""
+    def show_model(self, card: ModelCard) -> None:
+        """Show what there is to choose for a model."""
+        names = card.output_names()
+        self.network_output.clear()
+        self.network_output.addItem(f"all {len(names)}, each a map", None)
+        for name in names:
+            self.network_output.addItem(f"only {name}", name)
+        for widget in (self.network_output_label, self.network_output):
+            widget.setVisible(len(names) > 1)
+        self._show_task(card.task)
+
+    def output_name(self) -> str | None:
+        """The one output of the network that is wanted; None for all."""
+        return self.network_output.currentData()
+
+    def _show_task(self, task: str) -> None:
         self._of_patches = task.startswith("patch")
         for widget in (self.form_label, self.form):
             widget.setVisible(self._of_patches)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
-from qgis.PyQt.QtCore import Qt
+from qgis.core import QgsMapRendererSequentialJob, QgsMapSettings, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtCore import QSize, Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QLabel, QPushButton
+from qgis.PyQt.QtWidgets import QLabel, QMessageBox, QPushButton
 
-from thematica.plugin.labels import labels_of_layer
+from thematica.plugin.labels import PatchLabels, labels_of_layer
+from thematica.ui.area_report import area_rows
 
-from .driving import click, pick, settle, wait_for
+from .driving import answer_next_question, click, pick, settle, wait_for
 
 # A worker that writes what the engine would, with labels that nobody computed.
 WRITES_PATCHES = """
@@ -188,3 +189,105 @@ def test_no_text_is_cut_off(dialog, networks):
             needed = widget.minimumSizeHint()
             assert widget.width() >= needed.width(), widget.text()
             assert widget.height() >= needed.height() - 2, widget.text()
+
+
+# -- the real engine ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real_engine(monkeypatch, real_runtime):
+    monkeypatch.setenv("THEMATICA_RUNTIME", str(real_runtime))
+
+
+def column(layer, name):
+    rows = {(feature["row"], feature["column"]): feature[name] for feature in layer.getFeatures()}
+    return [rows[0, number] for number in range(4)]
+
+
+@pytest.mark.slow
+def test_the_real_engines_labels_follow_the_threshold(dialog, networks, real_engine):
+    choose(dialog, networks / "multilabel.onnx")
+    run(dialog)
+    (layer,) = results()
+    assert layer.featureCount() == 8
+    assert [str(text or "") for text in column(layer, "label")] == ["Water", "Forest", "Water; Forest", ""]
+    patches = PatchLabels(layer)
+    assert [label.name for label in patches.labels] == ["Water", "Forest", "Bare soil"]
+    # Both rows of the raster are alike.
+    assert patches.counts(0.5) == [4, 4, 0]
+    assert patches.write(0.95) == 2
+    assert [str(text or "") for text in column(layer, "label")] == ["Water", "Forest", "Water", ""]
+    layer.rollBack()
+
+
+@pytest.mark.slow
+def test_the_real_style_shows_the_threshold_at_once(dialog, networks, real_engine):
+    """What is drawn changes with the layer's variable alone, which QGIS keeps as a text."""
+    choose(dialog, networks / "multilabel.onnx")
+    run(dialog)
+    (layer,) = results()
+
+    def picture():
+        settings = QgsMapSettings()
+        settings.setLayers([layer])
+        settings.setDestinationCrs(layer.crs())
+        settings.setExtent(layer.extent())
+        settings.setOutputSize(QSize(320, 160))
+        job = QgsMapRendererSequentialJob(settings)
+        job.start()
+        job.waitForFinished()
+        image = job.renderedImage()
+        return [image.pixelColor(40 + 80 * number, 40).name() for number in range(4)]
+
+    patches = PatchLabels(layer)
+    before = picture()
+    patches.show(0.999)
+    strict = picture()
+    patches.show(0.5)
+    assert picture() == before
+    assert strict[3] == before[3]
+    assert strict[1] != before[1], "0.8 is Forest at 50 % and nothing at 99.9 %"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("suffix", "count"), [("gpkg", 8), ("tif", 8)])
+def test_the_real_engine_gives_styled_polygons_or_a_raster(dialog, real_engine, tmp_path, suffix, count):
+    dialog.result.file.setFilePath(str(tmp_path / f"patches.{suffix}"))
+    run(dialog)
+    (layer,) = results()
+    if suffix == "gpkg":
+        assert [str(text) for text in column(layer, "label")][:2] == ["Water", "Forest"]
+        labels = [category.label() for category in layer.renderer().categories()]
+    else:
+        assert (layer.width(), layer.height()) == (4, 2)
+        labels = [entry.label for entry in layer.renderer().classes()]
+    assert labels[:3] == ["Water", "Forest", "Bare soil"]
+    assert f"{count} patches classified" in dialog.run_notice.said
+    # Made again, it replaces its layer.
+    answer_next_question(QMessageBox.StandardButton.Yes)
+    run(dialog)
+    (layer,) = results()
+    assert layer.isValid()
+
+
+@pytest.mark.slow
+def test_every_output_of_a_network_becomes_a_layer(dialog, networks, real_engine, tmp_path):
+    dialog.model.choose_file(str(networks / "two-outputs.onnx"))
+    settle()
+    for row, text in enumerate(("1: B1", "2: B2")):
+        pick(dialog.bands.table.cellWidget(row, 2), text)
+    assert dialog.result.network_output.isVisible()
+    dialog.result.file.setFilePath(str(tmp_path / "map.tif"))
+    click(dialog.result.confidence)
+    run(dialog)
+    title = "patchwork – Net"
+    names = [layer.name() for layer in results()]
+    assert names == [title, f"moisture – {title}", f"Confidence – {title}", f"moisture – Confidence – {title}"]
+    assert [entry.label for entry in results()[1].renderer().classes()][:3] == ["dry", "moist", "wet"]
+    rows = area_rows(dialog.current_run.report)
+    assert {row.output for row in rows} == {"scores", "moisture"}
+    click(dialog.result.confidence)
+    pick(dialog.result.network_output, "only moisture")
+    answer_next_question(QMessageBox.StandardButton.Yes)
+    run(dialog)
+    assert [entry.label for entry in results()[0].renderer().classes()][:3] == ["dry", "moist", "wet"]

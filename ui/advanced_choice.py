@@ -35,7 +35,7 @@ class AdvancedChoice(QWidget):
         self._of_patches = False
         self.mask.setFilters(RASTER_LAYERS)
         self.mask.setAllowEmptyLayer(True, "everywhere")
-        self.mask.setLayer(None)
+        self.mask.setCurrentIndex(0)
         settings = QgsSettings()
         for name in _COUNTS:
             getattr(self, name).setValue(settings.value(f"{_SETTINGS}/{name}", 0, type=int))

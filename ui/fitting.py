@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InputError
-from ..models.bands import SENSORS, Band, BandMatch, guess_sensor, match_bands
+from ..models.bands import SENSORS, Band, BandMatch, guess_sensor, match_bands, named_by_file
 from ..models.card import TASK_TITLES, ModelCard
 from ..models.fit import RasterFacts, check_fit
 from .wording import for_dialog
@@ -127,7 +127,7 @@ def raster_band_labels(raster: RasterFacts, sensor: str | None = None) -> list[s
     key = sensor or guess_sensor(image_bands, raster.path)
     preset = SENSORS.get(key, ()) if key else ()
     labels = []
-    for number, band in enumerate(raster.bands, start=1):
+    for number, band in enumerate(named_by_file(raster.bands, raster.path), start=1):
         name = band.name or (preset[number - 1].name if number <= len(preset) else "")
         # GDAL's own "Band 1" says no more than the number.
         if name.replace(" ", "").lower() in (f"band{number}", f"band{number:02d}", str(number)):

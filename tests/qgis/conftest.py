@@ -142,18 +142,20 @@ from thematica.tests.engine.networks import Net, make_card, save
 
 folder, side, names = Path(sys.argv[1]), 8, ["Water", "Forest", "Bare soil"]
 
-def patch(file, task, activation, **more):
+def patch(file, task, activation, bands=3, **more):
     net = Net(3, shape=["n", 3, side, side])
     mean = net.node("Flatten", net.node("GlobalAveragePool", net.input), channels=3)
     scores = net.node("Mul", net.node("Sub", mean, net.weight(np.float32(0.5))), net.weight(np.float32(20)))
     if activation == "sigmoid":
         scores = net.node("Sigmoid", scores)
     model = net.model(scores, output_shape=["n", 3])
-    card = make_card(3, names, task, activation=activation, gsd=10.0, **more) if more.pop("card", True) else None
+    card = make_card(bands, names, task, activation=activation, gsd=10.0, **more) if more.pop("card", True) else None
     return save(folder / file, model, card)
 
 patch("patch.onnx", "patch", "logits")
 patch("multilabel.onnx", "patch-multilabel", "sigmoid")
+named = [Band(name) for name in ("B4", "B8", "B11")]
+patch("multilabel-sentinel2.onnx", "patch-multilabel", "sigmoid", bands=named)
 patch("own-thresholds.onnx", "patch-multilabel", "sigmoid", thresholds=(0.3, 0.5, 0.7))
 patch("bare-patch.onnx", "patch", "logits", card=False)
 

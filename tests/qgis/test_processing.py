@@ -708,3 +708,56 @@ def test_the_model_widget_of_the_model_designer(processing, runtime):
     wrapper.setValue(QgsProcessingModelChildParameterSource.fromModelParameter("network"))
     assert chosen().parameterName() == "network"
     dialog.close()
+
+
+def test_qgis_process_labels_patches(qgis_process, runtime, patchwork, networks, tmp_path):
+    done = qgis_process(
+        "--json", "run", "thematica:classifypatches", f"--INPUT={patchwork}", f"--MODEL={networks / 'multilabel.onnx'}",
+        f"--OUTPUT={tmp_path / 'patches.gpkg'}", "--THRESHOLD=0.4",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["results"]["PATCHES"] == 8
+    layer = QgsVectorLayer(str(tmp_path / "patches.gpkg"), "patches", "ogr")
+    assert {str(feature["label"] or "") for feature in layer.getFeatures()} == {"Water", "Forest", "Water; Forest", ""}
+
+
+def test_qgis_process_takes_several_rasters(qgis_process, runtime, make_raster, tmp_path):
+    from .conftest import FOREST, SENTINEL_BANDS
+
+    def part(name, chosen):
+        bands = [[FOREST[i]] * 64 for i in chosen]
+        return make_raster(name, bands, 8, descriptions=[SENTINEL_BANDS[i] for i in chosen])
+
+    first, second = part("one, 1.tif", range(5)), part("two.tif", range(5, 10))
+    done = qgis_process(
+        "--json", "run", "thematica:classifypixels", f"--INPUT={first}", f"--INPUT={second}", f"--MODEL={MODEL}",
+        f"--OUTPUT={tmp_path / 'map.tif'}", f"--MASK={first}", "--GSD=20", "--RESAMPLING=average",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    codes = read_codes(tmp_path / "map.tif")
+    assert (len(codes), len(codes[0])) == (4, 4)
+    assert len({code for row in codes for code in row}) == 1
+
+
+@pytest.mark.parametrize("wrong", ["0,5", "models"])
+def test_a_pixel_size_that_is_none_is_told(classify, wrong):
+    with pytest.raises(QgsProcessingException, match="GSD must be a number of metres or the word model"):
+        classify(GSD=wrong)
+
+
+def test_labelled_patches_are_loaded_with_style_and_group(processing, runtime, patchwork, networks, tmp_path):
+    from processing.gui.Postprocessing import handleAlgorithmResults
+
+    project = QgsProject.instance()
+    context, log = QgsProcessingContext(), Log()
+    context.setProject(project)
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypatches")
+    output = QgsProcessingOutputLayerDefinition(str(tmp_path / "patches.gpkg"), project)
+    parameters = {"INPUT": str(patchwork), "MODEL": str(networks / "patch.onnx"), "OUTPUT": output}
+    _, ok = algorithm.run(parameters, context, log)
+    assert ok, log.errors
+    handleAlgorithmResults(algorithm, context, log, parameters)
+    (node,) = project.layerTreeRoot().findLayers()
+    assert node.parent().name() == "Thematica"
+    assert node.layer().renderer().type() == "categorizedSymbol"
+    assert node.layer().customProperty("thematica/report") == str(tmp_path / "patches.report.json")

@@ -272,7 +272,9 @@ class ClassifyDialog(QDialog):
             self.iface, prepared, layer.name(), title, replaced, self.show_areas, self.show_threshold, self.runs
         )
         self.current_run.progress.connect(self._show_event)
+        self.current_run.warned.connect(self._warned)
         self.current_run.ended.connect(self._ended)
+        self._run_warnings: list[str] = []
         self._show_progress(True)
         self._show_event({"stage": "Starting the engine", "fraction": 0.0})
         self.current_run.start()
@@ -341,10 +343,16 @@ class ClassifyDialog(QDialog):
             self.stage.setText(progress_label(event))
             self.stage.setToolTip(progress_label(event))
 
+    def _warned(self, sentence: str) -> None:
+        """What the engine warns of is seen at once, not only when a long run has ended."""
+        self._run_warnings.append(sentence)
+        self.run_notice.tell("warning", "Running.", self._run_warnings)
+
     def _ended(self, kind: str, sentence: str) -> None:
         self._show_progress(False)
-        warnings = self.current_run.warnings if self.current_run is not None and kind == "ok" else []
-        self.run_notice.tell(kind, sentence, warnings, button="Area table…" if kind == "ok" else "")
+        is_done = kind in ("ok", "warning")
+        warnings = self.current_run.warnings if self.current_run is not None and is_done else []
+        self.run_notice.tell(kind, sentence, warnings, button="Area table…" if is_done else "")
         self._show_whether_ready()
 
     def _show_areas(self) -> None:

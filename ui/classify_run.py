@@ -17,7 +17,7 @@ from ..plugin.labels import labels_of_layer
 from ..plugin.replacing import layers_showing, release_layers
 from ..plugin.results import REPORT_PROPERTY, load_result
 from .tasks import end_task
-from .wording import done_label, for_dialog
+from .wording import done_label, for_dialog, lacking_backend
 
 LOG_TAG = "Thematica"
 
@@ -43,7 +43,9 @@ class ClassifyRun(QObject):
 
     #: A ``progress`` event.
     progress = pyqtSignal(dict)
-    #: ``ok``, ``error`` or ``info``, and a sentence.
+    #: A sentence that the engine warns with while it runs.
+    warned = pyqtSignal(str)
+    #: ``ok``, ``warning`` (done, but not as asked for), ``error`` or ``info``, and a sentence.
     ended = pyqtSignal(str, str)
 
     def __init__(
@@ -92,8 +94,10 @@ class ClassifyRun(QObject):
         if event.get("event") == "progress":
             self.progress.emit(event)
         elif event.get("event") == "log":
-            warns = event.get("level") == "warning"
-            log(for_dialog(str(event.get("message", ""))), LEVEL_WARNING if warns else LEVEL_INFO)
+            warns, text = event.get("level") == "warning", for_dialog(str(event.get("message", "")))
+            log(text, LEVEL_WARNING if warns else LEVEL_INFO)
+            if warns:
+                self.warned.emit(text)
 
     def _succeeded(self, result: dict[str, Any]) -> None:
         self.report = result["report"]
@@ -104,9 +108,14 @@ class ClassifyRun(QObject):
         buttons: dict[str, Callable[[], Any]] = {"Area table…": lambda: self.show_areas(self.report)}
         if made and self.show_threshold is not None and labels_of_layer(made[0]):
             buttons["Threshold…"] = partial(self._show_threshold, made[0].id())
-        self._push(sentence, LEVEL_SUCCESS, 12, buttons)
+        lacking = lacking_backend(self.report)
+        if lacking:
+            # What was asked for and was not there is never passed over in silence: the message stays.
+            self._push(f"{sentence} But {lacking}.", LEVEL_WARNING, 0, buttons)
+        else:
+            self._push(sentence, LEVEL_SUCCESS, 12, buttons)
         log(f"{self.title}: {sentence} {result.get('files', {})}")
-        self._end("ok", sentence)
+        self._end("warning" if lacking else "ok", sentence)
 
     def _show_threshold(self, layer_id: str) -> None:
         layer = QgsProject.instance().mapLayer(layer_id)

@@ -59,7 +59,7 @@ def progress_label(event: Mapping[str, Any]) -> str:
 def patches_label(side: int, stride: int) -> str:
     """How patches lie: ``"Patches of 64 × 64 pixels, side by side."``; 0 stands for unknown."""
     if not side:
-        return "The network does not say how large its patches are."
+        return "The network does not say how large its patches are: say it with “Describe…”."
     patches = f"Patches of {side} × {side} pixels"
     if stride in (0, side):
         return f"{patches}, side by side."
@@ -133,3 +133,10 @@ def done_label(report: Mapping[str, Any]) -> str:
     count = (report.get("patches") or {}).get("count")
     what = f"{count:,} patches classified".replace(",", "\u202f") if count is not None else "Classified"
     return f"{what} in {took}: {largest}." if largest else f"{what} in {took}."
+
+
+def lacking_backend(report: Mapping[str, Any]) -> str:
+    """What was asked to compute and did not load, as a part of a sentence; empty where all is as asked for."""
+    backend = report.get("backend") or {}
+    lacking = dict(backend.get("why_not") or {}) if backend.get("asked") else {}
+    return "; ".join(f"{name} did not load: {str(reason).rstrip('.')}" for name, reason in lacking.items())

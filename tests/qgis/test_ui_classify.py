@@ -250,6 +250,34 @@ def test_a_run_ends_with_a_layer_a_message_and_an_area_table(open_dialog, layer,
     assert dialog.run_button.isEnabled()
 
 
+LACKS_CUDA = """
+say(event="log", level="warning", message="CUDA did not load: no driver. The network runs on the CPU instead.")
+while not os.path.exists(GATE): time.sleep(0.02)
+""" + WRITES.replace(
+    '"warnings": [',
+    '"backend": {"asked": ["cuda"], "why_not": {"cuda": "no driver."}}, '
+    '"warnings": ["CUDA did not load: no driver. The network runs on the CPU instead.", ',
+)
+
+
+def test_a_provider_that_did_not_load_is_said_loudly_and_at_once(open_dialog, layer, runtime, iface, tmp_path):
+    gate = tmp_path / "gate"
+    runtime(LACKS_CUDA.replace("GATE", repr(str(gate))))
+    dialog = open_dialog()
+    click(dialog.run_button)
+    wait_for(lambda: dialog.run_notice.kind == "warning")
+    assert dialog.current_run.is_running
+    assert "CUDA did not load: no driver." in dialog.run_notice.said
+    gate.touch()
+    wait_for(lambda: not dialog.current_run.is_running)
+    assert dialog.run_notice.kind == "warning"
+    assert "CUDA did not load" in dialog.run_notice.said
+    assert iface.bar.currentItem().text().endswith("But cuda did not load: no driver.")
+    assert iface.bar.currentItem().duration() == 0
+    click(dialog.run_notice.button)
+    assert dialog.shown_reports
+
+
 def test_cancel_ends_the_run_and_says_so(open_dialog, layer, runtime, iface):
     runtime(WAITS)
     dialog = open_dialog()

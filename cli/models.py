@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..models.store import add_model, list_models
 from .console import Console
 
@@ -26,6 +27,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
+    if (options.name is not None or options.replace) and not options.add:
+        raise InputError("--name and --replace say how a model is added; name its file with --add.")
     if options.add:
         added = add_model(Path(options.add), options.name, options.replace)
         sys.stderr.write(f"“{added.name}” is in the store now.\n")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..engine.job import RESAMPLING, RasterJob, job_from_dict, read_job
+from ..engine.outputs import check_sources
 from ..engine.progress import Monitor
 from ..engine.scores import PRECISIONS
 from ..errors import InputError
@@ -122,7 +124,12 @@ def job_of(options: argparse.Namespace, kind: type[_Job], plain: tuple[str, ...]
     for name, needed in (("rasters", "a RASTER"), ("model", "--model"), ("output", "--output")):
         if not values.get(name):
             raise InputError(f"{title} needs {needed}; see: thematica {kind.command} --help.")
-    return job_from_dict(values, kind)
+    job = job_from_dict(values, kind)
+    if options.job:
+        job.check()
+        # The job file is an input too.
+        check_sources([job.report_path()], {Path(options.job).resolve()})
+    return job
 
 
 def listening_monitor(console: Console) -> Monitor:

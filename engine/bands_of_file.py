@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import rasterio
-import rasterio.errors
 from rasterio.windows import Window
 
 from .grid import PixelMapping
-from .opening import damaged
+from .opening import READ_ERRORS, damaged
 from .resampling import Taps, resample_axes, resample_scattered, taps
 from .validity import ValidityCheck
 
@@ -137,7 +136,7 @@ class BandsOfFile:
         try:
             samples: np.ndarray = self.dataset.read(self.bands, window=window)
             return samples
-        except rasterio.errors.RasterioIOError as error:
+        except READ_ERRORS as error:
             raise damaged(self.dataset.name, error) from error
 
 

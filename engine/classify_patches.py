@@ -15,7 +15,7 @@ from rasterio import Affine
 from ..errors import InputError, ModelError
 from ..models.card import ModelCard
 from ..models.reading import read_model_card
-from ..models.store import resolve_model
+from ..models.store import model_files, resolve_model
 from .backend import deploy, load_network
 from .cog import move_into_place, writing
 from .deployment import fill_values
@@ -110,7 +110,7 @@ class _Run:
         side = patch_side(network, job.patch)
         with open_scene(job, card, monitor) as scene:
             source, fit = scene.source, scene.fit
-            check_sources([self.output, job.report_path()], source.files)
+            check_sources([self.output, job.report_path()], source.files | model_files(model_path))
             grid = make_grid(side, job.stride or side, source.height, source.width, scene.region)
             deployment = deploy(network, source.data_type, fit.scale, fit.offset, decide=False)
             batch, workers = choose_batch(network, side, job.batch, self.threads)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..models.card import ModelCard, slug
 from ..models.reading import read_model_card
-from ..models.store import resolve_model
+from ..models.store import model_files, resolve_model
 from .backend import deploy, load_network
 from .cog import RasterWriter, move_into_place, writing
 from .deployment import fill_values
@@ -129,7 +129,7 @@ class _Run:
         check_outputs(job, files, [f"output{layer.key}" for layer in layers])
         with open_scene(job, card, monitor) as scene:
             source, fit = scene.source, scene.fit
-            check_sources([*files.values(), job.report_path()], source.files)
+            check_sources([*files.values(), job.report_path()], source.files | model_files(model_path))
             planned = partial(
                 make_plan, network, scene.region, source.block_shape, source.width, job.tile, job.overlap,
                 threads=self.threads, mode=job.mode, raster_height=source.height,

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import InputError, MisfitError
 from ..models.card import ModelCard, Normalisation
+from .damaged_graph import reads_graph
 from .network import Head, Network, operator_set
 from .scores import SCORES
 
@@ -56,6 +57,7 @@ class Deployment:
     channels: list[int] = field(default_factory=list)
 
 
+@reads_graph
 def deploy(
     network: Network,
     data_type: np.dtype,

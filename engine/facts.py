@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import rasterio
-import rasterio.errors
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from ..models.bands import Band
 from ..models.fit import RasterFacts
-from .opening import damaged
+from .opening import READ_ERRORS, damaged
 from .products import BandFile
 
 # Side of the decimated sample from which the range of values is judged.
@@ -32,11 +31,10 @@ def read_facts(
     Raises:
         InputError: the file is damaged (the sample cannot be read).
     """
-    bands = []
-    for index in range(1, dataset.count + 1):
-        tags = dataset.tags(index)
-        unit = "alpha" if dataset.colorinterp[index - 1] == ColorInterp.alpha else (dataset.units[index - 1] or "")
-        bands.append(Band(dataset.descriptions[index - 1] or "", *_spectral_tags(dataset, index, tags), unit))
+    try:
+        bands = _bands(dataset)
+    except UnicodeDecodeError as error:
+        raise damaged(file.path, error) from error
     types = dataset.dtypes
     scales, offsets = ([float(value) for value in values] for values in (dataset.scales, dataset.offsets))
     if all(scale == 1 for scale in scales) and not any(offsets):
@@ -51,6 +49,15 @@ def read_facts(
         gsd=gsd,
         sample=_sample(dataset, file.path, nodata) if sample and not types[0].startswith("c") else {},
     )
+
+
+def _bands(dataset: rasterio.DatasetReader) -> list[Band]:
+    bands = []
+    for index in range(1, dataset.count + 1):
+        tags = dataset.tags(index)
+        unit = "alpha" if dataset.colorinterp[index - 1] == ColorInterp.alpha else (dataset.units[index - 1] or "")
+        bands.append(Band(dataset.descriptions[index - 1] or "", *_spectral_tags(dataset, index, tags), unit))
+    return bands
 
 
 def _spectral_tags(dataset: rasterio.DatasetReader, index: int, tags: dict[str, str]) -> tuple[str, float | None]:
@@ -97,7 +104,7 @@ def _sample(dataset: rasterio.DatasetReader, path: str, nodata: float | None) ->
             dataset.read(window=window, masked=True, **({"out_shape": (dataset.count, *shape)} if shape else {}))
             for window in windows
         ]
-    except rasterio.errors.RasterioIOError as error:
+    except READ_ERRORS as error:
         raise damaged(path, error) from error
     for index in range(1, dataset.count + 1):
         values = np.concatenate([part[index - 1].compressed() for part in parts]).astype(np.float64)

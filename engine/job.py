@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import UnionType
@@ -18,8 +19,8 @@ MODES = ("exact", "smooth")
 RESAMPLING = ("nearest", "bilinear", "cubic", "average")
 
 _LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1, "patch": 1}
-# Beyond these not even one tile of one band fits into memory.
-_MOST = {"tile": 16384, "overlap": 4096, "patch": 4096}
+# Beyond these not even one tile of one band fits into memory, and no machine has as many cores.
+_MOST = {"tile": 16384, "overlap": 4096, "patch": 4096, "batch": 65536, "threads": 1024}
 
 
 @dataclass
@@ -97,7 +98,7 @@ class RasterJob:
         Raises:
             InputError: an option outside its range.
         """
-        if not self.rasters:
+        if not all([self.rasters, *self.rasters]):
             raise InputError("No raster was given; name at least one image file.")
         for text in (*self.rasters, *(value for value in vars(self).values() if isinstance(value, str))):
             readable = text.encode("utf-8", "replace").decode()
@@ -105,6 +106,9 @@ class RasterJob:
                 raise InputError(
                     f"The name “{readable}” holds bytes that are no text in UTF-8; rename the file or folder."
                 )
+            if "\0" in text:
+                shown = text.replace("\0", "\\0")
+                raise InputError(f"The name “{shown}” holds a character that no name can have; check it.")
         if self.precision not in PRECISIONS:
             raise InputError(f"There is no precision “{self.precision}”; use one of {', '.join(PRECISIONS)}.")
         if self.invalid not in ("any", "all"):
@@ -112,13 +116,15 @@ class RasterJob:
         for name, lowest in _LEAST.items():
             value = getattr(self, name, None)
             if value is not None and value < lowest:
-                raise InputError(f"--{name} must be at least {lowest}, not {value}.")
+                raise InputError(f"--{name} must be at least {lowest}, not {_short(value)}.")
             if value is not None and value > _MOST.get(name, value):
-                raise InputError(f"--{name} must be at most {_MOST[name]}, not {value}: memory would not hold it.")
+                raise InputError(f"--{name} must be at most {_MOST[name]}, not {_short(value)}.")
         for name in ("scale", "offset"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise InputError(f"--{name} must be a finite number, not {value}.")
+        if self.nodata is not None and math.isinf(self.nodata):
+            raise InputError(f"--nodata must be a finite number or nan, not {self.nodata}.")
         if self.scale == 0:
             raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
         _check_gsd(self.gsd)
@@ -227,13 +233,13 @@ def job_from_dict(content: Any, kind: type[_Job] = PixelJob) -> _Job:  # type: i
         raise InputError("A job is a JSON object.")
     command = content.get("command", kind.command)
     if command != kind.command:
-        raise InputError(f"The job is for the command “{command}”, not {kind.command}.")
+        raise InputError(f"The job is for the command “{_short(command)}”, not {kind.command}.")
     types = get_type_hints(kind)
     known = {entry.name for entry in fields(kind)}
     values = {key: value for key, value in content.items() if key != "command" and value is not None}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise InputError(f"The job has unknown entries: {', '.join(unknown)}.")
+        raise InputError(f"The job has unknown entries: {_short(', '.join(unknown))}.")
     if values.get("nodata") == "nan":
         values["nodata"] = math.nan
     missing = [key for key in ("rasters", "model", "output") if not values.get(key)]
@@ -244,7 +250,22 @@ def job_from_dict(content: Any, kind: type[_Job] = PixelJob) -> _Job:  # type: i
         # A whole number is a number; True is none.
         if not any(_is_a(value, option) for option in allowed):
             raise InputError(f"The job's entry “{key}” has the wrong type ({type(value).__name__}).")
+        if float in allowed or key == "area":
+            _check_numbers(key, value)
     return kind(**values)
+
+
+def _short(value: object) -> str:
+    """As a sentence can hold it."""
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _check_numbers(key: str, value: Any) -> None:
+    """JSON's whole numbers have no limit."""
+    numbers = value if isinstance(value, list) else [value]
+    if any(isinstance(number, int) and abs(number) > sys.float_info.max for number in numbers):
+        raise InputError(f"The job's entry “{key}” is too large a number.")
 
 
 def _is_a(value: Any, wanted: Any) -> bool:

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ..errors import InputError, ModelError
 from ..models.card import ModelCard
 from ..models.reading import no_classes
+from .damaged_graph import reads_graph
 from .receptive_field import OTHER_RESOLUTION, ReceptiveField, analyse, tensor_shapes
 
 #: What a network takes and gives: single pixels, images, windows around a pixel, or patches.
@@ -77,6 +78,7 @@ class Network:
         return self.heads[0].channels
 
 
+@reads_graph
 def load_network(path: object, card: ModelCard, patches: bool = False, output_name: str = "") -> Network:
     """Load an ONNX file and check that it is a network of the kind that is wanted.
 
@@ -286,8 +288,11 @@ def _at_input_size(model: onnx.ModelProto, card: ModelCard) -> ModelCard:
 
     Transformers and other encoders give scores on every fourth pixel, say, and leave this to who runs them.
     """
-    stride = analyse(model, card.output_name).stride
-    probe = math.ceil(_PROBE / stride) * stride
+    found = analyse(model, card.output_name)
+    if found.exact:
+        # A pixel of the output is one of the input: it is smaller for want of padding, if it is.
+        return card
+    probe = math.ceil(_PROBE / found.stride) * found.stride
     sides = [_side_shapes(model, card, side) for side in (probe, 2 * probe)]
     factors = {
         (given[0] // result[0], given[1] // result[1])
@@ -374,7 +379,7 @@ def _field(model: onnx.ModelProto, card: ModelCard) -> ReceptiveField:
     margin = _margin(model, card, found.stride)
     if any(margin):
         found = analyse(model, card.output_name, margin=margin)
-    if found.why == OTHER_RESOLUTION:
+    if found.why == OTHER_RESOLUTION and any(margin):
         raise ModelError(
             f"The output “{card.output_name}” of “{card.name}” is coarser than its input by no whole factor, or holds "
             "class numbers or no axis of classes, so that it cannot be resized: export it with resizing to the size "

@@ -10,6 +10,9 @@ import rasterio.errors
 
 from ..errors import InputError, UnreadableRasterError
 
+# What rasterio raises for damaged files; GDAL's message may hold bytes that it cannot decode.
+READ_ERRORS = (rasterio.errors.RasterioIOError, UnicodeDecodeError)
+
 # GDAL's shared cache of decoded blocks.  Set by us: its default is a share of the machine's memory.
 LEAST_CACHE, MOST_CACHE = 64 << 20, 256 << 20
 
@@ -48,7 +51,7 @@ def open_raster(path: str) -> rasterio.DatasetReader:
         raise InputError(f"“{plain}” is an archive: unpack it, and choose the folder or the raster in it.")
     try:
         dataset = rasterio.open(plain)
-    except rasterio.errors.RasterioIOError as error:
+    except READ_ERRORS as error:
         if looks_local and Path(plain).exists() and not os.access(plain, os.R_OK):
             raise InputError(f"“{plain}” may not be read; change its permissions.", str(error)) from error
         raise UnreadableRasterError(

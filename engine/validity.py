@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 import rasterio
-import rasterio.errors
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
-from .opening import damaged
+from .opening import READ_ERRORS, damaged
 
 
 class ValidityCheck:
@@ -76,7 +75,7 @@ class ValidityCheck:
             elif self.has_mask:
                 mask = self.dataset.read_masks(self.bands[0], window=window) != 0
                 result = mask if result is None else result & mask
-        except rasterio.errors.RasterioIOError as error:
+        except READ_ERRORS as error:
             raise damaged(self.dataset.name, error) from error
         return result
 
@@ -101,7 +100,7 @@ class ValidityCheck:
                 result &= self.dataset.read(self.alpha, window=window) != 0
             elif self.has_mask:
                 result &= self.dataset.read_masks(self.bands[0], window=window) != 0
-        except rasterio.errors.RasterioIOError as error:
+        except READ_ERRORS as error:
             raise damaged(self.dataset.name, error) from error
         return None if result.all() else result
 

@@ -374,13 +374,16 @@ def parse_band_option(text: str) -> dict[str, tuple[int, int]]:
     """
     mapping: dict[str, tuple[int, int]] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        parsed = re.fullmatch(r"(.+?)\s*=\s*(?:(\d+)\s*:\s*)?(\d+)", part)
+        parsed = re.fullmatch(r"(.+?)\s*=\s*(?:(\d{1,9})\s*:\s*)?(\d{1,9})", part)
         if not parsed or int(parsed.group(3)) < 1 or (parsed.group(2) and int(parsed.group(2)) < 1):
             raise InputError(
-                f"“{part}” is not a band assignment: write MODELBAND=BANDNUMBER, for example B4=3, "
+                f"“{part[:80]}” is not a band assignment: write MODELBAND=BANDNUMBER, for example B4=3, "
                 "or MODELBAND=FILE:BANDNUMBER, numbers counting from 1."
             )
-        mapping[parsed.group(1).strip()] = (int(parsed.group(2) or 1), int(parsed.group(3)))
+        name = parsed.group(1).strip()
+        if name in mapping:
+            raise InputError(f"Band {name} of the model is assigned twice; name one band of the raster for it.")
+        mapping[name] = (int(parsed.group(2) or 1), int(parsed.group(3)))
     return mapping
 
 

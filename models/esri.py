@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import lzma
 import math
 import os
 import re
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -102,7 +100,9 @@ def unpack(path: Path, folder: Path) -> Path:
         raise ModelError(f"There is no model package “{path}”; check the path.") from None
     except OSError as error:
         raise ModelError(f"“{path}” cannot be unpacked into “{folder}”: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError) as error:
+    except ModelError:
+        raise
+    except Exception as error:
         raise ModelError(
             f"“{path}” is not a model package that can be opened, or only part of one: download it again.", repr(error)
         ) from error
@@ -162,6 +162,10 @@ def card_beside(path: Path, facts: OnnxFacts) -> ModelCard | None:
 def card_from_emd(content: Mapping[str, Any], name: str, facts: OnnxFacts) -> ModelCard:
     """A card from a definition's keys and the file's tensors."""
     first, result = facts.inputs[0], class_outputs(facts)[0]
+    # Scores per pixel or patch; 0 where they are open, or where the output holds class numbers.
+    channels = 1 if len(result.shape) == 3 else max(result.shape[1], 0) if len(result.shape) > 1 else 0
+    if result.holds_whole_numbers:
+        channels = 0
     kind = re.sub(r"[^a-z]", "", str(content.get("ModelType") or "").lower())
     bands = (
         first.shape[1] if len(first.shape) == 4 and first.shape[1] > 0 else len(content.get("ExtractBands") or "RGB")
@@ -183,13 +187,11 @@ def card_from_emd(content: Mapping[str, Any], name: str, facts: OnnxFacts) -> Mo
         description=f"Read from an Esri model definition. {content.get('Description') or ''}".strip(),
         task=task,
         bands=_bands(content, bands),
-        classes=_classes(content, result.shape[1] if len(result.shape) > 1 and result.shape[1] > 0 else 0),
+        classes=_classes(content, channels),
         normalisation=_normalisation(content, bands),
         activation="logits",
         output_name=result.name,
-        thresholds=(float(threshold),)
-        if threshold is not None and len(result.shape) > 1 and result.shape[1] == 1
-        else (),
+        thresholds=(float(threshold),) if threshold is not None and channels == 1 else (),
         unit="dn",
         gsd=_cell_size(cell),
         tile=tile,
@@ -239,9 +241,9 @@ def _classes(content: Mapping[str, Any], channels: int) -> list[ModelClass]:
             ModelClass(int(entry.get("Value", index)), str(entry.get("Name") or f"class {index}"), hexadecimal)
         )
     # arcgis.learn counts what is no class as the first output, and does not list it.
-    if wanted == len(classes) + 1 and all(entry.value for entry in classes):
+    if wanted in (0, len(classes) + 1) and classes and all(entry.value for entry in classes):
         classes.insert(0, ModelClass(0, "background", "#d9d9d9"))
-    if not classes:
+    if not entries:
         classes = [ModelClass(value, f"class {value}", colors[value]) for value in range(wanted)]
     check_classes(classes)
     return classes

@@ -18,13 +18,15 @@ from ..errors import InputError, ModelError
 from .card import ModelCard
 from .esri import SUFFIXES as ESRI_SUFFIXES
 from .esri import network_of_emd, unpack
-from .onnx_file import read_onnx_facts
+from .onnx_file import read_onnx_facts, read_weight_files
 from .reading import read_model_card
 from .torch_file import TORCH_SUFFIXES, is_torch_file
 
 #: Endings of the files in the store; of one name, the first counts.
 SUFFIXES = (".onnx", *TORCH_SUFFIXES)
 
+# Letters may take four bytes in the name of a file, which has 255 at most.
+_LONGEST_NAME = 60
 BUNDLED_FOLDER = Path(__file__).resolve().parent / "bundled"
 
 
@@ -96,6 +98,8 @@ def resolve_model(model: str) -> Path:
         ModelError: neither a name in the store nor a file.
     """
     as_path = Path(model)
+    if "\0" in model:
+        raise ModelError("The model's name holds a character that no name can have; check the path.")
     try:
         if as_path.suffix.lower() == ".emd" and as_path.is_file():
             return network_of_emd(as_path)
@@ -108,12 +112,21 @@ def resolve_model(model: str) -> Path:
             return as_path
         if stored is not None:
             return stored
+        if model and as_path.is_dir():
+            raise ModelError(f"“{model}” is a folder; choose an ONNX file (.onnx).")
     except OSError as error:
         raise ModelError(f"There is no model “{model[:80]}” ({error.strerror}); check the path.") from error
     if as_path.suffix or "/" in model or "\\" in model:
         raise ModelError(f"There is no model file “{model}”; check the path.")
     there = ", ".join(entry.name for entry in list_models()) or "none"
     raise ModelError(f"There is no model “{model}” in the store; the store has: {there}.")
+
+
+def model_files(path: Path) -> set[Path]:
+    """What belongs to a model's file: itself, its weights, and cards and definitions beside it."""
+    cards = [path.with_suffix(".json"), path.with_name(path.name + ".json")]
+    weights = [] if is_torch_file(path) else [path.parent / name for name in read_weight_files(path)]
+    return {file.resolve() for file in (path, *weights, *cards, *path.parent.glob("*.emd")) if file.is_file()}
 
 
 def add_model(path: Path, name: str | None = None, replace: bool = False) -> StoredModel:
@@ -123,8 +136,11 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
         InputError: the name is taken and ``replace`` is False, or it is no name.
         ModelError: the file is not a model that can be read.
     """
-    if name is not None and (not name.strip(". ") or re.search(r"[/\\:\0]", name)):
-        raise InputError(f"“{name}” cannot be the name of a model; use letters, digits, spaces, - and _.")
+    if name is not None and (not name.strip(". ") or re.search(r"[/\\:\x00-\x1f]", name) or len(name) > _LONGEST_NAME):
+        shown = re.sub(r"[\x00-\x1f]", "?", name[:80])
+        raise InputError(
+            f"“{shown}” cannot be the name of a model; use up to {_LONGEST_NAME} letters, digits, spaces, - and _."
+        )
     asked = path.stem
     if path.suffix.lower() in ESRI_SUFFIXES:
         # What the definition says goes into the store as a card.

@@ -328,7 +328,7 @@ def valid_convolutions(net: Net, channels: int, *kernels: int) -> str:
     return net.conv(x, channels, kernels[-1], pads=(0, 0, 0, 0))
 
 
-@pytest.mark.parametrize("fixed", [None, 64, 45])
+@pytest.mark.parametrize("fixed", [None, 64, 45, 56])
 @pytest.mark.parametrize("kernels", [(3,), (5, 3), (29,)])
 def test_convolutions_without_padding(workplace: Workplace, fixed: int | None, kernels: tuple[int, ...]) -> None:
     margin = sum(kernel // 2 for kernel in kernels)
@@ -348,6 +348,19 @@ def test_convolutions_without_padding(workplace: Workplace, fixed: int | None, k
     scores = session.run(None, {"image": padded[None].astype(np.float32)})[0][0]
     assert scores.shape == (4, 40, 50)
     np.testing.assert_array_equal(read(workplace.output)[0], scores.argmax(axis=0))
+
+
+@pytest.mark.parametrize(("side", "works"), [(32, False), (36, True)])
+def test_a_fixed_tile_that_is_hardly_larger_than_what_its_output_lacks(
+    workplace: Workplace, side: int, works: bool
+) -> None:
+    net = Net(3, shape=["n", 3, side, side])
+    x = net.resize(net.conv(net.input, 4, 4, stride=4), 4)
+    x = net.conv(x, 3, 29, pads=(0, 0, 0, 0))
+    model = several(net, {"out": (x, ["n", 3, side - 28, side - 28])})
+    outcome = workplace.run(model=save(workplace / "net.onnx", model, make_card(3, 3)))
+    assert outcome.status == (0 if works else 2)
+    assert works or "larger size" in outcome.sentence
 
 
 def test_outputs_with_different_margins_are_refused_and_can_be_chosen(workplace: Workplace) -> None:

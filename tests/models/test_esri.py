@@ -23,6 +23,7 @@ from thematica.models.reading import read_model_card
 from thematica.models.store import add_model, list_models, resolve_model, user_data_folder
 
 from ..engine.networks import Net, image, noise, read, save
+from ..engine.test_outputs import several
 from ..engine.workplace import run_here
 
 EMD = {
@@ -111,6 +112,20 @@ def test_one_score_and_its_threshold(tmp_path: Path) -> None:
     card = read_model_card(pair(tmp_path, 1, Classes=classes, Threshold=0.7))
     assert [(entry.value, entry.name) for entry in card.classes] == [(0, "background"), (1, "Road")]
     assert card.thresholds == (0.7,)
+
+
+def test_outputs_of_other_forms(tmp_path: Path) -> None:
+    """One score without an axis of classes; class numbers, of which 0 is the background."""
+    net = Net(3)
+    score = net.node("Squeeze", net.conv(net.input, 1), net.weight(np.array([1], np.int64)))
+    numbers = net.node("ArgMax", net.conv(net.input, 3), axis=1, keepdims=0)
+    road = [{"Value": 1, "Name": "Road"}]
+    model = pair(tmp_path / "score", Classes=road, Threshold=0.7)
+    card = read_model_card(save(model, several(net, {"out": (score, ["n", "h", "w"])})))
+    assert ([entry.name for entry in card.classes], card.thresholds) == (["background", "Road"], (0.7,))
+    model = pair(tmp_path / "numbers")
+    card = read_model_card(save(model, several(net, {"out": (numbers, ["n", "h", "w"])}, {"out": "int64"})))
+    assert [entry.name for entry in card.classes] == ["background", "Water", "Wald"]
 
 
 @pytest.mark.parametrize("kind", ["ObjectDetection", "InstanceDetection", "SuperResolution", "ChangeDetection"])

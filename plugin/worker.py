@@ -26,6 +26,7 @@ from ..errors import (
     OutputError,
     RuntimeMissingError,
     ThematicaError,
+    UnreadableRasterError,
 )
 from .runtime import Runtime, clean_environment, kill_process, process_options, require_runtime, worker_command
 
@@ -38,8 +39,11 @@ _STDERR_CHARACTERS = 20_000
 
 _FAMILY = {
     kind.code: kind
-    for kind in (ThematicaError, InputError, ModelError, MisfitError, OutputError, RuntimeMissingError, Cancelled)
-}
+    for kind in (
+        ThematicaError, InputError, UnreadableRasterError, ModelError, MisfitError, OutputError, RuntimeMissingError,
+        Cancelled,
+    )
+}  # fmt: skip
 _BY_STATUS = {InputError.exit_status: InputError, Cancelled.exit_status: Cancelled}
 
 

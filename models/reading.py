@@ -169,7 +169,10 @@ def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
     if card.unsupported:
         return
     rank = len(first.shape)
-    bands = first.shape[2 if rank == 5 else 1] if rank > 1 else -1
+    if rank not in (2, 4, 5):
+        # No image, whatever it gives: that is said when the network is loaded.
+        return
+    bands = first.shape[2 if rank == 5 else 1]
     if bands > 0 and bands != len(card.bands):
         raise ModelError(
             f"The card of “{card.name}” names {len(card.bands)} bands, but the network takes {bands}: "

@@ -6,6 +6,8 @@ programs can test, and details for the log.  Pure standard library: QGIS loads t
 
 from __future__ import annotations
 
+import re
+
 
 class ThematicaError(Exception):
     """A fault that can be told to the analyst in one sentence.
@@ -21,6 +23,9 @@ class ThematicaError(Exception):
     exit_status = 1
 
     def __init__(self, message: str, details: str = "") -> None:
+        # Names from files may hold anything, and be of any length.
+        message = re.sub(r"[\x00-\x1f\x7f\u2028\u2029]+", " ", message)
+        message = re.sub("“([^“”]{250})[^“”]+”", r"“\1…”", message)
         super().__init__(message)
         self.message = message
         self.details = details

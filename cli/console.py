@@ -9,6 +9,7 @@ import signal
 import stat
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from ..engine.progress import Monitor
@@ -84,6 +85,20 @@ class Console:
             self._bar_is_open = True
             if event["fraction"] >= 1:
                 self.close_bar()
+
+
+def print_class_table(classes: Sequence[dict[str, Any]], unit: str) -> None:
+    """Print what a report says of its classes.
+
+    Args:
+        classes: as in the report.
+        unit: what was counted: ``pixels`` or ``patches``.
+    """
+    width = max([len(entry["name"]) for entry in classes] + [5])
+    sys.stdout.write(f"{'Class':{width}} {unit.capitalize():>14} {'Hectares':>14} {'Share':>8}\n")
+    for entry in classes:
+        hectares = "–" if entry["hectares"] is None else f"{entry['hectares']:,.2f}"
+        sys.stdout.write(f"{entry['name']:{width}} {entry[unit]:>14,} {hectares:>14} {entry['percent']:>7.2f}%\n")
 
 
 def cancel_on_signals(monitor: Monitor) -> None:

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, RuntimeMissingError
 from ..models.card import ACTIVATIONS, TASK_TITLES, TASKS
 from ..models.describe import describe, parse_bands, parse_classes
 from ..models.onnx_file import read_onnx_facts
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if not card.unsupported and not card.classes:
         facts["usable"], facts["problem"] = False, no_classes(card)
     elif not card.unsupported:
-        from ..engine.network import load_network
+        from ..engine.backend import load_network
 
         try:
             network = load_network(path, card, patches=card.task.startswith("patch"))
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             facts["receptive_field"] = 2 * reach.radius + 1
             facts["total_stride"], facts["halo"] = reach.stride, reach.halo
             facts["exact_stitching"], facts["why_not_exact"] = reach.exact, reach.why
-        except ModelError as error:
+        except (ModelError, RuntimeMissingError) as error:
             facts["usable"], facts["problem"] = False, error.message
     if options.json:
         sys.stdout.write(json.dumps({**facts, "card": card.to_item()}, indent=2) + "\n")

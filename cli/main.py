@@ -19,10 +19,10 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import Cancelled, ThematicaError
-from . import classify_pixels, doctor, inspect, models
+from . import classify_folder, classify_patches, classify_pixels, doctor, inspect, models
 from .console import Console
 
-COMMANDS = (classify_pixels, inspect, models, doctor)
+COMMANDS = (classify_pixels, classify_patches, classify_folder, inspect, models, doctor)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..models.store import add_model, list_models
 from .console import Console
 
@@ -18,7 +19,7 @@ def add_parser(commands: Any) -> None:
         "models", help="list the models in the store", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list")
-    parser.add_argument("--add", metavar="FILE.onnx", help="copy a model, and the card beside it, into your store")
+    parser.add_argument("--add", metavar="FILE", help="copy a model, and the card beside it, into your store")
     parser.add_argument("--name", help="with --add: its name in the store (default: the file's)")
     parser.add_argument("--replace", action="store_true", help="with --add: replace a model of that name")
     parser.set_defaults(run=run)
@@ -26,6 +27,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
+    if (options.name is not None or options.replace) and not options.add:
+        raise InputError("--name and --replace say how a model is added; name its file with --add.")
     if options.add:
         added = add_model(Path(options.add), options.name, options.replace)
         sys.stderr.write(f"“{added.name}” is in the store now.\n")

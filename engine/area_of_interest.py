@@ -143,9 +143,13 @@ def read_area(
         source = str(area)
         polygons, crs = _read_polygons(source, area_crs, raster)
         name = f"The area “{source}”"
-    in_pixels = raster.to_pixels(polygons, crs, name)
-    result = AreaOfInterest(in_pixels, raster_width, raster_height)
-    if result.is_empty():
+    try:
+        in_pixels = raster.to_pixels(polygons, crs, name)
+        result = AreaOfInterest(in_pixels, raster_width, raster_height)
+        is_empty = result.is_empty()
+    except (shapely.errors.ShapelyError, ValueError, OverflowError) as error:
+        raise _broken_outlines(name, error) from error
+    if is_empty:
         if shapely.intersects(in_pixels, shapely.box(0, 0, raster_width, raster_height)).any():
             raise InputError(f"{name} is so small that it holds no pixel's centre: draw it larger.")
         raise _no_overlap(name, polygons, crs, raster)
@@ -388,8 +392,11 @@ def _read_polygons(source: str, area_crs: CRS | None, raster: _Raster) -> tuple[
             str(error),
         ) from error
     except (CRSError, shapely.errors.ShapelyError, ValueError) as error:
-        raise InputError(f"{name} cannot be used: {error}.", repr(error)) from error
-    polygons = _valid_polygons(geometries)
+        raise _broken_outlines(name, error) from error
+    try:
+        polygons = _valid_polygons(geometries)
+    except shapely.errors.ShapelyError as error:
+        raise _broken_outlines(name, error) from error
     if len(polygons) == 0:
         if found:
             raise _no_polygons(name)
@@ -433,6 +440,14 @@ def _crs_name(crs: CRS | None) -> str:
     code = crs.to_epsg()
     # A WKT document begins with its type and, between quotes, its name.
     return f"EPSG:{code}" if code else crs.to_wkt().split('"')[1]
+
+
+def _broken_outlines(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"{name} has outlines that cannot be used, such as coordinates that are no numbers: mend them (Fix geometries "
+        "in QGIS) or draw it anew.",
+        repr(error),
+    )
 
 
 def _no_polygons(name: str) -> InputError:

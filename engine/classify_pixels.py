@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 
 from ..models.card import ModelCard, slug
 from ..models.reading import read_model_card
-from ..models.store import resolve_model
+from ..models.store import model_files, resolve_model
+from .backend import deploy, load_network
 from .cog import RasterWriter, move_into_place, writing
-from .deployment import deploy, fill_values
+from .deployment import fill_values
 from .ground_area import PixelArea
 from .inference import ChunkResult, Decoding
 from .job import PixelJob
-from .network import Head, load_network
+from .network import Head
 from .outputs import WorkFolders, check_outputs, check_sources
 from .pam import UNCLASSIFIED_COLOR, UNCLASSIFIED_NAME, ClassRow, write_pam
 from .pipeline import run_pipeline
@@ -26,7 +28,7 @@ from .progress import Monitor
 from .raster import gdal_environment
 from .report import build_report, write_report
 from .scene import Scene, cores, open_scene
-from .session import choose_provider, create_session
+from .session import GPU_BATCH, create_session
 from .style import score_style, thematic_style, write_style
 from .tiling import make_plan
 
@@ -127,18 +129,23 @@ class _Run:
         check_outputs(job, files, [f"output{layer.key}" for layer in layers])
         with open_scene(job, card, monitor) as scene:
             source, fit = scene.source, scene.fit
-            check_sources([*files.values(), job.report_path()], source.files)
-            plan = make_plan(
-                network, scene.region, source.block_shape, source.width, job.tile, job.overlap, job.batch,
-                self.threads, job.mode,
+            check_sources([*files.values(), job.report_path()], source.files | model_files(model_path))
+            planned = partial(
+                make_plan, network, scene.region, source.block_shape, source.width, job.tile, job.overlap,
+                threads=self.threads, mode=job.mode, raster_height=source.height,
             )  # fmt: skip
+            plan = planned(batch=job.batch)
             if not plan.exact and not plan.smooth:
                 monitor.log(f"The map can differ from one run over the whole image: {plan.why}", "warning")
             scores = list(job.scores())
             deployment = deploy(network, source.data_type, fit.scale, fit.offset, scores, decide=not plan.smooth)
-            session = create_session(deployment, choose_provider(job.provider), plan.threads)
+            session = create_session(deployment, job.provider, plan.threads, job.precision)
             for warning in session.warnings:
                 monitor.log(warning, "warning")
+            session.warn = partial(monitor.log, level="warning")
+            if session.parallel_runs:
+                batch = job.batch or (GPU_BATCH if session.on_gpu else None)
+                plan = replace(planned(batch=batch), workers=session.parallel_runs)
             monitor.check()
 
             decodings = [layer.decoding() for layer in layers]

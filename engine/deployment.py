@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import InputError, MisfitError
 from ..models.card import ModelCard, Normalisation
+from .damaged_graph import reads_graph
 from .network import Head, Network, operator_set
 from .scores import SCORES
 
@@ -56,6 +57,7 @@ class Deployment:
     channels: list[int] = field(default_factory=list)
 
 
+@reads_graph
 def deploy(
     network: Network,
     data_type: np.dtype,
@@ -378,8 +380,9 @@ def _decision(
     result = prefix + "result"
     # What the file leaves open or says wrongly shows only when it runs.
     nodes.append(make("Shape", [result], [prefix + "shape"]))
-    # NaN spreads through a sum, so one number per tile tells whether any score was NaN.
-    nodes.append(make("ReduceSum", [result], [prefix + "check"], keepdims=0))
+    # NaN spreads through a sum, so one number tells whether any score was NaN.  It keeps its axes: OpenVINO leaves
+    # the whole network to the processor where an output is a scalar.
+    nodes.append(make("ReduceSum", [result], [prefix + "check"], keepdims=1))
     if head.channels == 0:
         nodes += _numbers_as_classes(head, prefix, add)
         return nodes, leave("classes", "check", "shape")

@@ -1,4 +1,4 @@
-"""Running the network on one chunk: tiles cut or blended, windows around pixels, or single pixels.
+"""Running the network on one chunk: tiles, windows around pixels, or single pixels.
 
 What comes in is a chunk with the margin that its tiles need; what goes out are class codes and scores.
 """
@@ -6,22 +6,19 @@ What comes in is a chunk with the margin that its tiles need; what goes out are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import onnxruntime
 
 from ..errors import ModelError, ThematicaError
-from .decision import decide
 from .deployment import output_of
 from .network import Head
 from .session import Session
 from .tiling import Plan, Rectangle
 
 _Outputs = list[dict[str, np.ndarray]]
-# Decided at once, so that what is computed on the way stays small.
-_DECIDED_ROWS = 64
 
 
 @dataclass
@@ -51,17 +48,21 @@ class ChunkInput:
     """A chunk's samples.
 
     Args:
-        chunk: the pixels that get a class.
+        index: its place among the plan's chunks.
+        chunk: the cores of the tiles.
+        reach: the pixels that may get a class by it (:meth:`.tiling.Plan.reach`).
         row, column: top left corner of ``samples`` in the raster's grid (negative beyond its border).
         samples: (C, rows, columns) with the margin that the tiles need; None where no pixel gets a class.
-        valid: which pixels of the chunk get a class; None for all.
+        valid: which pixels of ``reach`` get a class; None for all.
     """
 
+    index: int
     chunk: Rectangle
-    row: int
-    column: int
-    samples: np.ndarray | None
-    valid: np.ndarray | None
+    reach: Rectangle
+    row: int = 0
+    column: int = 0
+    samples: np.ndarray | None = None
+    valid: np.ndarray | None = None
 
 
 @dataclass
@@ -76,6 +77,19 @@ class ChunkResult:
     scores: list[dict[str, np.ndarray]] = field(default_factory=list)
 
 
+@dataclass
+class TileScores:
+    """The probabilities of a chunk's tiles, for who blends them.
+
+    Args:
+        item: the chunk; its samples are gone.
+        tiles: of each tile what the network's output covers, and (K, rows, columns) for each of its outputs.
+    """
+
+    item: ChunkInput
+    tiles: list[tuple[Rectangle, list[np.ndarray]]] = field(default_factory=list)
+
+
 def tile_input(plan: Plan, tile: Rectangle) -> Rectangle:
     """What the network must see for a tile's core: aligned to the total stride, halo around it."""
     stride, halo = plan.stride, plan.halo
@@ -88,14 +102,9 @@ def tile_input(plan: Plan, tile: Rectangle) -> Rectangle:
     return Rectangle(row - halo, column - halo, height, width)
 
 
-def tiles_of_chunk(plan: Plan, chunk: Rectangle, height: int, width: int) -> list[Rectangle]:
-    """The cores of the tiles that are run for a chunk of a raster of this size."""
-    return list(plan.blended_tiles(chunk, height, width) if plan.smooth else plan.tiles(chunk))
-
-
-def needed(plan: Plan, chunk: Rectangle, height: int, width: int) -> Rectangle:
+def needed(plan: Plan, chunk: Rectangle) -> Rectangle:
     """The part of the raster's plane that the tiles of a chunk see."""
-    return _bounds([tile_input(plan, tile) for tile in tiles_of_chunk(plan, chunk, height, width)])
+    return _bounds([tile_input(plan, tile) for tile in plan.tiles(chunk)])
 
 
 class Inference:
@@ -105,8 +114,6 @@ class Inference:
         session: what runs the network.
         plan: how chunks are cut up.
         decodings: one for each of the network's outputs that is used.
-        scores: names of the score rasters that are wanted.
-        raster_size: height and width of the raster.
         check: raises where the run is to end.
     """
 
@@ -115,20 +122,19 @@ class Inference:
         session: Session,
         plan: Plan,
         decodings: Sequence[Decoding],
-        scores: Sequence[str],
-        raster_size: tuple[int, int],
         check: Callable[[], None],
     ) -> None:
-        self.session, self.plan, self.decodings, self.scores = session, plan, list(decodings), list(scores)
-        self.raster_size, self.check = raster_size, check
+        self.session, self.plan, self.decodings, self.check = session, plan, list(decodings), check
 
-    def __call__(self, item: ChunkInput, options: onnxruntime.RunOptions) -> tuple[ChunkResult, int, int]:
+    def __call__(self, item: ChunkInput, options: onnxruntime.RunOptions) -> tuple[ChunkResult | TileScores, int, int]:
         """The result of a chunk, and how many tiles were run and how many skipped."""
         chunk = item.chunk
-        tiles = tiles_of_chunk(self.plan, chunk, *self.raster_size)
+        tiles = list(self.plan.tiles(chunk))
         if item.samples is None:
-            return ChunkResult(chunk, None), 0, len(tiles)
+            return TileScores(item) if self.plan.smooth else ChunkResult(chunk, None), 0, len(tiles)
         wanted = [tile for tile in tiles if _any_valid(item, tile_input(self.plan, tile) if self.plan.smooth else tile)]
+        if self.plan.smooth:
+            return self._scores(item, wanted, options), len(wanted), len(tiles) - len(wanted)
         result = ChunkResult(
             chunk,
             [np.full((chunk.height, chunk.width), entry.nodata, entry.codes.dtype) for entry in self.decodings],
@@ -138,8 +144,6 @@ class Inference:
             self._windows(item, wanted, result, options)
         elif self.session.deployment.layout == "cn":
             self._rows(item, wanted, result, options)
-        elif self.plan.smooth:
-            self._blended(item, wanted, result, options)
         else:
             for core, seen, outputs in self._tiles(item, wanted, options):
                 top, left = core.row - seen.row - self.plan.margin[0], core.column - seen.column - self.plan.margin[1]
@@ -176,38 +180,17 @@ class Inference:
             for index, (core, seen) in enumerate(batch):
                 yield core, seen, [{name: array[index] for name, array in arrays.items()} for arrays in outputs]
 
-    def _blended(
-        self, item: ChunkInput, wanted: Sequence[Rectangle], result: ChunkResult, options: onnxruntime.RunOptions
-    ) -> None:
-        """Weighted mean of the probabilities of overlapping tiles, then the decision."""
-        chunk, (top, left) = item.chunk, self.plan.margin
-        weights = np.zeros((chunk.height, chunk.width), np.float32)
-        sums = [
-            np.zeros((len(entry.head.card.classes), chunk.height, chunk.width), np.float32) for entry in self.decodings
-        ]
-        for _, seen, outputs in self._tiles(item, wanted, options):
-            given = Rectangle(seen.row + top, seen.column + left, seen.height - 2 * top, seen.width - 2 * left)
-            here = _overlap(given, chunk)
-            if here is None:
-                continue
-            down = _ramp(given.height, self.plan.halo - top)
-            across = _ramp(given.width, self.plan.halo - left)
-            row, column = here.row - given.row, here.column - given.column
-            weight = down[row : row + here.height, None] * across[None, column : column + here.width]
-            rows = slice(here.row - chunk.row, here.row - chunk.row + here.height)
-            columns = slice(here.column - chunk.column, here.column - chunk.column + here.width)
-            weights[rows, columns] += weight
-            for total, arrays in zip(sums, outputs, strict=True):
-                part = arrays["probabilities"][:, row : row + here.height, column : column + here.width]
-                total[:, rows, columns] += part * weight
-        # Where no tile was run, no pixel gets a class.
-        weights[weights == 0] = 1
-        for number, total in enumerate(sums):
-            total /= weights
-            for row in range(0, chunk.height, _DECIDED_ROWS):
-                part = total[:, row : row + _DECIDED_ROWS]
-                rows_here = Rectangle(chunk.row + row, chunk.column, part.shape[1], chunk.width)
-                self._place(result, number, rows_here, decide(part, self.decodings[number].head, self.scores))
+    def _scores(self, item: ChunkInput, wanted: Sequence[Rectangle], options: onnxruntime.RunOptions) -> TileScores:
+        """Probabilities of the tiles as they are, within the halo that neighbours share."""
+        result = TileScores(replace(item, samples=None))
+        top, left = self.plan.halo - self.plan.margin[0], self.plan.halo - self.plan.margin[1]
+        for core, seen, outputs in self._tiles(item, wanted, options):
+            given = Rectangle(core.row - top, core.column - left, core.height + 2 * top, core.width + 2 * left)
+            row, column = given.row - seen.row - self.plan.margin[0], given.column - seen.column - self.plan.margin[1]
+            window = (..., slice(row, row + given.height), slice(column, column + given.width))
+            # Copies: a view would keep the whole batch.
+            result.tiles.append((given, [np.array(arrays["probabilities"][window]) for arrays in outputs]))
+        return result
 
     # -- windows and pixels ----------------------------------------------------------------------------
 
@@ -361,27 +344,18 @@ def checked_outputs(
 
 
 def _any_valid(item: ChunkInput, tile: Rectangle) -> bool:
-    """Whether a pixel of the chunk in this tile gets a class."""
-    here = _overlap(tile, item.chunk)
+    """Whether a pixel in this tile gets a class."""
+    here = overlap(tile, item.reach)
     if here is None:
         return False
     if item.valid is None:
         return True
-    row, column = here.row - item.chunk.row, here.column - item.chunk.column
+    row, column = here.row - item.reach.row, here.column - item.reach.column
     return bool(item.valid[row : row + here.height, column : column + here.width].any())
 
 
-def _ramp(length: int, reach: int) -> np.ndarray:
-    """Weights along one side of a tile: a raised cosine rises and falls within ``reach`` pixels of the core's edges.
-
-    The ramps of two neighbours add up to 1, as overlapping Hann windows do.
-    """
-    place = np.arange(length) + 0.5
-    rise = np.clip(np.minimum(place, length - place) / max(2 * reach, 1), 0, 1)
-    return (np.sin(rise * np.pi / 2) ** 2).astype(np.float32)
-
-
-def _overlap(first: Rectangle, second: Rectangle) -> Rectangle | None:
+def overlap(first: Rectangle, second: Rectangle) -> Rectangle | None:
+    """What two rectangles share, or None."""
     row, column = max(first.row, second.row), max(first.column, second.column)
     bottom = min(first.row + first.height, second.row + second.height)
     right = min(first.column + first.width, second.column + second.width)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
-from .scores import SCORES
+from .scores import PRECISIONS, SCORES
 
 #: How tiles become a map: cut at their cores, or blended where they overlap.
 MODES = ("exact", "smooth")
+#: How a raster on another grid than the map's may be read.
+RESAMPLING = ("nearest", "bilinear", "cubic", "average")
 
-_LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1}
-# Beyond these not even one tile of one band fits into memory.
-_MOST = {"tile": 16384, "overlap": 4096}
+_LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1, "patch": 1}
+# Beyond these not even one tile of one band fits into memory, and no machine has as many cores.
+_MOST = {"tile": 16384, "overlap": 4096, "patch": 4096, "batch": 65536, "threads": 1024}
 
 
 @dataclass
@@ -25,7 +28,7 @@ class RasterJob:
     """What every classification of a raster needs.
 
     Args:
-        rasters: the input files.
+        rasters: the input files, or folders of products; on whatever grids.
         model: an ONNX file or a name in the store.
         output: the result to make.
         batch: tiles, windows or patches per run, or None to choose.
@@ -37,9 +40,13 @@ class RasterJob:
         area_crs: CRS of an extent; None: the raster's.
         raster_crs: replaces the raster's CRS.
         sensor: a preset of band names; None: guessed where it is unambiguous.
+        gsd: ground sampling distance of the map in metres, or ``model``; None: the finest raster's.
+        resampling: how rasters on other grids are read; None: as suits each.
+        mask: a raster: only pixels where it is neither 0 nor nodata are classified.
         invalid: ``any``: a pixel is missing if one band used is; ``all``: only if all are.
         output_name: the one of the network's outputs to use; None: all that give classes.
-        provider: ONNX Runtime provider; None: the best present.
+        provider: what the network runs on, or several in the order to try; None: the best present.
+        precision: ``fp32``; ``fp16``: half precision on a GPU; ``auto``: fp16 where there is a GPU.
         threads: threads in all; None: one per core.
         report: path of the report; None: beside the output.
         overwrite: replace existing results.
@@ -58,9 +65,13 @@ class RasterJob:
     area_crs: str | None = None
     raster_crs: str | None = None
     sensor: str | None = None
+    gsd: float | str | None = None
+    resampling: str | None = None
+    mask: str | None = None
     invalid: str = "any"
     output_name: str | None = None
     provider: str | None = None
+    precision: str = "fp32"
     threads: int | None = None
     report: str | None = None
     overwrite: bool = False
@@ -87,7 +98,7 @@ class RasterJob:
         Raises:
             InputError: an option outside its range.
         """
-        if not self.rasters:
+        if not all([self.rasters, *self.rasters]):
             raise InputError("No raster was given; name at least one image file.")
         for text in (*self.rasters, *(value for value in vars(self).values() if isinstance(value, str))):
             readable = text.encode("utf-8", "replace").decode()
@@ -95,20 +106,30 @@ class RasterJob:
                 raise InputError(
                     f"The name “{readable}” holds bytes that are no text in UTF-8; rename the file or folder."
                 )
+            if "\0" in text:
+                shown = text.replace("\0", "\\0")
+                raise InputError(f"The name “{shown}” holds a character that no name can have; check it.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"There is no precision “{self.precision}”; use one of {', '.join(PRECISIONS)}.")
         if self.invalid not in ("any", "all"):
             raise InputError(f"“{self.invalid}” is no rule for missing pixels; use any or all.")
         for name, lowest in _LEAST.items():
             value = getattr(self, name, None)
             if value is not None and value < lowest:
-                raise InputError(f"--{name} must be at least {lowest}, not {value}.")
+                raise InputError(f"--{name} must be at least {lowest}, not {_short(value)}.")
             if value is not None and value > _MOST.get(name, value):
-                raise InputError(f"--{name} must be at most {_MOST[name]}, not {value}: memory would not hold it.")
+                raise InputError(f"--{name} must be at most {_MOST[name]}, not {_short(value)}.")
         for name in ("scale", "offset"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise InputError(f"--{name} must be a finite number, not {value}.")
+        if self.nodata is not None and math.isinf(self.nodata):
+            raise InputError(f"--nodata must be a finite number or nan, not {self.nodata}.")
         if self.scale == 0:
             raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
+        _check_gsd(self.gsd)
+        if self.resampling is not None and self.resampling not in RESAMPLING:
+            raise InputError(f"There is no resampling “{self.resampling}”; use {', '.join(RESAMPLING)}.")
         if Path(self.output).suffix.lower() not in self._suffixes:
             kinds = {".gpkg": "a GeoPackage", ".tif": "a GeoTIFF"}
             wanted = [suffix for suffix in self._suffixes if suffix in kinds]
@@ -160,10 +181,12 @@ class PatchJob(RasterJob):
         output: polygons (``.gpkg``), or a raster with one pixel per patch (``.tif``).
         stride: distance of patches in pixels; None: their side, so that they lie side by side.
         threshold: probability from which a label counts; None: the model's own (0.5 for several labels, none for one).
+        patch: side of a patch in pixels, for networks that leave it open; None: the model's own.
     """
 
     stride: int | None = None
     threshold: float | None = None
+    patch: int | None = None
 
     command: ClassVar[str] = "classify-patches"
     _suffixes: ClassVar[tuple[str, ...]] = (".gpkg", ".tif", ".tiff")
@@ -173,6 +196,13 @@ class PatchJob(RasterJob):
         super().check()
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"--threshold must lie between 0 and 1, not {self.threshold}.")
+
+
+def _check_gsd(gsd: float | str | None) -> None:
+    if gsd is None or gsd == "model":
+        return
+    if isinstance(gsd, str) or not math.isfinite(gsd) or gsd <= 0:
+        raise InputError(f"--gsd must be a number of metres above 0, or the word model, not {gsd}.")
 
 
 _Job = TypeVar("_Job", bound=RasterJob)
@@ -203,13 +233,13 @@ def job_from_dict(content: Any, kind: type[_Job] = PixelJob) -> _Job:  # type: i
         raise InputError("A job is a JSON object.")
     command = content.get("command", kind.command)
     if command != kind.command:
-        raise InputError(f"The job is for the command “{command}”, not {kind.command}.")
+        raise InputError(f"The job is for the command “{_short(command)}”, not {kind.command}.")
     types = get_type_hints(kind)
     known = {entry.name for entry in fields(kind)}
     values = {key: value for key, value in content.items() if key != "command" and value is not None}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise InputError(f"The job has unknown entries: {', '.join(unknown)}.")
+        raise InputError(f"The job has unknown entries: {_short(', '.join(unknown))}.")
     if values.get("nodata") == "nan":
         values["nodata"] = math.nan
     missing = [key for key in ("rasters", "model", "output") if not values.get(key)]
@@ -220,7 +250,22 @@ def job_from_dict(content: Any, kind: type[_Job] = PixelJob) -> _Job:  # type: i
         # A whole number is a number; True is none.
         if not any(_is_a(value, option) for option in allowed):
             raise InputError(f"The job's entry “{key}” has the wrong type ({type(value).__name__}).")
+        if float in allowed or key == "area":
+            _check_numbers(key, value)
     return kind(**values)
+
+
+def _short(value: object) -> str:
+    """As a sentence can hold it."""
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _check_numbers(key: str, value: Any) -> None:
+    """JSON's whole numbers have no limit."""
+    numbers = value if isinstance(value, list) else [value]
+    if any(isinstance(number, int) and abs(number) > sys.float_info.max for number in numbers):
+        raise InputError(f"The job's entry “{key}” is too large a number.")
 
 
 def _is_a(value: Any, wanted: Any) -> bool:

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ..errors import InputError, ModelError
 from ..models.card import ModelCard
 from ..models.reading import no_classes
+from .damaged_graph import reads_graph
 from .receptive_field import OTHER_RESOLUTION, ReceptiveField, analyse, tensor_shapes
 
 #: What a network takes and gives: single pixels, images, windows around a pixel, or patches.
@@ -77,6 +78,7 @@ class Network:
         return self.heads[0].channels
 
 
+@reads_graph
 def load_network(path: object, card: ModelCard, patches: bool = False, output_name: str = "") -> Network:
     """Load an ONNX file and check that it is a network of the kind that is wanted.
 
@@ -89,22 +91,7 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
     Raises:
         ModelError: not an ONNX network, not one that gives classes, or one that contradicts its card.
     """
-    name = card.title or card.name
-    if card.unsupported:
-        raise ModelError(f"“{name}” is {card.unsupported}; a network that gives class scores is needed.")
-    if not card.classes:
-        raise ModelError(no_classes(card))
-    kind = _kind(card)
-    if kind == "patch" and not patches:
-        raise ModelError(
-            f"“{name}” classifies whole patches, not pixels: use Classify patches, or choose a network for pixels here."
-        )
-    if kind != "patch" and patches:
-        raise ModelError(
-            f"“{name}” classifies pixels, not whole patches: use Classify pixels, or choose a network for patches here."
-        )
-    if card.task == "change":
-        raise ModelError(f"“{name}” compares two dates, which cannot be done here yet: choose another network.")
+    kind = kind_wanted(card, patches)
     model = _load(path)
     _raise_opset(model)
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -125,7 +112,7 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
         if tile is None and kind in ("window", "patch") and card.tile:
             tile = (card.tile, card.tile)
     if kind == "window":
-        return Network(card, model, _window_field(card, tile), kind, _heads(model, cards, 2, tile), batch, tile)
+        return Network(card, model, window_field(card, tile), kind, _heads(model, cards, 2, tile), batch, tile)
     if kind == "patch":
         return Network(card, model, ReceptiveField(0, 1), kind, _heads(model, cards, 2, tile), batch, tile)
     if kind == "pixel":
@@ -133,6 +120,35 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
     cards = [_at_input_size(model, head) for head in cards]
     heads = _heads(model, cards, 4, tile)
     return Network(card, model, _common_field(model, heads, tile), kind, heads, batch, tile)
+
+
+def kind_wanted(card: ModelCard, patches: bool) -> str:
+    """Which of :data:`KINDS` a network is, if it is of those that are wanted.
+
+    Args:
+        card: of the network.
+        patches: True for Classify patches, False for Classify pixels.
+
+    Raises:
+        ModelError: it is none.
+    """
+    name = card.title or card.name
+    if card.unsupported:
+        raise ModelError(f"“{name}” is {card.unsupported}; a network that gives class scores is needed.")
+    if not card.classes:
+        raise ModelError(no_classes(card))
+    kind = _kind(card)
+    if kind == "patch" and not patches:
+        raise ModelError(
+            f"“{name}” classifies whole patches, not pixels: use Classify patches, or choose a network for pixels here."
+        )
+    if kind != "patch" and patches:
+        raise ModelError(
+            f"“{name}” classifies pixels, not whole patches: use Classify pixels, or choose a network for patches here."
+        )
+    if card.task == "change":
+        raise ModelError(f"“{name}” compares two dates, which cannot be done here yet: choose another network.")
+    return kind
 
 
 def _kind(card: ModelCard) -> str:
@@ -173,7 +189,7 @@ def _check_input(card: ModelCard, kind: str) -> None:
         raise ModelError(f"The network “{card.name}” takes {card.data_type} values, which is not supported.")
 
 
-def _window_field(card: ModelCard, tile: tuple[int, int] | None) -> ReceptiveField:
+def window_field(card: ModelCard, tile: tuple[int, int] | None) -> ReceptiveField:
     """A window network sees the window around its pixel, which lies in the middle."""
     if tile is None:
         raise ModelError(

@@ -53,11 +53,13 @@ def check_outputs(job: RasterJob, layers: Mapping[str, Path], tables: Iterable[s
     # What a result brings with it; it is replaced with the result.
     brought = [(f"style of {name}", path.with_suffix(".qml")) for name, path in layers.items()]
     brought += [(f"table of {name}", layers[name].with_name(layers[name].name + ".aux.xml")) for name in tables]
-    given = [*job.rasters, job.model, job.card, job.area if isinstance(job.area, str) else None]
+    given = [*job.rasters, job.mask, job.model, job.card, job.area if isinstance(job.area, str) else None]
     try:
         inputs = {Path(name.split("|")[0]).resolve() for name in given if name and _is_local_file(name.split("|")[0])}
         seen: dict[str | Path, str] = {}
         for name, path in (*targets, *brought):
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise OutputError(f"“{path}” is a device and not a file; give the result another name.")
             if path.is_dir():
                 raise OutputError(f"“{path}” is a folder; give the result another name.")
             if not path.parent.is_dir():
@@ -81,7 +83,7 @@ def check_outputs(job: RasterJob, layers: Mapping[str, Path], tables: Iterable[s
 
 
 def check_sources(targets: Iterable[Path], sources: set[Path]) -> None:
-    """Refuse a result in place of a file behind a virtual raster.
+    """Refuse a result in place of a file that is read but not named: behind a virtual raster, or beside a model.
 
     Raises:
         OutputError: a target is one of the sources.

@@ -17,7 +17,8 @@ import onnxruntime
 from rasterio.windows import Window
 
 from .area_of_interest import AreaOfInterest
-from .inference import ChunkInput, ChunkResult, Decoding, Inference, needed
+from .blending import Blender
+from .inference import ChunkInput, ChunkResult, Decoding, Inference, TileScores, needed
 from .progress import Monitor
 from .raster import RasterSource
 from .session import Session, tile_options
@@ -85,11 +86,11 @@ class _Stream:
         monitor: Monitor,
     ) -> None:
         self.source, self.plan, self.area, self.fill, self.monitor = source, plan, area, fill, monitor
-        size = (source.height, source.width)
-        self._inference = Inference(session, plan, decodings, scores, size, self._check)
+        self._inference = Inference(session, plan, decodings, self._check)
+        self._blender = Blender(plan, decodings, scores)
         self.timing = Timing()
         self._inputs: queue.Queue[ChunkInput | None] = queue.Queue(maxsize=2)
-        self._results: queue.Queue[ChunkResult | None] = queue.Queue(maxsize=2)
+        self._results: queue.Queue[ChunkResult | TileScores | None] = queue.Queue(maxsize=2)
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -115,9 +116,10 @@ class _Stream:
                     working -= 1
                     continue
                 begun = time.perf_counter()
-                write(result)
+                for finished in [result] if isinstance(result, ChunkResult) else self._blender.add(result):
+                    write(finished)
+                    done += finished.chunk.height * finished.chunk.width
                 self.timing.write += time.perf_counter() - begun
-                done += result.chunk.height * result.chunk.width
                 elapsed = time.monotonic() - started
                 rate = done / elapsed if elapsed > 0 else None
                 left = (total - done) / rate if rate else None
@@ -176,50 +178,46 @@ class _Stream:
     # Reading
 
     def _read_all(self) -> None:
-        for chunk in self.plan.chunks():
+        for index, chunk in enumerate(self.plan.chunks()):
             self._check()
             begun = time.perf_counter()
-            item = self._read(chunk)
+            item = self._read(index, chunk)
             self.timing.read += time.perf_counter() - begun
             self._put(self._inputs, item)
         for _ in range(self.plan.workers):
             self._put(self._inputs, None)
 
-    def _read(self, chunk: Rectangle) -> ChunkInput:
+    def _read(self, index: int, chunk: Rectangle) -> ChunkInput:
         """Read a chunk with the margin its tiles need; beyond the raster's border it is reflected."""
-        if self.area is not None and not self.area.touches(chunk.row, chunk.column, chunk.height, chunk.width):
-            return ChunkInput(chunk, 0, 0, None, None)
+        reach = self.plan.reach(chunk)
+        nothing = ChunkInput(index, chunk, reach)
         mask = None
         if self.area is not None:
-            mask = self.area.mask(chunk.row, chunk.column, chunk.height, chunk.width)
+            if not self.area.touches(reach.row, reach.column, reach.height, reach.width):
+                return nothing
+            mask = self.area.mask(reach.row, reach.column, reach.height, reach.width)
             if mask is not None and not mask.any():
-                return ChunkInput(chunk, 0, 0, None, None)
-        wanted = needed(self.plan, chunk, self.source.height, self.source.width)
-        top, left = max(wanted.row, 0), max(wanted.column, 0)
-        bottom = min(wanted.row + wanted.height, self.source.height)
-        right = min(wanted.column + wanted.width, self.source.width)
+                return nothing
+        wanted = needed(self.plan, chunk)
+        above, top, bottom, below = _reflected(wanted.row, wanted.height, self.source.height)
+        before, left, right, behind = _reflected(wanted.column, wanted.width, self.source.width)
         samples, valid = self.source.read(Window(left, top, right - left, bottom - top))
-        # Which pixels of the chunk itself get a class, or None for all.
+        # Which pixels get a class, or None for all.
         inside = mask
         if valid is not None:
-            row, column = chunk.row - top, chunk.column - left
-            here = valid[row : row + chunk.height, column : column + chunk.width]
+            row, column = reach.row - top, reach.column - left
+            here = valid[row : row + reach.height, column : column + reach.width]
             inside = here if mask is None else here & mask
         if inside is not None and not inside.any():
-            return ChunkInput(chunk, 0, 0, None, None)
+            return nothing
         if valid is not None:
             missing = ~valid
             for band, fill in zip(samples, self.fill, strict=True):
                 band[missing] = fill
         self.source.fill_single_bands(samples, self.fill)
-        pads = (
-            (0, 0),
-            (top - wanted.row, wanted.row + wanted.height - bottom),
-            (left - wanted.column, wanted.column + wanted.width - right),
-        )
-        if any(any(pair) for pair in pads):
-            samples = np.pad(samples, pads, mode="reflect")
-        return ChunkInput(chunk, wanted.row, wanted.column, samples, inside)
+        if above or below or before or behind:
+            samples = np.pad(samples, ((0, 0), (above, below), (before, behind)), mode="reflect")
+        return ChunkInput(index, chunk, reach, top - above, left - before, samples, inside)
 
     # Inference
 
@@ -231,7 +229,7 @@ class _Stream:
                 return
             self._put(self._results, self._infer(item, options))
 
-    def _infer(self, item: ChunkInput, options: onnxruntime.RunOptions) -> ChunkResult:
+    def _infer(self, item: ChunkInput, options: onnxruntime.RunOptions) -> ChunkResult | TileScores:
         begun = time.perf_counter()
         result, done, skipped = self._inference(item, options)
         with self._lock:
@@ -239,6 +237,20 @@ class _Stream:
             self.timing.tiles += done
             self.timing.skipped += skipped
         return result
+
+
+def _reflected(start: int, length: int, size: int) -> tuple[int, int, int, int]:
+    """What to read along an axis of ``size`` pixels for ``[start, start+length)``, and by how much to reflect it.
+
+    As much is read as is reflected: so a pixel beyond the border is the same whatever part is read.
+
+    Returns:
+        Pixels before the border; first pixel to read, and the one after the last; pixels beyond the border.
+    """
+    end = start + length
+    before, beyond = max(-start, 0), max(end - size, 0)
+    first = max(min(start, size - 1 - beyond), 0)
+    return before, first, min(max(end, before + 1), size), beyond
 
 
 class _Stopped(Exception):

@@ -14,7 +14,7 @@ from .. import __version__
 from ..models.card import ModelCard
 from ..models.fit import Fit
 from .ground_area import PixelArea
-from .job import PixelJob
+from .job import PixelJob, RasterJob
 from .pipeline import Timing
 from .raster import RasterSource
 from .session import Session
@@ -65,6 +65,37 @@ def build_report(
     card = layers[0].card
     maps = [_map(layer.card, area) for layer, area in zip(layers, areas, strict=True)]
     return {
+        **beginning(job, created, seconds, source, model_path, card, fit),
+        "window": asdict(plan.region),
+        "tiling": {
+            "mode": "smooth" if plan.smooth else "exact",
+            "tile": list(plan.core),
+            "halo": plan.halo,
+            "stride": plan.stride,
+            "batch": plan.batch,
+            "exact": plan.exact,
+            "why": plan.why,
+            "tiles": timing.tiles,
+            "skipped": timing.skipped,
+        },
+        "backend": backend(session, plan.threads, plan.workers),
+        **maps[0],
+        **_further_maps(layers, maps),
+        **ending(warnings, read=timing.read, infer=timing.infer, write=timing.write, finish=finish_seconds),
+    }
+
+
+def beginning(
+    job: RasterJob,
+    created: str,
+    seconds: float,
+    source: RasterSource,
+    model_path: Path,
+    card: ModelCard,
+    fit: Fit,
+) -> dict[str, Any]:
+    """What every report begins with: what ran on what, and how the two were brought together."""
+    return {
         "thematica": __version__,
         "command": job.command,
         "task": card.task,
@@ -73,12 +104,22 @@ def build_report(
         "inputs": [
             {
                 "path": path,
-                "width": dataset.width,
-                "height": dataset.height,
-                "crs": source.crs.to_string() if source.crs else None,
+                "width": grid.width,
+                "height": grid.height,
+                "crs": grid.crs.to_string() if grid.crs else None,
+                "transform": list(grid.transform[:6]),
+                "gsd": grid.gsd,
+                "resampling": source.resampling_of(index),
             }
-            for path, dataset in zip(source.paths, source.datasets, strict=True)
+            for index, (path, grid) in enumerate(zip(source.paths, source.grids, strict=True))
         ],
+        "grid": {
+            "width": source.width,
+            "height": source.height,
+            "crs": source.crs.to_string() if source.crs else None,
+            "transform": list(source.transform[:6]),
+            "gsd": source.grid.gsd,
+        },
         "model": {
             "name": card.name,
             "title": card.title,
@@ -94,55 +135,63 @@ def build_report(
         ],
         "scale": fit.scale,
         "offset": fit.offset,
-        "window": asdict(plan.region),
-        "tiling": {
-            "mode": "smooth" if plan.smooth else "exact",
-            "tile": list(plan.core),
-            "halo": plan.halo,
-            "stride": plan.stride,
-            "batch": plan.batch,
-            "exact": plan.exact,
-            "why": plan.why,
-            "tiles": timing.tiles,
-            "skipped": timing.skipped,
-        },
-        "backend": {
-            "name": "onnxruntime",
-            "provider": session.provider,
-            "threads": plan.threads,
-            "workers": plan.workers,
-        },
-        **maps[0],
-        **_further_maps(layers, maps),
+    }
+
+
+def backend(session: Session, threads: int, workers: int) -> dict[str, Any]:
+    """What ran the network.
+
+    Args:
+        session: what ran it.
+        threads: inside each run.
+        workers: runs side by side.
+    """
+    return {**session.facts(), "threads": threads, "workers": workers}
+
+
+def ending(warnings: list[str], **stages: float) -> dict[str, Any]:
+    """What every report ends with; ``stages``: seconds that each stage was busy."""
+    return {
         "warnings": warnings,
-        "seconds_per_stage": {
-            "read": round(timing.read, 3),
-            "infer": round(timing.infer, 3),
-            "write": round(timing.write, 3),
-            "finish": round(finish_seconds, 3),
-        },
+        "seconds_per_stage": {name: round(seconds, 3) for name, seconds in stages.items()},
         "versions": {"thematica": __version__, "python": platform.python_version(), **package_versions()},
     }
 
 
+def class_figures(
+    card: ModelCard, unit: str, counts: Sequence[int], hectares: Sequence[float] | None, known: int
+) -> list[dict[str, Any]]:
+    """Of each class: how often it was found, and on how much ground.
+
+    Args:
+        card: names, values and colours.
+        unit: what was counted: ``pixels`` or ``patches``.
+        counts: per class.
+        hectares: per class; None where the raster is not georeferenced.
+        known: how many make 100 %.
+    """
+    return [
+        {
+            "value": entry.value,
+            "name": entry.name,
+            "color": entry.color,
+            unit: int(counts[index]),
+            "hectares": round(float(hectares[index]), 4) if hectares is not None else None,
+            "percent": round(100 * int(counts[index]) / known, 4) if known else 0.0,
+        }
+        for index, entry in enumerate(card.classes)
+    ]
+
+
 def _map(card: ModelCard, areas: PixelArea) -> dict[str, Any]:
     """Pixels and ground area of each class of one map."""
-    classes = []
-    coded = [(entry.value, entry.name, entry.color) for entry in card.classes]
-    counts, areas_on_ground = areas.counts, areas.hectares
-    known = sum(counts[value] for value, _, _ in coded) + counts[card.unclassified_code()]
-    for value, name, color in coded:
-        pixels, hectares = counts[value], areas_on_ground[value] if areas_on_ground else None
-        classes.append(
-            {
-                "value": value,
-                "name": name,
-                "color": color,
-                "pixels": pixels,
-                "hectares": round(hectares, 4) if hectares is not None else None,
-                "percent": round(100 * pixels / known, 4) if known else 0.0,
-            }
-        )
+    values = [entry.value for entry in card.classes]
+    counts, ground = areas.counts, areas.hectares
+    known = sum(counts[value] for value in values) + counts[card.unclassified_code()]
+    classes = class_figures(
+        card, "pixels", [counts[value] for value in values],
+        [ground[value] for value in values] if ground else None, known,
+    )  # fmt: skip
     return {
         "classes": classes,
         "nodata": {"value": card.nodata_code(), "pixels": counts[card.nodata_code()]},

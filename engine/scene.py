@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from rasterio.crs import CRS
@@ -16,6 +16,7 @@ from ..models.card import ModelCard
 from ..models.fit import Fit, check_fit
 from .area_of_interest import AreaOfInterest, read_area
 from .job import RasterJob
+from .mask import MaskedArea
 from .progress import Monitor
 from .raster import RasterSource
 from .tiling import Rectangle
@@ -45,23 +46,39 @@ def open_scene(job: RasterJob, card: ModelCard, monitor: Monitor) -> Iterator[Sc
     Raises:
         InputError: (or one of its kinds) the rasters cannot be used with this model.
     """
-    with RasterSource(job.rasters, parse_crs(job.raster_crs), job.nodata) as source:
-        fit = check_fit(card, source.facts(), parse_band_option(job.bands), job.scale, job.offset, job.sensor)
+    gsd = _ground_sampling_distance(job, card)
+    with (
+        RasterSource(job.rasters, parse_crs(job.raster_crs), job.nodata, gsd, job.resampling) as source,
+        ExitStack() as stack,
+    ):
+        fit = check_fit(card, source.facts(), parse_band_option(job.bands), job.scale, job.offset, job.sensor, gsd)
         for warning in fit.warnings:
             monitor.log(warning, "warning")
+        source.nodata_default = card.nodata
         source.select(fit.matches, job.invalid)
-        if card.nodata is not None and not source.declares_missing:
-            source.nodata_override = card.nodata
-            source.select(fit.matches, job.invalid)
-        area = None
+        for warning in source.warnings:
+            monitor.log(warning, "warning")
+        area: AreaOfInterest | None = None
         region = Rectangle(0, 0, source.height, source.width)
         if job.area is not None:
             area = read_area(
                 job.area, parse_crs(job.area_crs), source.crs, source.transform, source.width, source.height
             )
+        if job.mask is not None:
+            area = stack.enter_context(MaskedArea(job.mask, source.grid, area))
+        if area is not None:
             window = area.window
             region = Rectangle(int(window.row_off), int(window.col_off), int(window.height), int(window.width))
         yield Scene(source, fit, area, region)
+
+
+def _ground_sampling_distance(job: RasterJob, card: ModelCard) -> float | None:
+    """What was asked for, in metres."""
+    if job.gsd == "model":
+        if card.gsd is None:
+            raise InputError("The model's card does not say for which pixels it was made; give --gsd in metres.")
+        return card.gsd
+    return None if job.gsd is None else float(job.gsd)
 
 
 def cores() -> int:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import ModelError
+from .damaged_graph import reads_graph
 from .network import Network
 from .receptive_field import tensor_shapes
 
@@ -20,8 +21,8 @@ from .receptive_field import tensor_shapes
 ACTIVATION_BUDGET = 320 * 1024 * 1024
 #: Pixels of a chunk's core, at most (unless one tile is larger).
 CHUNK_PIXELS = 1 << 20
-#: Memory for the sums of blended scores and for the samples that wait, in bytes, over all workers.
-_BLENDING_BUDGET = 256 * 1024 * 1024
+# Memory for the sums of blended scores, and for the scores of one group of tiles, in bytes.
+_BLENDING_BUDGET, _GROUP_BUDGET = 64 << 20, 16 << 20
 # Windows per run: more do not make it faster.
 _MOST_WINDOWS = 1024
 # Side of blocks of the files that we write.
@@ -39,6 +40,23 @@ class Rectangle:
     column: int
     height: int
     width: int
+
+
+@dataclass(frozen=True)
+class BlendedRow:
+    """One row of blended tiles within a strip.
+
+    Args:
+        left, width: the strip's columns.
+        first, last: whether it is the strip's first or last.
+        chunks: its tiles' cores, in groups that are read and run together.
+    """
+
+    left: int
+    width: int
+    first: bool
+    last: bool
+    chunks: list[Rectangle]
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,7 @@ class Plan:
         margin: rows and columns that the network's output lacks on each side of a tile.
         smooth: whether tiles are blended over their halos instead of cut.
         window: side of the window of a network that sees one around each pixel, or None.
+        raster: rows and columns of the whole raster.
     """
 
     region: Rectangle
@@ -78,13 +97,19 @@ class Plan:
     margin: tuple[int, int] = (0, 0)
     smooth: bool = False
     window: tuple[int, int] | None = None
+    raster: tuple[int, int] = (0, 0)
 
     def chunks(self) -> Iterator[Rectangle]:
         """The chunks, strip by strip, from top to bottom.
 
         Cuts lie at multiples of the chunk's size in the raster's own grid (not the region's), so that
-        blocks are read once and tiles do not depend on the area asked for.
+        blocks are read once and tiles do not depend on the area asked for.  Where tiles are blended,
+        chunks are the whole cores of tiles that reach into the region.
         """
+        if self.smooth:
+            for row in self.blended_rows():
+                yield from row.chunks
+            return
         region = self.region
         for left, width in _cuts(region.column, region.width, self.strip):
             for top, height in _cuts(region.row, region.height, self.chunk[0]):
@@ -97,20 +122,31 @@ class Plan:
             for column, width in _cuts(chunk.column, chunk.width, self.core[1]):
                 yield Rectangle(row, column, height, width)
 
-    def blended_tiles(self, chunk: Rectangle, height: int, width: int) -> Iterator[Rectangle]:
-        """The cores, whole, of all tiles that reach into a chunk and lie in a raster of this size."""
-        for row in self._reaching(chunk.row, chunk.height, height, 0):
-            for column in self._reaching(chunk.column, chunk.width, width, 1):
-                yield Rectangle(row * self.core[0], column * self.core[1], *self.core)
+    def blended_rows(self) -> Iterator[BlendedRow]:
+        """Where tiles are blended: rows of tiles, strip by strip, from top to bottom."""
+        region, (rows, columns), halo = self.region, self.core, self.halo
+        first = max((region.row - halo) // rows, 0)
+        last = min((region.row + region.height - 1 + halo) // rows, (self.raster[0] - 1) // rows)
+        for left, width in _cuts(region.column, region.width, self.strip):
+            start = max((left - halo) // columns, 0)
+            end = min((left + width - 1 + halo) // columns, (self.raster[1] - 1) // columns)
+            group = self.chunk[1] // columns
+            for row in range(first, last + 1):
+                chunks = [
+                    Rectangle(row * rows, column * columns, rows, (min(column + group, end + 1) - column) * columns)
+                    for column in range(start, end + 1, group)
+                ]
+                yield BlendedRow(left, width, row == first, row == last, chunks)
 
-    def _reaching(self, start: int, length: int, size: int, axis: int) -> range:
-        """Numbers of the tiles along an axis whose output lies in ``[start, start+length)`` at least in part."""
-        core, margin = self.core[axis], self.margin[axis]
-        # A fixed tile may see more behind its core than the halo.
-        behind = self.fixed[axis] - self.halo if self.fixed is not None else core + self.halo
-        first = (start - (behind - margin)) // core + 1
-        last = (start + length - 1 + self.halo - margin) // core
-        return range(max(first, 0), min(last, (size - 1) // core) + 1)
+    def reach(self, chunk: Rectangle) -> Rectangle:
+        """The pixels whose class a chunk has a say in: itself, and around it where tiles are blended."""
+        if not self.smooth:
+            return chunk
+        region, halo = self.region, self.halo
+        top, left = max(chunk.row - halo, region.row), max(chunk.column - halo, region.column)
+        bottom = min(chunk.row + chunk.height + halo, region.row + region.height)
+        right = min(chunk.column + chunk.width + halo, region.column + region.width)
+        return Rectangle(top, left, bottom - top, right - left)
 
     def pixels(self) -> int:
         """Number of output pixels."""
@@ -126,6 +162,7 @@ def _cuts(start: int, length: int, step: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
+@reads_graph
 def make_plan(
     network: Network,
     region: Rectangle,
@@ -136,6 +173,7 @@ def make_plan(
     batch: int | None = None,
     threads: int = 1,
     mode: str = "exact",
+    raster_height: int = 0,
 ) -> Plan:
     """Choose tile, batch, chunk and number of workers.
 
@@ -149,6 +187,7 @@ def make_plan(
             no halo makes the result exact.
         batch: tiles per run asked for.
         threads: threads in all.
+        raster_height: height of the raster, in pixels; 0: the region reaches to its end.
         mode: one of :data:`.job.MODES`; networks of single pixels and windows have no tiles that could be blended.
     """
     if network.kind == "window":
@@ -174,7 +213,7 @@ def make_plan(
             # More overlap than the fixed tile has room for: what the network needs is enough.
             halo = network.field.halo
         core, halo, exact, why = _core_of_fixed(fixed, halo, stride, exact, why, margin)
-        memory = _activation_bytes(network) * fixed[0] * fixed[1]
+        memory = activation_bytes(network) * fixed[0] * fixed[1]
         workers = threads if memory * max(network.batch, 1) * threads <= ACTIVATION_BUDGET else 1
     else:
         side, workers = _free_core(network, halo, stride, threads)
@@ -184,14 +223,14 @@ def make_plan(
             # Where the size of the tile matters, the best one is that of the training.
             side = (network.card.tile - 2 * halo) // stride * stride
         elif smooth:
-            # Small tiles spend more on their halos, large ones on what reaches over a chunk's edge and is run twice.
-            best = math.isqrt(1536 * halo)
-            side = min(side, _up(max((core for core in _CORES if core <= best), default=_CORES[0]), stride))
+            # The scores of a tile wait until its neighbours are there.
+            most = math.isqrt(int(_GROUP_BUDGET / _score_bytes(network))) - 2 * halo
+            side = min(side, _up(next((core for core in reversed(_CORES) if core <= most), _CORES[0]), stride))
         core = (side, side)
     if network.batch and not network.pixelwise:
         batch = network.batch
     if smooth:
-        chunk, strip = _smooth_chunk(network, core, raster_width, workers)
+        chunk, strip = _smooth_chunk(network, core, halo, raster_width)
     else:
         chunk, strip = _chunk(core, halo, block, raster_width, batch or 1)
     return Plan(
@@ -209,6 +248,7 @@ def make_plan(
         fixed=fixed,
         margin=margin,
         smooth=smooth,
+        raster=(raster_height or region.row + region.height, raster_width),
     )
 
 
@@ -225,19 +265,23 @@ def _smooth_halo(network: Network, overlap: int | None, stride: int) -> int:
     return _up(max(wanted, margin + 1), stride)
 
 
-def _smooth_chunk(
-    network: Network, core: tuple[int, int], raster_width: int, workers: int
-) -> tuple[tuple[int, int], int]:
-    """Rows and columns of a chunk, and the width of a strip: as large as the sums of scores may be.
+def _score_bytes(network: Network) -> int:
+    """Bytes of a pixel's scores, and of their weight."""
+    return 4 * sum(len(head.card.classes) + 1 for head in network.heads)
 
-    Tiles that reach over a chunk's edge are run for both chunks, so large chunks cost less.
+
+def _smooth_chunk(network: Network, core: tuple[int, int], halo: int, raster_width: int) -> tuple[tuple[int, int], int]:
+    """Rows and columns of a group of tiles, and the width of a strip, by what their scores may take.
+
+    Tiles at the edge of a strip are run for both of its neighbours, so wide strips cost less.
     """
-    scores = sum(len(head.card.classes) for head in network.heads)
-    # A sum and a result per score for each worker, and a few chunks of samples, which reach further than they.
-    per_pixel = 4 * (workers * (2 * scores + 2) + 8 * len(network.card.bands))
-    side = math.isqrt(_BLENDING_BUDGET // per_pixel)
-    rows, columns = (max(side // kept, 1) * kept for kept in core)
-    return (rows, columns), _up(max(4096, columns), columns)
+    per_pixel = _score_bytes(network)
+    rows, columns = core[0] + 2 * halo, core[1]
+    tiles = int(_GROUP_BUDGET / (per_pixel * rows * (columns + 2 * halo)))
+    columns *= min(max(tiles, 1), max(CHUNK_PIXELS // (core[0] * core[1]), 1))
+    strip = int(_BLENDING_BUDGET / (per_pixel * rows))
+    strip = min(max(strip // columns, 1) * columns, _up(raster_width, columns))
+    return (core[0], columns), strip
 
 
 def _window_plan(
@@ -252,7 +296,7 @@ def _window_plan(
     """The plan for a network that sees a window around each pixel; a batch counts windows."""
     assert network.tile is not None
     core = (tile or 256, tile or 256)
-    per_window = _activation_bytes(network) * math.prod(network.tile)
+    per_window = activation_bytes(network) * math.prod(network.tile)
     fitting = max(int(ACTIVATION_BUDGET / threads / per_window), 1)
     chosen = network.batch or batch or min(fitting, _MOST_WINDOWS)
     workers = threads if chosen <= fitting else 1
@@ -293,7 +337,7 @@ def _core_of_fixed(
 def _free_core(network: Network, halo: int, stride: int, threads: int) -> tuple[int, int]:
     """Side of the kept part, and workers: the smallest that wastes little on the halo and fits in memory."""
     # A batch that the network fixes is never less.
-    per_pixel = _activation_bytes(network) * (1 if network.pixelwise else max(network.batch, 1))
+    per_pixel = activation_bytes(network) * (1 if network.pixelwise else max(network.batch, 1))
 
     def fits(core: int, workers: int) -> bool:
         return per_pixel * (core + 2 * halo) ** 2 * workers <= ACTIVATION_BUDGET
@@ -305,12 +349,12 @@ def _free_core(network: Network, halo: int, stride: int, threads: int) -> tuple[
     return _up(best, stride), 1
 
 
-def _activation_bytes(network: Network) -> float:
+def activation_bytes(network: Network) -> float:
     """Bytes of activations per input pixel at the fullest moment of a run, estimated from the graph."""
     if network.pixelwise:
         widest = max((tensor.dims[-1] for tensor in network.model.graph.initializer if tensor.dims), default=64)
         return 3.0 * 4 * max(int(widest), len(network.card.bands))
-    probe = 256 if network.tile is None else network.tile[0] if network.kind == "window" else 0
+    probe = 256 if network.tile is None else network.tile[0] if network.kind in ("window", "patch") else 0
     area = probe * probe if probe else (network.tile or (1, 1))[0] * (network.tile or (1, 1))[1]
     shapes = tensor_shapes(network.model, network.card.input_name, probe or 1)
     bytes_of = {name: 4.0 * math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) >= 4}

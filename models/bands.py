@@ -126,6 +126,10 @@ _SYNONYMS = {
     "re2": "rededge075",
     "re3": "rededge078",
     "nearinfrared": "nir",
+    "dem": "elevation",
+    "dtm": "elevation",
+    "srtm": "elevation",
+    "altitude": "elevation",
     "shortwaveinfrared1": "swir16",
     "shortwaveinfrared2": "swir22",
 }
@@ -142,8 +146,42 @@ def normalise_name(name: str) -> str:
     return _SYNONYMS.get(bare, bare)
 
 
-# Products name their files …_B02, …_B02_10m or …_SR_B2: the band is the last part that looks like one.
-_BAND_IN_NAME = re.compile(r"(?:^|[_\-.])((?:S[RT]_)?B\d{1,2}A?)(?:_\d+m)?$", re.IGNORECASE)
+# Products name their files …_B02, …_B02_10m, …_SR_B2 or …_VV: the band is the last part that looks like one.
+_BAND_IN_NAME = re.compile(
+    r"(?:^|[_\-.])((?:S[RT]_)?B\d{1,2}A?|[VH][VH])(?:_\d+m)?(?:_(?:db|lin(?:ear)?))?$", re.IGNORECASE
+)
+# What rasters beside spectra are called, as one word of the file's name.
+_TERRAIN = ("elevation", "dem", "dtm", "srtm", "altitude", "dsm", "slope", "aspect")
+#: Bands of radar by polarisation: backscatter, in decibels or linear.
+RADAR = ("vv", "vh", "hh", "hv")
+# Bands of classes and flags, as products call them: between two of their values lies none.
+_CATEGORICAL = re.compile(
+    r"(?i)(?:^|[^a-z0-9])(SCL|QA(?:_PIXEL|_RADSAT|60)?|F?MASK|CLOUD_?MASK|CLM|LANDCOVER|CLASS(?:ES)?|LABELS?)"
+    r"(?:_\d+m)?(?:$|[^a-z0-9])"
+)
+
+
+def band_in_file_name(file_name: str) -> str | None:
+    """The band that a file of a product holds by its name: ``T31UDQ_…_B04_10m.jp2`` to ``B04``; None if it tells none.
+
+    A file of one band of another kind says so in a word: ``srtm_sen2.tif`` is not told here, see :func:`match_bands`.
+    """
+    found = _BAND_IN_NAME.search(_stem(file_name))
+    return found.group(1) if found else None
+
+
+def is_categorical_name(name: str) -> bool:
+    """True for a band or file of classes or flags (``SCL``, ``QA_PIXEL``, ``Fmask``), which must not be averaged."""
+    return _CATEGORICAL.search(name) is not None
+
+
+def is_beside_spectra(band: Band) -> bool:
+    """True for what is no spectral band but stands beside them: radar, elevation and what is derived from it."""
+    return normalise_name(band.name) in (*RADAR, *map(normalise_name, _TERRAIN))
+
+
+def _stem(file_name: str) -> str:
+    return re.sub(r"\.\w+$", "", re.split(r"[\\/]", file_name.split("|")[0])[-1])
 
 
 def _names_of(band: Band, known: Band | None) -> set[str]:
@@ -163,15 +201,17 @@ def _names_of(band: Band, known: Band | None) -> set[str]:
     return {normalise_name(part) for part in parts if not re.match(r"(?i)\s*(?:band[\s_]*)?\d", part)} - {""}
 
 
-def _named_by_file(bands: Sequence[Band], file_name: str) -> Sequence[Band]:
+def named_by_file(bands: Sequence[Band], file_name: str) -> Sequence[Band]:
     """The bands of a file, where a single one without a name takes it from the file: ``T31UDQ_…_B04_10m.jp2``."""
     places = [index for index, band in enumerate(bands) if band.unit not in ("alpha", "mask")]
-    stem = re.sub(r"\.\w+$", "", re.split(r"[\\/]", file_name.split("|")[0])[-1])
-    found = _BAND_IN_NAME.search(stem)
-    if len(places) != 1 or not found or not _says_nothing(bands[places[0]]):
+    if len(places) != 1 or not _says_nothing(bands[places[0]]):
+        return bands
+    words = re.split(r"[\W_]+", _stem(file_name).lower())
+    name = band_in_file_name(file_name) or next((word for word in words if word in _TERRAIN), None)
+    if name is None:
         return bands
     named = list(bands)
-    named[places[0]] = replace(bands[places[0]], name=found.group(1))
+    named[places[0]] = replace(bands[places[0]], name=name)
     return named
 
 
@@ -334,13 +374,16 @@ def parse_band_option(text: str) -> dict[str, tuple[int, int]]:
     """
     mapping: dict[str, tuple[int, int]] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        parsed = re.fullmatch(r"(.+?)\s*=\s*(?:(\d+)\s*:\s*)?(\d+)", part)
+        parsed = re.fullmatch(r"(.+?)\s*=\s*(?:(\d{1,9})\s*:\s*)?(\d{1,9})", part)
         if not parsed or int(parsed.group(3)) < 1 or (parsed.group(2) and int(parsed.group(2)) < 1):
             raise InputError(
-                f"“{part}” is not a band assignment: write MODELBAND=BANDNUMBER, for example B4=3, "
+                f"“{part[:80]}” is not a band assignment: write MODELBAND=BANDNUMBER, for example B4=3, "
                 "or MODELBAND=FILE:BANDNUMBER, numbers counting from 1."
             )
-        mapping[parsed.group(1).strip()] = (int(parsed.group(2) or 1), int(parsed.group(3)))
+        name = parsed.group(1).strip()
+        if name in mapping:
+            raise InputError(f"Band {name} of the model is assigned twice; name one band of the raster for it.")
+        mapping[name] = (int(parsed.group(2) or 1), int(parsed.group(3)))
     return mapping
 
 
@@ -350,6 +393,7 @@ def match_bands(
     given: Mapping[str, tuple[int, int]] | None = None,
     sensor: str | None = None,
     file_names: Sequence[str] = (),
+    gsds: Sequence[float | None] = (),
 ) -> list[BandMatch]:
     """Find the raster band that feeds each model band.
 
@@ -361,6 +405,7 @@ def match_bands(
             common name or number.
         sensor: a preset of :data:`SENSORS`; guessed per file where None.
         file_names: names of the files, for the guess.
+        gsds: ground sampling distance of the files: of a band that several hold the finest is taken.
 
     Returns:
         One match per model band, in the model's order.
@@ -375,20 +420,22 @@ def match_bands(
     candidates: list[_Candidate] = []
     for source, given_bands in enumerate(raster_bands, start=1):
         file_name = file_names[source - 1] if source <= len(file_names) else ""
-        bands = _named_by_file(given_bands, file_name)
-        identities = identify_bands(bands, file_name, sensor)
+        bands = named_by_file(given_bands, file_name)
+        identities = identify_bands(bands, file_name, _preset_for(bands, len(raster_bands), sensor))
         for number, (band, known) in enumerate(zip(bands, identities), start=1):
             if band.unit in ("alpha", "mask") or (known is not None and known.unit == "mask"):
                 continue
             candidates.append((source, number, band, known))
 
+    ranks = fineness(gsds) if len(gsds) == len(raster_bands) else [0] * len(raster_bands)
+    finest_first = sorted(candidates, key=lambda entry: ranks[entry[0] - 1])
     matches: list[BandMatch | None] = []
     for index, wanted in enumerate(model_bands):
         if index in assigned:
             source, number = assigned[index]
             matches.append(BandMatch(wanted, source, number, "given"))
         else:
-            matches.append(_find(wanted, candidates))
+            matches.append(_find(wanted, finest_first))
 
     missing = [band for band, found in zip(model_bands, matches) if found is None]
     if not missing:
@@ -403,6 +450,27 @@ def match_bands(
                 for wanted, (source, number, _, _) in zip(model_bands, candidates)
             ]
     raise MisfitError(_missing_sentence(missing, model_bands, candidates))
+
+
+def _preset_for(bands: Sequence[Band], files: int, sensor: str | None) -> str | None:
+    """The preset, where it is meant for this file: among several files only those with its number of bands."""
+    if sensor in SENSORS and files > 1 and sum(b.unit not in ("alpha", "mask") for b in bands) != len(SENSORS[sensor]):
+        return None
+    return sensor
+
+
+def fineness(gsds: Sequence[float | None]) -> list[int]:
+    """Rank of files by the size of their pixels, 0 the finest; sizes within a factor of 1.4 are one.
+
+    So 10, 20 and 60 m differ, but not two dates of one sensor on slightly different grids: their order is kept.
+    """
+    ranks: dict[float, int] = {}
+    start, rank = 0.0, -1
+    for gsd in sorted({gsd for gsd in gsds if gsd}):
+        if gsd > start * 1.4:
+            start, rank = gsd, rank + 1
+        ranks[gsd] = rank
+    return [ranks[gsd] if gsd else 0 for gsd in gsds]
 
 
 def _generic(name: str) -> bool:

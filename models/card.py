@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import colorsys
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,9 @@ _UNSUPPORTED = {
     "downscaling": "a downscaling network (it gives a finer image, not classes)",
 }
 ACTIVATIONS = ("logits", "softmax", "sigmoid")
+
+# Pixels of a tile's or window's side; more do not fit into memory.
+_LARGEST_SIDE = 65536
 
 #: Value of a pixel without a class in thematic rasters with 8 and 16 bits.
 NODATA_CODE_8BIT = 255
@@ -481,6 +485,8 @@ def _normalisation(steps: Sequence[Mapping[str, Any] | None], bands: int) -> Nor
     high: list[float | None] = []
     for step in steps:
         a, b, lowest, highest = _one_step(step)
+        if not all(math.isfinite(number) for number in (a, b, lowest or 0, highest or 0)) or a == 0:
+            raise ModelError("value_scaling is not made of finite numbers.")
         gain.append(a)
         bias.append(b)
         low.append(lowest)
@@ -496,8 +502,8 @@ def _one_step(step: Mapping[str, Any] | None) -> tuple[float, float, float | Non
         return 1.0, 0.0, None, None
     if kind == "z-score":
         deviation = float(step["stddev"])
-        if deviation == 0:
-            raise ModelError("value_scaling has a standard deviation of 0; it must be positive.")
+        if not deviation > 0:
+            raise ModelError(f"value_scaling has a standard deviation of {deviation:g}; it must be positive.")
         return 1 / deviation, -float(step["mean"]) / deviation, None, None
     if kind == "min-max":
         low, high = float(step["minimum"]), float(step["maximum"])
@@ -546,9 +552,25 @@ def _from_item(item: Mapping[str, Any]) -> ModelCard:
 
     def pair(key: str) -> tuple[float, float] | None:
         value = properties.get(key)
-        return (float(value[0]), float(value[1])) if value else None
+        if not value:
+            return None
+        low, high = float(value[0]), float(value[1])
+        if not -math.inf < low < high < math.inf:
+            raise ModelError(f"{key} must be two finite numbers, the smaller one first.")
+        return low, high
 
-    optional_number = properties.get("thematica:nodata")
+    def whole(key: str) -> int:
+        value = int(properties.get(key, 0))
+        if not 0 <= value <= _LARGEST_SIDE:
+            raise ModelError(f"{key} must lie between 0 and {_LARGEST_SIDE}.")
+        return value
+
+    gsd, nodata, parameters = (properties.get(key) for key in ("gsd", "thematica:nodata", "mlm:total_parameters"))
+    if gsd is not None and not 0 < float(gsd) < math.inf:
+        raise ModelError(f"gsd must be a number of metres above 0, not {float(gsd):g}.")
+    if nodata is not None and math.isinf(float(nodata)):
+        raise ModelError("thematica:nodata must be a finite number.")
+    metrics = {str(key): float(value) for key, value in dict(properties.get("thematica:metrics", {})).items()}
     return ModelCard(
         name=slug(str(properties.get("mlm:name") or item.get("id") or "model")),
         task=task,
@@ -567,18 +589,19 @@ def _from_item(item: Mapping[str, Any]) -> ModelCard:
         output_shape=output_shape,
         unit=unit,
         value_range=pair("thematica:value_range"),
-        gsd=float(properties["gsd"]) if properties.get("gsd") is not None else None,
+        gsd=float(gsd) if gsd is not None else None,
         gsd_range=pair("thematica:gsd_range"),
-        receptive_field=int(properties.get("thematica:receptive_field", 0)),
-        tile=int(properties.get("thematica:tile", 0)),
-        nodata=float(optional_number) if optional_number is not None else None,
+        receptive_field=whole("thematica:receptive_field"),
+        tile=whole("thematica:tile"),
+        nodata=float(nodata) if nodata is not None else None,
         trained_on=str(properties.get("thematica:trained_on", "")),
         split=str(properties.get("thematica:split", "")),
-        metrics={str(key): float(value) for key, value in dict(properties.get("thematica:metrics", {})).items()},
+        # JSON has no word for what is no number.
+        metrics={key: value for key, value in metrics.items() if math.isfinite(value)},
         licence=str(properties.get("license", "")),
         sources=[str(source) for source in properties.get("thematica:sources", ())],
         architecture=str(properties.get("mlm:architecture", "")),
-        parameters=properties.get("mlm:total_parameters"),
+        parameters=int(parameters) if isinstance(parameters, (int, float)) else None,
         weights_sha256=str(properties.get("thematica:weights_sha256", "")),
         created=str(properties.get("datetime") or "2026-01-01T00:00:00Z"),
         unsupported=unsupported,
@@ -597,6 +620,8 @@ def _thresholds(holder: Mapping[str, Any], classes: Sequence[ModelClass]) -> tup
     thresholds = tuple(float(value) for value in holder.get("thematica:thresholds", ()))
     if len(thresholds) not in (0, 1, len(classes)):
         raise ModelError(f"thematica:thresholds has {len(thresholds)} entries; it needs one, or one per class.")
+    if not all(0 <= value < math.inf for value in thresholds):
+        raise ModelError("thematica:thresholds must be finite numbers from 0.")
     return thresholds
 
 

@@ -17,6 +17,9 @@ _INPUT_AXES = {
     "pixel": (2, 4), "window": (4, 5), "segmentation": (4,), "patch": (4,), "patch-multilabel": (4,), "change": (4,),
 }  # fmt: skip
 
+# Scaling is done in single precision, which ends at 1e38.
+_FAR = 1e15
+
 
 def describe(
     card: ModelCard,
@@ -109,6 +112,8 @@ def describe(
     if gsd is not None:
         changes["gsd_range"] = None
     if nodata is not None:
+        if math.isinf(nodata):
+            raise ModelError("The value of missing samples must be a finite number, or nan.")
         changes["nodata"] = nodata
     if unit is not None:
         changes["unit"] = unit
@@ -128,10 +133,10 @@ def scaling(
     for name, values in (("means", means), ("standard deviations", deviations)):
         if len(values) not in (1, bands):
             raise ModelError(f"There are {len(values)} {name}, but {bands} bands: give one, or one for each band.")
-    if not divide > 0 or not all(value > 0 for value in deviations):
+    if not all(abs(value) < _FAR for value in (divide, *means, *deviations)):
+        raise ModelError("The divisor, the means and the standard deviations must be finite numbers.")
+    if not all(value > 1 / _FAR for value in (divide, *deviations)):
         raise ModelError("The divisor and the standard deviations must be positive.")
-    if not all(0 < 1 / (divide * value) < 1e30 for value in deviations) or not all(abs(m) < 1e30 for m in means):
-        raise ModelError("The divisor, means and standard deviations are too large or too small for single precision.")
     return Normalisation(
         tuple(1 / (divide * value) for value in _spread(deviations, bands)),
         tuple(-m / value for m, value in zip(_spread(means, bands), _spread(deviations, bands))),

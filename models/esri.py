@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import lzma
 import math
 import os
 import re
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -102,7 +100,9 @@ def unpack(path: Path, folder: Path) -> Path:
         raise ModelError(f"There is no model package “{path}”; check the path.") from None
     except OSError as error:
         raise ModelError(f"“{path}” cannot be unpacked into “{folder}”: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError) as error:
+    except ModelError:
+        raise
+    except Exception as error:
         raise ModelError(
             f"“{path}” is not a model package that can be opened, or only part of one: download it again.", repr(error)
         ) from error

@@ -16,16 +16,22 @@ from .bands import (
     SENTINEL2_BANDS,
     Band,
     BandMatch,
+    fineness,
     guess_sensor,
     identify_bands,
+    is_beside_spectra,
     match_bands,
+    named_by_file,
     names_a_sensor,
+    normalise_name,
 )
 from .card import ModelCard
 
 #: How many times coarser or finer than its training images a model may be used.
 REFUSED_GSD_FACTOR = 4.0
 WARNED_GSD_FACTOR = 1.5
+# A file whose pixels are so many times coarser than the map's adds little to it.  Sentinel-2's 60 m beside 10 m do.
+_WARNED_COARSER = 10.0
 # The offset as reflectance, less a hundredth: the atmosphere's correction leaves values a little under 0.
 _SENTINEL2_OFFSET = 0.09
 
@@ -76,16 +82,19 @@ def check_fit(
     scale: float | None = None,
     offset: float | None = None,
     sensor: str | None = None,
+    gsd: float | None = None,
 ) -> Fit:
     """Match bands, scale and resolution of a model with one or several rasters.
 
     Args:
         card: the model's card.
-        rasters: facts of the raster files, the first giving the grid.
+        rasters: facts of the raster files, on whatever grids.
         given_bands: explicit band assignments (:func:`.bands.parse_band_option`).
-        scale: overrides what the raster declares, for all bands.
+        scale: overrides what the raster declares, for all bands in the card's unit; radar or elevation beside spectra
+            keep what their files declare.
         offset: likewise.
         sensor: a preset of :data:`.bands.SENSORS`.
+        gsd: ground sampling distance to which the rasters are resampled; None: that of the finest that is used.
 
     Returns:
         The band matches, per-band scale and offset, and warnings.
@@ -101,18 +110,47 @@ def check_fit(
                 "convert it to amplitude or intensity first."
             )
     file_names = [raster.path for raster in rasters]
-    matches = match_bands(card.bands, [raster.bands for raster in rasters], given_bands, sensor, file_names)
+    matches = match_bands(
+        card.bands,
+        [raster.bands for raster in rasters],
+        given_bands,
+        sensor,
+        file_names,
+        [raster.gsd for raster in rasters],
+    )
 
     warnings: list[str] = []
     by_position = [match for match in matches if match.how == "position"]
     if by_position and len(card.bands) > 1:
         warnings.append("The bands carry no names and were taken in their order; check the assignment.")
     warnings += _guessed_sensor(rasters, matches, sensor)
+    warnings += _bands_in_several_files(rasters, matches)
     scales, offsets = _scaling(card, rasters, matches, scale, offset)
-    warnings += _check_resolution(card, rasters[0])
+    warnings += _check_resolution(card, [rasters[source - 1] for source in sorted({m.source for m in matches})], gsd)
     _check_values(card, rasters, matches, scales, offsets)
     warnings += _check_sentinel2_offset(card, rasters, matches, scales, offsets, sensor)
     return Fit(matches, scales, offsets, warnings)
+
+
+def _bands_in_several_files(rasters: Sequence[RasterFacts], matches: Sequence[BandMatch]) -> list[str]:
+    """Say so where another file as fine holds a band of the same name: two dates, or two places."""
+    names = [[normalise_name(band.name) for band in named_by_file(raster.bands, raster.path)] for raster in rasters]
+    ranks = fineness([raster.gsd for raster in rasters])
+    repeated, chosen, other = [], "", ""
+    for match in matches:
+        name = names[match.source - 1][match.band - 1]
+        places = [index for index, known in enumerate(names) if name and name in known and index != match.source - 1]
+        same = [index for index in places if ranks[index] == ranks[match.source - 1]]
+        if same and match.how not in ("given", "position"):
+            repeated.append(match.model_band.name)
+            chosen, other = rasters[match.source - 1].path, rasters[same[0]].path
+    if not repeated:
+        return []
+    what = f"Band {repeated[0]} is" if len(repeated) == 1 else f"Bands {', '.join(repeated)} are"
+    return [
+        f"{what} in several rasters; the first was taken (“{chosen}”, not “{other}”): name the rasters of one date and "
+        "place only, or assign the bands by hand (--bands MODELBAND=FILE:BAND)."
+    ]
 
 
 def _guessed_sensor(rasters: Sequence[RasterFacts], matches: Sequence[BandMatch], sensor: str | None) -> list[str]:
@@ -139,41 +177,72 @@ def _scaling(
     scales, offsets = [], []
     for match in matches:
         raster, index = rasters[match.source - 1], match.band - 1
+        beside = _is_beside(card, match.model_band)
         # A model of digital numbers wants them as they are stored.
-        declared = card.unit != "dn"
+        declared = ((match.model_band.unit if beside else "") or card.unit) != "dn"
         own_scale = raster.scales[index] if declared and index < len(raster.scales) else 1.0
         own_offset = raster.offsets[index] if declared and index < len(raster.offsets) else 0.0
+        if beside:
+            scales.append(own_scale)
+            offsets.append(own_offset)
+            continue
         scales.append(scale if scale is not None else own_scale)
         # A scale given by hand replaces the declared pair: mixing the two is never what was meant.
         offsets.append(offset if offset is not None else (0.0 if scale is not None else own_offset))
     return scales, offsets
 
 
-def _check_resolution(card: ModelCard, raster: RasterFacts) -> list[str]:
-    if raster.gsd is None or (card.gsd is None and card.gsd_range is None):
+def _is_beside(card: ModelCard, band: Band) -> bool:
+    """True for a band in another unit than the model's values as a whole: metres or decibels beside reflectance."""
+    if band.unit and card.unit and band.unit != card.unit:
+        return True
+    return is_beside_spectra(band) and not all(map(is_beside_spectra, card.bands))
+
+
+def _check_resolution(card: ModelCard, rasters: Sequence[RasterFacts], gsd: float | None) -> list[str]:
+    """Judge the map's ground sampling distance by the model's, and every file's by the map's."""
+    known = [raster.gsd for raster in rasters if raster.gsd is not None]
+    if not known:
         return []
+    finest_file = min(known)
+    warnings = []
+    if gsd is not None and gsd * WARNED_GSD_FACTOR < finest_file:
+        warnings.append(
+            f"The finest raster's pixels measure {finest_file:.3g} m; resampled to {gsd:g} m they show no more detail."
+        )
+    resulting = finest_file if gsd is None else gsd
+    for raster in rasters:
+        if raster.gsd is not None and raster.gsd > resulting * _WARNED_COARSER and raster.gsd > finest_file * 1.01:
+            warnings.append(
+                f"The pixels of “{raster.path}” measure {raster.gsd:.3g} m, those of the map {resulting:.3g} m: the "
+                "map shows less detail than its pixels promise."
+            )
+    if card.gsd is None and card.gsd_range is None:
+        return warnings
     if card.gsd_range is not None:
         finest, coarsest = card.gsd_range
     else:
         assert card.gsd is not None
         finest, coarsest = card.gsd / REFUSED_GSD_FACTOR, card.gsd * REFUSED_GSD_FACTOR
+    whose = "The raster's pixels measure" if gsd is None else "The map's pixels would measure"
     # A hundredth of tolerance: pixels measured on the ellipsoid are never quite round.
-    if not finest * 0.99 <= raster.gsd <= coarsest * 1.01:
+    if not finest * 0.99 <= resulting <= coarsest * 1.01:
         wanted = f"{card.gsd:g} m" if card.gsd else f"{finest:g} to {coarsest:g} m"
-        direction = "coarser" if raster.gsd < finest else "finer"
+        direction = "coarser" if resulting < finest else "finer"
+        nearest = card.gsd or (finest if resulting < finest else coarsest)
         raise MisfitError(
-            f"The raster's pixels measure {raster.gsd:.3g} m on the ground, the model was made for {wanted} "
-            f"(it may be used from {finest:g} to {coarsest:g} m): resample the raster to a {direction} grid "
-            "or choose another model."
+            f"{whose} {resulting:.3g} m on the ground, the model was made for {wanted} "
+            f"(it may be used from {finest:g} to {coarsest:g} m): let it be resampled to a {direction} grid "
+            f"(--gsd {nearest:g}), or choose another model."
         )
     if card.gsd_range is None and card.gsd is not None:
-        factor = max(raster.gsd / card.gsd, card.gsd / raster.gsd)
+        factor = max(resulting / card.gsd, card.gsd / resulting)
         if factor > WARNED_GSD_FACTOR:
-            return [
-                f"The raster's pixels measure {raster.gsd:.3g} m, the model was made for {card.gsd:g} m: "
-                "expect a worse map."
-            ]
-    return []
+            warnings.append(
+                f"{whose} {resulting:.3g} m, the model was made for {card.gsd:g} m: expect a worse map, or resample "
+                f"with --gsd {card.gsd:g}."
+            )
+    return warnings
 
 
 def _check_values(
@@ -189,6 +258,8 @@ def _check_values(
     span = high - low
     lows, highs = [], []
     for match, band_scale, band_offset in zip(matches, scales, offsets):
+        if _is_beside(card, match.model_band):
+            continue
         sample = rasters[match.source - 1].sample.get(match.band)
         if sample is None:
             continue
@@ -206,7 +277,13 @@ def _check_values(
         hint = ""
         are_bytes = all(rasters[match.source - 1].data_type == "uint8" for match in matches)
         divisors: tuple[int, ...] = (255,) if are_bytes else (100, 255, 10000, 65535)
-        if card.unit == "dn":
+        if card.unit.lower() == "db" and seen_low >= 0:
+            hint = " (they look like linear backscatter: convert it to decibels first, 10 · log10)"
+            divisors = ()
+        elif all(is_beside_spectra(match.model_band) for match in matches) and seen_low < 0 <= low:
+            hint = " (they look like decibels: convert them to linear backscatter first, 10^(dB / 10))"
+            divisors = ()
+        elif card.unit == "dn":
             # Numbers for an image of 8 bits may have been stretched in any way.
             divisors = ()
         elif any(_is_landsat_collection2(raster) for raster in rasters):
@@ -246,9 +323,15 @@ def _check_sentinel2_offset(
     sensor: str | None,
 ) -> list[str]:
     """Warn of the 1000 that ESA adds to Sentinel-2 numbers since processing baseline 04.00 (January 2022)."""
+    spectral = [index for index, match in enumerate(matches) if not _is_beside(card, match.model_band)]
+    matches, scales, offsets = (
+        [matches[index] for index in spectral],
+        [scales[index] for index in spectral],
+        [offsets[index] for index in spectral],
+    )
     if card.unit != "reflectance" or any(offsets):
         return []
-    for source in {match.source for match in matches}:
+    for source in sorted({match.source for match in matches}):
         raster = rasters[source - 1]
         baseline = re.search(r"_N(\d{2})(\d{2})_", raster.path)
         if baseline and int(baseline.group(1)) >= 4 and raster.data_type in ("uint16", "int16", "int32"):
@@ -264,7 +347,10 @@ def _check_sentinel2_offset(
         for raster in [rasters[match.source - 1]]
         if match.band in raster.sample
     ]
-    known = [identify_bands(raster.bands, raster.path, sensor) for raster in rasters]
+    known = [
+        identify_bands(named_by_file(raster.bands, raster.path), raster.path, sensor if len(rasters) == 1 else None)
+        for raster in rasters
+    ]
     # Whatever the model calls its bands, it is the raster that is Sentinel-2's, or not.
     sentinel2 = all(known[match.source - 1][match.band - 1] in SENTINEL2_BANDS.values() for match in matches)
     if sentinel2 and len(darkest) == len(matches) and min(darkest) >= _SENTINEL2_OFFSET:

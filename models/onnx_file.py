@@ -109,6 +109,15 @@ def read_onnx_facts(path: str | Path) -> OnnxFacts:
     return facts
 
 
+def read_weight_files(path: str | Path) -> list[str]:
+    """Names of the files beside an ONNX file that hold its weights; they need not be there.
+
+    Raises:
+        ModelError: no such file, or not an ONNX file.
+    """
+    return _read_file(Path(path)).weight_files
+
+
 def _hash_with_files(path: Path, facts: OnnxFacts) -> str:
     digest = hashlib.sha256(facts.weights_sha256.encode())
     for name in facts.weight_files:
@@ -118,8 +127,8 @@ def _hash_with_files(path: Path, facts: OnnxFacts) -> str:
                     digest.update(part)
         except (OSError, ValueError) as error:  # a name may hold what no name may
             raise ModelError(
-                f"“{path}” keeps its weights in “{name}”, which cannot be read: put that file beside it, or export the "
-                "network into one file.",
+                f"“{path}” keeps its weights in “{name[:80]}”, which cannot be read: put that file beside it, or "
+                "export the network into one file.",
                 repr(error),
             ) from error
     return digest.hexdigest()

@@ -15,16 +15,17 @@ from .card import METADATA_KEY, FurtherOutput, ModelCard, ModelClass, distinct_c
 from .deepness import card_from_deepness
 from .esri import card_beside
 from .onnx_file import OnnxFacts, TensorFacts, class_outputs, read_onnx_facts
+from .torch_file import is_torch_file, read_torch_facts
 
 # More bands or classes than any sensor or legend has; only in a damaged file.
 _MOST_CHANNELS = 65534
 
 
 def read_model_card(path: str | Path, given: str | Path | None = None) -> ModelCard:
-    """The card of an ONNX file.
+    """The card of a model file.
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file, or one that PyTorch runs.
         given: a card that the user names explicitly; it wins over all others.
 
     Returns:
@@ -35,14 +36,31 @@ def read_model_card(path: str | Path, given: str | Path | None = None) -> ModelC
         ModelError: the file or the card cannot be read, or they contradict each other.
     """
     path = Path(path)
-    facts = read_onnx_facts(path)
+    facts = _torch_facts(path) if is_torch_file(path) else read_onnx_facts(path)
     card, origin = _find_card(path, facts, given)
+    if is_torch_file(path):
+        _describe_tensors(card, facts)
     card.origin = origin
     card.weights_sha256 = facts.weights_sha256
     _take_tensors(card, facts)
     if origin in ("none", "deepness", "esri"):
         _take_activations(card, facts)
     return card
+
+
+def _torch_facts(path: Path) -> OnnxFacts:
+    """What a PyTorch file says of itself: its hash, and a card if one was stored in it."""
+    facts = read_torch_facts(path)
+    return OnnxFacts(metadata=facts.metadata, weights_sha256=facts.weights_sha256)
+
+
+def _describe_tensors(card: ModelCard, facts: OnnxFacts) -> None:
+    """A PyTorch file does not name its tensors' shapes; those of the card count, or what its task implies."""
+    free = (-1, -1)
+    shape = card.input_shape or (-1, len(card.bands), *(() if card.task == "pixel" else free))
+    result = card.output_shape or (-1, len(card.classes), *(free if card.task == "segmentation" else ()))
+    facts.inputs = [TensorFacts(card.input_name or "input", card.data_type, tuple(shape))]
+    facts.outputs = [TensorFacts(card.output_name or "output", "float32", tuple(result))]
 
 
 def corrected_card_path(weights_sha256: str) -> Path:
@@ -94,6 +112,11 @@ def _find_card(path: Path, facts: OnnxFacts, given: str | Path | None) -> tuple[
     for beside in (path.with_suffix(".json"), path.with_name(path.name + ".json")):
         if beside.is_file():
             return read_card(beside), "beside"
+    if is_torch_file(path):
+        raise ModelError(
+            f"“{path}” is a PyTorch network, which does not say what its bands and classes are: put its model card "
+            f"beside it ({path.stem}.json), or name one with --card."
+        )
     if not facts.inputs or not facts.outputs:
         raise ModelError(f"“{path}” has no input or no output tensor; it is not a network that classifies images.")
     if any(size > _MOST_CHANNELS for tensor in (facts.inputs[0], facts.outputs[0]) for size in tensor.shape[1:2]):
@@ -170,7 +193,7 @@ def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
         return
     rank = len(first.shape)
     if rank not in (2, 4, 5):
-        # No image, whatever it gives: that is said when the network is loaded.
+        # Refused for that, not for what its card counts.
         return
     bands = first.shape[2 if rank == 5 else 1]
     if bands > 0 and bands != len(card.bands):

@@ -16,10 +16,17 @@ from pathlib import Path
 
 from ..errors import InputError, ModelError
 from .card import ModelCard
-from .esri import SUFFIXES, network_of_emd, unpack
-from .onnx_file import read_onnx_facts
+from .esri import SUFFIXES as ESRI_SUFFIXES
+from .esri import network_of_emd, unpack
+from .onnx_file import read_onnx_facts, read_weight_files
 from .reading import read_model_card
+from .torch_file import TORCH_SUFFIXES, is_torch_file
 
+#: Endings of the files in the store; of one name, the first counts.
+SUFFIXES = (".onnx", *TORCH_SUFFIXES)
+
+# Letters may take four bytes in the name of a file, which has 255 at most.
+_LONGEST_NAME = 60
 BUNDLED_FOLDER = Path(__file__).resolve().parent / "bundled"
 
 
@@ -29,7 +36,7 @@ class StoredModel:
 
     Args:
         name: what ``--model`` takes.
-        path: the ONNX file.
+        path: the model file.
         bundled: True for a model that ships with Thematica.
         card: its card, or None where it cannot be read.
         problem: why the card cannot be read, or empty.
@@ -67,7 +74,7 @@ def list_models() -> list[StoredModel]:
     """All models, the user's own first; a user's model hides a bundled one of the same name."""
     found: dict[str, StoredModel] = {}
     for folder, bundled in ((user_models_folder(), False), (BUNDLED_FOLDER, True)):
-        for path in sorted(folder.glob("*.onnx")):
+        for path in sorted((path for suffix in SUFFIXES for path in folder.glob(f"*{suffix}")), key=_rank):
             if path.stem in found:
                 continue
             try:
@@ -77,58 +84,79 @@ def list_models() -> list[StoredModel]:
     return list(found.values())
 
 
+def _rank(path: Path) -> tuple[str, int]:
+    return path.stem, SUFFIXES.index(path.suffix)
+
+
 def resolve_model(model: str) -> Path:
-    """The ONNX file that ``MODEL`` means: a name in the store, or a file (also Esri's ``.emd`` and ``.dlpk``).
+    """The file that ``MODEL`` means: a name in the store, or a file (also Esri's ``.emd`` and ``.dlpk``).
 
     A name in the store wins over a file of the same name in the working folder only where that
-    file is no ONNX file.
+    file is no model file.
 
     Raises:
         ModelError: neither a name in the store nor a file.
     """
     as_path = Path(model)
+    if "\0" in model:
+        raise ModelError("The model's name holds a character that no name can have; check the path.")
     try:
         if as_path.suffix.lower() == ".emd" and as_path.is_file():
             return network_of_emd(as_path)
         if as_path.suffix.lower() == ".dlpk" and as_path.is_file():
             return unpack(as_path, user_data_folder() / "packages")
-        candidates = [folder / f"{model}.onnx" for folder in (user_models_folder(), BUNDLED_FOLDER)]
-        stored = next((path for path in candidates if path.name == f"{model}.onnx" and path.is_file()), None)
-        if as_path.is_file() and (stored is None or as_path.suffix.lower() == ".onnx"):
+        names = [f"{model}{suffix}" for suffix in SUFFIXES]
+        candidates = [folder / name for folder in (user_models_folder(), BUNDLED_FOLDER) for name in names]
+        stored = next((path for path in candidates if path.name in names and path.is_file()), None)
+        if as_path.is_file() and (stored is None or as_path.suffix.lower() in SUFFIXES):
             return as_path
         if stored is not None:
             return stored
+        if model and as_path.is_dir():
+            raise ModelError(f"“{model}” is a folder; choose an ONNX file (.onnx).")
     except OSError as error:
         raise ModelError(f"There is no model “{model[:80]}” ({error.strerror}); check the path.") from error
     if as_path.suffix or "/" in model or "\\" in model:
         raise ModelError(f"There is no model file “{model}”; check the path.")
-    names = ", ".join(entry.name for entry in list_models()) or "none"
-    raise ModelError(f"There is no model “{model}” in the store; the store has: {names}.")
+    there = ", ".join(entry.name for entry in list_models()) or "none"
+    raise ModelError(f"There is no model “{model}” in the store; the store has: {there}.")
+
+
+def model_files(path: Path) -> set[Path]:
+    """What belongs to a model's file: itself, its weights, and cards and definitions beside it."""
+    cards = [path.with_suffix(".json"), path.with_name(path.name + ".json")]
+    weights = [] if is_torch_file(path) else [path.parent / name for name in read_weight_files(path)]
+    return {file.resolve() for file in (path, *weights, *cards, *path.parent.glob("*.emd")) if file.is_file()}
 
 
 def add_model(path: Path, name: str | None = None, replace: bool = False) -> StoredModel:
-    """Copy an ONNX file, and the card beside it, into the user's store.
+    """Copy a model file, and the card beside it, into the user's store.
 
     Raises:
         InputError: the name is taken and ``replace`` is False, or it is no name.
         ModelError: the file is not a model that can be read.
     """
-    if name is not None and (not name.strip(". ") or re.search(r"[/\\:\0]", name)):
-        raise InputError(f"“{name}” cannot be the name of a model; use letters, digits, spaces, - and _.")
+    if name is not None and (not name.strip(". ") or re.search(r"[/\\:\x00-\x1f]", name) or len(name) > _LONGEST_NAME):
+        shown = re.sub(r"[\x00-\x1f]", "?", name[:80])
+        raise InputError(
+            f"“{shown}” cannot be the name of a model; use up to {_LONGEST_NAME} letters, digits, spaces, - and _."
+        )
     asked = path.stem
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in ESRI_SUFFIXES:
         # What the definition says goes into the store as a card.
         path = resolve_model(str(path))
     card = read_model_card(path)
-    if read_onnx_facts(path).weight_files:
+    if not is_torch_file(path) and read_onnx_facts(path).weight_files:
         raise ModelError(
             f"“{path}” keeps its weights in files of their own, which the store cannot hold: export the network into "
             "one file, or use it where it is."
         )
     folder = user_models_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name or asked}.onnx"
-    if target.exists() and not replace:
+    suffix = path.suffix.lower() if is_torch_file(path) else ".onnx"
+    target = folder / f"{name or asked}{suffix}"
+    same = [entry for entry in (target.with_name(target.stem + suffix) for suffix in SUFFIXES) if entry.exists()]
+    if same and not replace:
         raise InputError(f"The store already has a model “{target.stem}”; choose another name or replace it.")
     # Written beside and renamed: a copy that breaks off leaves no half model in the store.
     partial = target.with_suffix(".part")
@@ -136,7 +164,9 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
     beside = next(
         (card for card in (path.with_suffix(".json"), path.with_name(path.name + ".json")) if card.is_file()), None
     )
-    for old in (target.with_suffix(".json"), target.with_name(target.name + ".json")):
+    others = [entry for entry in same if entry != target]
+    cards = [entry.with_name(entry.name + ".json") for entry in (*others, target)]
+    for old in (target.with_suffix(".json"), *others, *cards):
         # The card of the model that is replaced says nothing about the new one.
         old.unlink(missing_ok=True)
     if beside is not None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import resource
@@ -23,12 +24,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import rasterio
-from bench_networks import BANDS, CLASSES, DATA_TYPES, write_network
+from bench_networks import BANDS, CLASSES, DATA_TYPES, SIDES, TASKS, write_network
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
@@ -36,10 +38,12 @@ from thematica.engine.cog import _WORKING_OPTIONS, write_cog
 from thematica.engine.network import load_network
 from thematica.engine.raster import gdal_environment
 from thematica.engine.tiling import Plan, Rectangle, make_plan
+from thematica.models.card import ModelCard
+from thematica.models.describe import describe
 from thematica.models.reading import read_model_card
 
 FOLDER = Path("build/bench")
-SIZES = {"light": 8192, "spectral": 8192, "unet": 3072}
+SIZES = {"light": 8192, "spectral": 8192, "unet": 3072, "unet-smooth": 3072, "window": 1024, "patches": 8192}
 # Runs its arguments; prints wall seconds, processor seconds and peak memory in KiB.
 _SMALL_PARENT = """
 import resource, subprocess, sys, time
@@ -94,19 +98,38 @@ class Stopwatch:
         self.wall, self.cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
 
 
-def measure_session(model: Path, plan: Plan, pixelwise: bool, bands: int) -> Stopwatch:
-    """Run the network as given on as many tiles as the plan has, from memory."""
+def input_shape(name: str, plan: Plan) -> tuple[int, ...]:
+    """Shape of one run's input."""
+    bands = BANDS[name]
+    if name == "spectral":
+        return plan.core[0] * plan.core[1], bands
+    if name in SIDES:
+        return plan.batch, bands, SIDES[name], SIDES[name]
+    height, width = (side + 2 * plan.halo for side in plan.core)
+    return plan.batch, bands, height, width
+
+
+def number_of_runs(name: str, plan: Plan) -> int:
+    """Runs that the whole raster takes where nothing is run twice."""
+    pixels = plan.region.height * plan.region.width
+    if name in SIDES:
+        return math.ceil(pixels / (SIDES[name] ** 2 if TASKS[name] == "patch" else 1) / plan.batch)
+    rows, columns = (
+        math.ceil(side / core) for side, core in zip((plan.region.height, plan.region.width), plan.core, strict=True)
+    )
+    return math.ceil(rows * columns / plan.batch)
+
+
+def measure_session(model: Path, plan: Plan, shape: tuple[int, ...], count: int) -> Stopwatch:
+    """Run the network as given ``count`` times on inputs in memory."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = plan.threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    height, width = (side + 2 * plan.halo for side in plan.core)
     random = np.random.default_rng(5)
-    shape = (plan.core[0] * plan.core[1], bands) if pixelwise else (plan.batch, bands, height, width)
     # A few dozen different tiles: as many as fit in memory without counting as a cache.
     tiles = [random.random(shape, np.float32) for _ in range(max(2, min(32, 2**28 // (4 * int(np.prod(shape))))))]
-    count = sum(1 for chunk in plan.chunks() for _ in plan.tiles(chunk)) // plan.batch
     session.run(None, {name: tiles[0]})
     counter = iter(range(count))
     lock = threading.Lock()
@@ -125,6 +148,14 @@ def measure_session(model: Path, plan: Plan, pixelwise: bool, bands: int) -> Sto
             worker.start()
         for worker in workers:
             worker.join()
+    return watch
+
+
+def measure_reading(raster: Path, plan: Plan, threads: int) -> Stopwatch:
+    """Read the input once: patches leave nothing worth writing."""
+    with gdal_environment(threads, 256 << 20), Stopwatch() as watch, rasterio.open(raster) as source:
+        for chunk in plan.chunks():
+            source.read(window=Window(chunk.column, chunk.row, chunk.width, chunk.height))
     return watch
 
 
@@ -153,10 +184,11 @@ def measure_io(raster: Path, classes: Path, plan: Plan, threads: int) -> Stopwat
     return watch
 
 
-def measure_engine(raster: Path, model: Path, output: Path) -> dict[str, float]:
+def measure_engine(raster: Path, model: Path, output: Path, more: Sequence[str] = ()) -> dict[str, float]:
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "thematica", "classify-pixels", str(raster), "--model", str(model)]
-    command += ["--output", str(output), "--overwrite", "--progress", "none"]
+    what = "classify-patches" if output.suffix == ".gpkg" else "classify-pixels"
+    command = [sys.executable, "-m", "thematica", what, str(raster), "--model", str(model)]
+    command += ["--output", str(output), "--overwrite", "--progress", "none", *more]
     # A child's peak begins at its parent's, so the parent must be small: a Python of its own.
     run = subprocess.run([sys.executable, "-c", _SMALL_PARENT, *command], stdout=subprocess.PIPE, text=True)
     if run.returncode:
@@ -166,22 +198,41 @@ def measure_engine(raster: Path, model: Path, output: Path) -> dict[str, float]:
     return {"wall_s": report["seconds"], "process_s": elapsed, "cpu_s": cpu, "peak_rss_mib": kibibytes / 1024}
 
 
-def measure(name: str, repeats: int) -> dict[str, float]:
-    """All figures of one network; the best of several runs, since other programs can only slow one down."""
-    size, bands = SIZES[name], BANDS[name]
-    raster, model, output = FOLDER / f"{name}.tif", FOLDER / f"{name}.onnx", FOLDER / f"{name}-map.tif"
-    make_raster(raster, size, bands, DATA_TYPES[name])
-    gflop = write_network(name, model)
+def card_of(name: str, model: Path) -> ModelCard:
+    """The network's card; where its shapes do not say what it does, one beside it says it."""
     card = read_model_card(model)
-    network = load_network(model, card)
+    if name in TASKS:
+        card = describe(card, task=TASKS[name], tile=SIDES[name])
+        model.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
+        card = read_model_card(model)
+    return card
+
+
+def measure(name: str, repeats: int, more: Sequence[str]) -> dict[str, float]:
+    """All figures of one network; the best of several runs, since other programs can only slow one down."""
+    base = name.removesuffix("-smooth")
+    size, bands = SIZES[name], BANDS[name]
+    patches = TASKS.get(name) == "patch"
+    raster, model = FOLDER / f"{base}.tif", FOLDER / f"{base}.onnx"
+    output = FOLDER / f"{name}-map{'.gpkg' if patches else '.tif'}"
+    make_raster(raster, size, bands, DATA_TYPES[name])
+    gflop = write_network(base, model)
+    network = load_network(model, card_of(name, model), patches=patches)
     cores = len(os.sched_getaffinity(0))
-    plan = make_plan(network, Rectangle(0, 0, size, size), (256, 256), size, threads=cores)
-    runs = [measure_engine(raster, model, output) for _ in range(repeats)]
+    mode = "smooth" if name.endswith("-smooth") else "exact"
+    region = Rectangle(0, 0, size, size)
+    batch = 64 if patches else None
+    plan = make_plan(network, region, (256, 256), size, batch=batch, threads=cores, mode=mode)
+    modes = ["--mode", mode] if mode == "smooth" else []
+    runs = [measure_engine(raster, model, output, [*modes, *more]) for _ in range(repeats)]
     best = min(runs, key=lambda run: run["wall_s"])
-    session = min(
-        (measure_session(model, plan, network.pixelwise, bands) for _ in range(repeats)), key=lambda run: run.wall
-    )
-    io = min((measure_io(raster, output, plan, cores) for _ in range(repeats)), key=lambda run: run.wall)
+    shape, count = input_shape(name, plan), number_of_runs(name, plan)
+    session = min((measure_session(model, plan, shape, count) for _ in range(repeats)), key=lambda run: run.wall)
+
+    def measured_io() -> Stopwatch:
+        return measure_reading(raster, plan, cores) if patches else measure_io(raster, output, plan, cores)
+
+    io = min((measured_io() for _ in range(repeats)), key=lambda run: run.wall)
     floor = max(session.wall, io.wall, (session.cpu + io.cpu) / cores)
     return {
         "ratio": floor / best["wall_s"],
@@ -261,6 +312,7 @@ def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", choices=[*CLASSES, []], help="default: all")
+    parser.add_argument("--provider", help="of ONNX Runtime, for the engine (the bare session runs on the CPU)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", nargs="*", type=int, default=None, metavar="SIDE", help="sides of rasters")
     options = parser.parse_args()
@@ -268,7 +320,8 @@ def main() -> None:
     results = Path("build/bench.json")
     figures: dict[str, dict[str, float]] = json.loads(results.read_text()) if results.exists() else {}
     for name in options.networks or CLASSES:
-        figures[name] = {key: round(value, 3) for key, value in measure(name, options.repeats).items()}
+        more = ["--provider", options.provider] if options.provider else []
+        figures[name] = {key: round(value, 3) for key, value in measure(name, options.repeats, more).items()}
         print(name, figures[name], flush=True)
     sides = [10000, 40000] if options.memory is None and not options.networks else options.memory or []
     for side in sides:

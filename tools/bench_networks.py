@@ -1,4 +1,4 @@
-"""The three networks of ``make bench``, with random weights, written with the onnx package."""
+"""The networks of ``make bench``, with random weights, written with the onnx package."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-CLASSES = {"light": 3, "spectral": 8, "unet": 6}
-BANDS = {"light": 3, "spectral": 10, "unet": 4}
-DATA_TYPES = {"light": "uint8", "spectral": "uint16", "unet": "uint16"}
+CLASSES = {"light": 3, "spectral": 8, "unet": 6, "unet-smooth": 6, "window": 6, "patches": 10}
+BANDS = {"light": 3, "spectral": 10, "unet": 4, "unet-smooth": 4, "window": 10, "patches": 3}
+DATA_TYPES = {
+    "light": "uint8", "spectral": "uint16", "unet": "uint16", "unet-smooth": "uint16", "window": "uint16",
+    "patches": "uint8",
+}  # fmt: skip
+#: Side of the window around each pixel, and of the patches.
+SIDES = {"window": 9, "patches": 64}
+#: What the network does, where its shapes do not say it.
+TASKS = {"window": "window", "patches": "patch"}
 
 
 class _Builder:
@@ -33,10 +40,14 @@ class _Builder:
         self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
 
-    def conv(self, source: str, inputs: int, outputs: int, kernel: int, shrink: int = 1, relu: bool = True) -> str:
+    def conv(
+        self, source: str, inputs: int, outputs: int, kernel: int, shrink: int = 1, relu: bool = True, stride: int = 1
+    ) -> str:
         fan_in = inputs * kernel * kernel
         weight, bias = self._weight((outputs, inputs, kernel, kernel), fan_in), self._weight((outputs,), 100)
-        result = self._add("Conv", [source, weight, bias], kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4)
+        result = self._add(
+            "Conv", [source, weight, bias], kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4, strides=[stride] * 2
+        )
         self.flops_per_pixel += 2 * fan_in * outputs / shrink**2
         return self._add("Relu", [result]) if relu else result
 
@@ -47,6 +58,14 @@ class _Builder:
 
     def pool(self, source: str) -> str:
         return self._add("MaxPool", [source], kernel_shape=[2, 2], strides=[2, 2])
+
+    def residual(self, source: str, channels: int, shrink: int) -> str:
+        inner = self.conv(self.conv(source, channels, channels, 3, shrink), channels, channels, 3, shrink, relu=False)
+        return self._add("Relu", [self._add("Add", [source, inner])])
+
+    def flat(self, source: str, pool: bool) -> str:
+        """(N, C, H, W) → (N, features)."""
+        return self._add("Flatten", [self._add("GlobalAveragePool", [source]) if pool else source], axis=1)
 
     def concat(self, sources: list[str]) -> str:
         return self._add("Concat", sources, axis=1)
@@ -71,13 +90,18 @@ class _Builder:
 
 
 def write_network(name: str, path: Path) -> float:
-    """Write one of the networks; returns its GFLOP per megapixel."""
+    """Write one of the networks; returns its GFLOP per megapixel (of ``patches``: MFLOP per patch)."""
     build = _Builder()
     bands, classes = BANDS[name], CLASSES[name]
     if name == "spectral":
         hidden = build.dense(build.dense("image", bands, 32), 32, 32)
         build.save(path, build.dense(hidden, 32, classes, relu=False), ["n", bands], ["n", classes])
         return build.flops_per_pixel / 1000
+    if name in SIDES:
+        side = SIDES[name]
+        result = _window(build, bands, classes, side) if name == "window" else _resnet(build, bands, classes)
+        build.save(path, result, ["n", bands, side, side], ["n", classes])
+        return build.flops_per_pixel * (1 if name == "window" else side * side) / 1000
     if name == "light":
         hidden = build.conv(build.conv("image", bands, 8, 3), 8, 8, 3)
         result = build.conv(hidden, 8, classes, 1, relu=False)
@@ -85,6 +109,26 @@ def write_network(name: str, path: Path) -> float:
         result = _unet(build, bands, classes, width=16)
     build.save(path, result, ["n", bands, "h", "w"], ["n", classes, "h", "w"])
     return build.flops_per_pixel / 1000
+
+
+def _window(build: _Builder, bands: int, classes: int, side: int) -> str:
+    """Two convolutions and a dense layer on the window around a pixel."""
+    area = side * side
+    hidden = build.conv(build.conv("image", bands, 16, 3), 16, 16, 3)
+    # Each output pixel costs a whole window.
+    build.flops_per_pixel *= area
+    return build.dense(build.flat(hidden, pool=False), 16 * area, classes, relu=False)
+
+
+def _resnet(build: _Builder, bands: int, classes: int) -> str:
+    """A residual network of four stages (He, Zhang, Ren & Sun 2016, arXiv 1512.03385), 32 to 128 channels wide."""
+    stages = (32, 64, 96, 128)
+    hidden, before, shrink = "image", bands, 1
+    for width in stages:
+        shrink *= 2
+        hidden = build.residual(build.conv(hidden, before, width, 3, shrink, stride=2), width, shrink)
+        before = width
+    return build.dense(build.flat(hidden, pool=True), before, classes, relu=False)
 
 
 def _unet(build: _Builder, bands: int, classes: int, width: int) -> str:

@@ -23,27 +23,10 @@ from onnx import TensorProto, helper
 
 from thematica.models.card import ModelClass
 
+from .bad_input import TABLE, Row, cards, commands, jobs, models, options, outputs, row, spoiled  # noqa: F401 - rows
+from .bad_input.jobs import good_job, job
 from .networks import Net, image, light, make_card, noise, read, save
 from .workplace import Outcome, Workplace, run_here, run_there, slow_run
-
-Row = Callable[[Workplace], list]
-TABLE: list = []
-
-
-def row(words: str, marks: object = ()) -> Callable[[Row], Row]:
-    """Add a row; the function spoils something and returns the command."""
-
-    def add(prepare: Row) -> Row:
-        TABLE.append(pytest.param(prepare, words, id=prepare.__name__.strip("_"), marks=marks))
-        return prepare
-
-    return add
-
-
-def spoiled(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
-
 
 # The raster
 
@@ -94,16 +77,130 @@ def _no_raster(w):
     return w.command(raster="")
 
 
-@row("another grid")
-def _different_grids(w):
-    other = image(w / "other.tif", noise((1, 20, 25)), resolution=20)
-    return ["classify-pixels", str(other), *w.command()[1:]]
+# Several rasters
 
 
-@row("another grid")
-def _shifted_grid(w):
-    other = image(w / "other.tif", noise((1, 40, 50)), origin=(500_005, 5_500_000))
-    return ["classify-pixels", str(other), *w.command()[1:]]
+def _beside(w, other, *more):
+    return ["classify-pixels", str(w.scene), str(other), *w.command(*more, raster="")[1:], "--bands", "B1=2:1"]
+
+
+@row("do not overlap")
+def _rasters_of_two_places(w):
+    return _beside(w, image(w / "other.tif", noise((1, 40, 50)), origin=(900_000, 5_500_000)))
+
+
+@row("other.tif.*has no CRS")
+def _a_raster_without_crs_among_others(w):
+    return _beside(w, image(w / "other.tif", noise((1, 20, 25)), crs=None, resolution=20))
+
+
+@row("other.tif.*not georeferenced")
+def _a_raster_without_place_among_others(w):
+    return _beside(w, image(w / "other.tif", noise((1, 20, 25)), crs=None, transform=None))
+
+
+@row("given twice")
+def _a_raster_twice(w):
+    return _beside(w, w / "." / "scene.tif")
+
+
+@row("no file .*B02.tif")
+def _a_band_file_missing(w):
+    return _beside(w, w / "S2_B02.tif")
+
+
+@row("other.tif.*not a raster|damaged")
+def _a_second_file_that_is_none(w):
+    return _beside(w, spoiled(w / "other.tif", w.scene.read_bytes()[:90]))
+
+
+@row("other.tif.*damaged")
+def _a_second_file_cut_off(w):
+    """Found only while it is resampled."""
+    big = image(w / "big.tif", noise((1, 400, 400)), resolution=2.5, tiled=True, blockxsize=64, blockysize=64)
+    content = big.read_bytes()
+    big.unlink()
+    return _beside(w, spoiled(w / "other.tif", content[: len(content) // 2]), "--gsd", 20)
+
+
+@row("no band files")
+def _a_folder_of_no_product(w):
+    (w / "holidays").mkdir()
+    (w / "holidays" / "beach.jpg").write_bytes(b"sun")
+    return w.command(raster=w / "holidays")
+
+
+@row("archive.*unpack")
+def _a_product_that_is_still_packed(w):
+    return w.command(raster=spoiled(w / "S2A_MSIL2A_20220601T102601.SAFE.zip", b"PK"))
+
+
+@row("model needs B3")
+def _a_product_that_lacks_a_band(w):
+    (w / "product").mkdir()
+    for name in ("B01", "B02"):
+        image(w / "product" / f"x_{name}.tif", noise((1, 20, 25)), names=[""])
+    return w.command(raster=w / "product")
+
+
+@row("2:1.*not georeferenced|not georeferenced")
+def _metres_without_place(w):
+    return w.command("--gsd", 5, raster=image(w / "photo.tif", noise((3, 40, 50)), crs=None, transform=None))
+
+
+@row("no CRS.*--raster-crs")
+def _metres_without_crs(w):
+    return w.command("--gsd", 5, raster=image(w / "scene2.tif", noise((3, 40, 50)), crs=None))
+
+
+@row("pixels.*coarser pixels")
+def _pixels_far_too_fine(w):
+    return w.command("--gsd", 0.001)
+
+
+@row("Not even one pixel")
+def _pixels_far_too_coarse(w):
+    return w.command("--gsd", 5000)
+
+
+for _text in ("0", "-1", "nan", "inf"):
+
+    def _prepare(w, text=_text):
+        return w.command(f"--gsd={text}")
+
+    _prepare.__name__ = f"_gsd_of_{_text}"
+    row("--gsd must be")(_prepare)
+
+
+@row("--gsd must be a number of metres")
+def _gsd_of_words(w):
+    return job(w, good_job(w, gsd="fine"))
+
+
+@row("card does not say")
+def _gsd_of_a_model_that_knows_none(w):
+    return w.command("--gsd", "model")
+
+
+@row("no resampling “magic”; use nearest")
+def _no_such_resampling(w):
+    return job(w, good_job(w, resampling="magic"))
+
+
+@row("mask.*leaves nothing")
+def _a_mask_of_nothing(w):
+    return w.command("--mask", image(w / "mask.tif", np.zeros((1, 40, 50), "uint8")))
+
+
+@row("no file .*mask.tif")
+def _no_such_mask(w):
+    return w.command("--mask", w / "mask.tif")
+
+
+@row("overwrite the input")
+def _a_map_in_place_of_its_mask(w):
+    mask = image(w / "mask.tif", np.ones((1, 40, 50), "uint8"))
+    return w.command("--mask", mask, "--overwrite", output=mask)
 
 
 @row("complex")
@@ -455,7 +552,6 @@ def deepness(name: str) -> tuple[Row, str]:
 for _name, _words in [
     ("dummy_regression_models/dummy_regression_model.onnx", "regression"),
     ("dummy_regression_models/dummy_regression_model_batched.onnx", "regression"),
-    ("dummy_regression_models/two_outputs_sigmoid_bsx512x512.onnx", "regression|axes|shape"),
     ("dummy_superresolution_model.onnx", "super-resolution"),
     ("dummy_recognition_model.onnx", "recognition|shape|channels|contradict"),
 ]:
@@ -670,21 +766,6 @@ def _provider_that_is_not_there(w):
 # The job file
 
 
-def job(w: Workplace, content: object) -> list:
-    text = content if isinstance(content, str) else json.dumps(content)
-    return ["classify-pixels", "--job", str(spoiled(w / "job.json", text.encode()))]
-
-
-def good_job(w: Workplace, **more: object) -> dict:
-    return {
-        "command": "classify-pixels",
-        "rasters": [str(w.scene)],
-        "model": str(w.model),
-        "output": str(w.output),
-        **more,
-    }
-
-
 @row("job file .* cannot be read")
 def _no_such_job(w):
     return ["classify-pixels", "--job", str(w / "none.json")]
@@ -692,12 +773,12 @@ def _no_such_job(w):
 
 @row("job file .* cannot be read")
 def _job_of_text(w):
-    return job(w, "{")
+    return job(w, b"{")
 
 
 @row("cannot be read|JSON")
 def _job_nested_without_end(w):
-    return job(w, "[" * 100_000)
+    return job(w, b"[" * 100_000)
 
 
 @row("JSON object")
@@ -752,7 +833,9 @@ def refused(workplace: Workplace, command: list, words: str) -> Outcome:
 
 
 @pytest.mark.parametrize(("prepare", "words"), TABLE)
-def test_bad_input(workplace: Workplace, prepare: Row, words: str) -> None:
+def test_bad_input(workplace: Workplace, prepare: Row, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The store lies in the folder of which nothing may change.
+    monkeypatch.setenv("THEMATICA_MODELS", str(workplace / "store"))
     refused(workplace, prepare(workplace), words)
 
 
@@ -845,8 +928,8 @@ def test_a_read_only_folder(workplace: Workplace, small_disk: Callable[..., Path
     assert workplace.run(output=disk / "map.tif").status == 0
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     before = workplace.files()
-    options = ["--overwrite", *([what, place] if what else [])]
-    outcome = workplace.run(*options, **({} if what else {"output": place}))
+    more = ["--overwrite", *([what, place] if what else [])]
+    outcome = workplace.run(*more, **({} if what else {"output": place}))
     assert outcome.status == 2
     assert re.search("Nothing can be written in .*[Rr]ead-only", outcome.sentence), outcome.sentence
     assert workplace.files() == before

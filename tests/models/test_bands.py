@@ -12,7 +12,9 @@ from thematica.models.bands import (
     SENSORS,
     SENTINEL2_BANDS,
     Band,
+    band_in_file_name,
     guess_sensor,
+    is_categorical_name,
     match_bands,
     normalise_name,
     parse_band_option,
@@ -251,3 +253,59 @@ def test_guessing_the_sensor(count: int, name: str, sensor: str | None) -> None:
 def test_an_unknown_sensor() -> None:
     with pytest.raises(InputError, match="sputnik"):
         match_bands(S2, [[Band()] * 4], sensor="sputnik")
+
+
+# Several files
+
+
+@pytest.mark.parametrize(
+    ("file", "band"),
+    [
+        ("T31UDQ_20170829T105019_B8A.tif", "B8A"),
+        ("T32UNU_20220601T102559_B02_10m.jp2", "B02"),
+        ("LC08_L2SP_195025_20220601_20220610_02_T1_SR_B4.TIF", "SR_B4"),
+        ("LC08_L2SP_195025_20220601_20220610_02_T1_ST_B10.TIF", "ST_B10"),
+        ("S1A_IW_GRDH_1SDV_20170613T165043_33UUP_61_41_VV.tif", "VV"),
+        ("S1A_x_Gamma0_VH_db.tif", "VH"),
+        ("T32UNU_20220601T102559_TCI_10m.jp2", None),
+        ("T32UNU_20220601T102559_SCL_20m.jp2", None),
+        ("LC08_x_QA_PIXEL.TIF", None),
+        ("holiday.jpg", None),
+    ],
+)
+def test_the_band_in_a_files_name(file: str, band: str | None) -> None:
+    assert band_in_file_name(file) == band
+
+
+def test_radar_and_elevation_are_known_by_their_files() -> None:
+    wanted = [Band("VV"), Band("VH"), Band("elevation"), SENTINEL2_BANDS["B4"]]
+    files = ["S1A_1SDV_33UUP_VH.tif", "T31UDQ_20170829T105019_B04.tif", "copernicus_DEM_30m.tif", "S1A_33UUP_VV.tif"]
+    matches = match_bands(wanted, [[Band()]] * 4, None, None, files)
+    assert [match.source for match in matches] == [4, 1, 3, 2]
+
+
+def test_of_a_band_in_several_files_the_finest_is_taken() -> None:
+    files = [f"T32UNU_20220601T102559_B02_{size}m.jp2" for size in (60, 10, 20)]
+    bands = [[Band()]] * 3
+    assert match_bands([SENTINEL2_BANDS["B2"]], bands, None, None, files, [60.1, 10.0, 20.0])[0].source == 2
+    # Two dates on slightly different grids: the first, for all bands.
+    assert match_bands([SENTINEL2_BANDS["B2"]], bands, None, None, files, [10.4, 10.3, 20.0])[0].source == 1
+    assert match_bands([SENTINEL2_BANDS["B2"]], bands, None, None, files, [10.001, 10.0, 20.0])[0].source == 1
+    assert match_bands([SENTINEL2_BANDS["B2"]], bands, None, None, files, [None, None, None])[0].source == 1
+
+
+def test_a_preset_is_for_the_file_with_its_number_of_bands() -> None:
+    """Twelve unnamed bands of Sentinel-2, and radar beside them: VV is no B1."""
+    wanted = [SENTINEL2_BANDS["B4"], Band("VV")]
+    matches = match_bands(wanted, [[Band("VV"), Band("VH")], [Band()] * 12], None, "sentinel2-l2a", ["a.tif", "b.tif"])
+    assert [(match.source, match.band) for match in matches] == [(2, 4), (1, 1)]
+
+
+@pytest.mark.parametrize("name", ["SCL", "QA_PIXEL", "Fmask", "cloud_mask", "T32UNU_20220601T102559_SCL_20m", "QA60"])
+def test_classes_and_flags_by_name(name: str) -> None:
+    assert is_categorical_name(name)
+
+
+@pytest.mark.parametrize("name", ["B4", "red", "VV", "classic", "unmasked reflectance", "S2A_MSIL2A_B02", "qattara"])
+def test_measured_bands_are_no_classes(name: str) -> None:
+    assert not is_categorical_name(name)

@@ -177,7 +177,6 @@ def test_a_definition_that_makes_no_sense(tmp_path: Path, keys: dict) -> None:
         read_model_card(model)
 
 
-FURTHER_KEYS = ["NormalizationStats", "Bands", "DataRange", "ModelParameters", "Threshold", "Description"]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 300) | st.floats() | st.text(max_size=5),
     lambda inner: (
@@ -187,8 +186,15 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.dictionaries(st.sampled_from([*EMD, *FURTHER_KEYS]), VALUES, max_size=3))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [*EMD, "NormalizationStats", "Bands", "DataRange", "ModelParameters", "Threshold", "Description"]
+        ),
+        VALUES, max_size=3,
+    )
+)  # fmt: skip
 def test_any_values_give_a_card_or_a_sentence(tmp_path: Path, keys: dict) -> None:
     keys.pop("ModelFile", None)
     try:
@@ -291,7 +297,7 @@ def test_no_package_at_all(tmp_path: Path) -> None:
         resolve_model(str(tmp_path / "gone.dlpk"))
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(40))
 def test_damaged_packages_give_a_sentence_and_leave_nothing_half(tmp_path: Path, seed: int) -> None:
     package = packed(tmp_path / "cover.dlpk", content_of(tmp_path / "in"))
     content = bytearray(package.read_bytes())

@@ -153,3 +153,112 @@ def test_whatever_the_raster_there_is_a_fit_or_a_sentence(low, high, scale, offs
         assert error.message.endswith(".")  # noqa: PT017
     else:
         assert len(fit.matches) == len(fit.scale) == len(fit.offset) == 2
+
+
+# Several rasters
+
+
+def stack(*gsds: float, name: str = "B{}.tif") -> list[RasterFacts]:
+    """One band a file; the first feeds the model's first band and so on."""
+    return [
+        RasterFacts(name.format(index), [Band(str(index))], "float32", gsd=gsd, sample={1: (0.02, 0.5)})
+        for index, gsd in enumerate(gsds, start=1)
+    ]
+
+
+def wanting(*bands: Band, **fields) -> ModelCard:
+    given = {"unit": "reflectance", "value_range": (0.0, 1.0), **fields}
+    return ModelCard("m", "segmentation", list(bands), [ModelClass(0, "a", "#000000")], **given)
+
+
+BY_HAND = {"1": (1, 1), "2": (2, 1)}
+
+
+@pytest.mark.parametrize("gsds", [(10.0, 20.0), (60.0, 10.0), (10.0, 90.0), (30.0, 10.0)])
+def test_coarser_bands_beside_fine_ones_are_usual(gsds: tuple[float, float]) -> None:
+    assert check_fit(card(gsd=10.0), stack(*gsds), BY_HAND).warnings == []
+
+
+def test_a_far_coarser_band_is_told() -> None:
+    (warning,) = check_fit(card(gsd=10.0), stack(10.0, 250.0), BY_HAND).warnings
+    assert "B2.tif" in warning
+    assert "less detail" in warning
+
+
+def test_the_resolution_asked_for_counts() -> None:
+    fine = stack(1.0, 1.0)
+    with pytest.raises(MisfitError, match="--gsd 10"):
+        check_fit(card(gsd=10.0), fine, BY_HAND)
+    assert check_fit(card(gsd=10.0), fine, BY_HAND, gsd=10.0).warnings == []
+    with pytest.raises(MisfitError, match="would measure 100 m"):
+        check_fit(card(gsd=10.0), fine, BY_HAND, gsd=100.0)
+    (warning,) = check_fit(card(gsd=10.0), stack(40.0, 40.0), BY_HAND, gsd=10.0).warnings
+    assert "no more detail" in warning
+
+
+def test_only_the_files_that_are_used_are_judged() -> None:
+    unused = RasterFacts("pan.tif", [Band("pan")], "uint16", gsd=0.5, sample={})
+    given = {"1": (2, 1), "2": (3, 1)}
+    assert check_fit(card(gsd=10.0), [unused, *stack(10.0, 20.0)], given).warnings == []
+
+
+def test_scale_is_for_the_spectra_and_not_for_what_stands_beside() -> None:
+    """--scale 0.0001 makes reflectance of Sentinel-2's numbers; metres and decibels stay what they are."""
+    bands = [Band("B4", "red"), Band("elevation"), Band("VV"), Band("x", unit="dB")]
+    rasters = [
+        RasterFacts("T31UDQ_20220101T100000_B04.tif", [Band()], "uint16", sample={1: (200.0, 3000.0)}),
+        RasterFacts("srtm.tif", [Band()], "int16", sample={1: (-5.0, 2800.0)}),
+        RasterFacts("S1A_x_VV.tif", [Band()], "float32", [2.0], [0.5], sample={1: (-25.0, -3.0)}),
+        RasterFacts("S1A_x.tif", [Band("x")], "float32", sample={1: (-25.0, -3.0)}),
+    ]
+    fit = check_fit(wanting(*bands), rasters, scale=1e-4, offset=0.0)
+    assert [match.source for match in fit.matches] == [1, 2, 3, 4]
+    assert fit.scale == [1e-4, 1.0, 2.0, 1.0]
+    assert fit.offset == [0.0, 0.0, 0.5, 0.0]
+
+
+def test_decibels_where_linear_backscatter_is_wanted_and_the_reverse() -> None:
+    linear = RasterFacts("a.tif", [Band("VV"), Band("VH")], "float32", sample={1: (0.0, 0.4), 2: (0.0, 0.1)})
+    decibels = RasterFacts("a.tif", [Band("VV"), Band("VH")], "float32", sample={1: (-20, -4), 2: (-30, -10)})
+    radar = [Band("VV"), Band("VH")]
+    in_decibels = wanting(*radar, unit="dB", value_range=(-30.0, -20.0))
+    in_linear = wanting(*radar, unit="", value_range=(0.0, 1.0))
+    assert check_fit(wanting(*radar, unit="dB", value_range=(-30.0, 0.0)), [decibels]).warnings == []
+    assert check_fit(in_linear, [linear]).warnings == []
+    with pytest.raises(MisfitError, match="to decibels first"):
+        check_fit(wanting(*radar, unit="dB", value_range=(-30.0, -25.0)), [linear])
+    with pytest.raises(MisfitError, match="to linear backscatter first"):
+        check_fit(in_linear, [decibels])
+    assert in_decibels
+
+
+def test_the_offset_of_sentinel2_is_told_of_single_band_files() -> None:
+    files = [
+        RasterFacts(f"T31UDQ_20220601T105019_B0{number}.tif", [Band()], "float32", sample={1: (0.11, 0.4)})
+        for number in (2, 3, 4)
+    ]
+    bands = [SENTINEL2_BANDS[name] for name in ("B2", "B3", "B4")]
+    assert any("offset" in warning for warning in check_fit(wanting(*bands), files).warnings)
+    files[1].sample[1] = (0.01, 0.4)
+    assert check_fit(wanting(*bands), files).warnings == []
+
+
+def test_a_band_of_two_dates_is_told() -> None:
+    """All from the first date, and a sentence; of one date at several resolutions nothing is said."""
+    bands = [SENTINEL2_BANDS["B2"], SENTINEL2_BANDS["B5"]]
+
+    def files(*dates: str, sizes: tuple[float, ...] = (10.0, 20.0)) -> list[RasterFacts]:
+        return [
+            RasterFacts(f"{date}_{name}_{size:g}m.tif", [Band()], "float32", gsd=size, sample={1: (0.01, 0.5)})
+            for date in dates
+            for name, size in zip(("B02", "B05"), sizes, strict=True)
+        ]
+
+    fit = check_fit(wanting(*bands), files("T31UDQ_20160315T201048", "T31UDQ_20170829T105019"))
+    assert [match.source for match in fit.matches] == [1, 2]
+    (warning,) = fit.warnings
+    assert "Bands B2, B5 are in several rasters" in warning
+    one = files("T31UDQ_20160315T201048") + files("T31UDQ_20160315T201048", sizes=(20.0, 60.0))
+    assert check_fit(wanting(*bands), one).warnings == []
+    by_hand = {"B2": (1, 1), "B5": (4, 1)}
+    assert check_fit(wanting(*bands), files("T31UDQ_2016", "T31UDQ_2017"), by_hand).warnings == []

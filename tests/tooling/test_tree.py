@@ -28,7 +28,9 @@ def tracked_files() -> list[Path]:
 
 def test_no_paths_of_a_machine_and_no_private_registries():
     # Put together here, so that this file does not find itself.
-    telling = re.compile("|".join(["/" + "work/", "/" + "root/", r"/home/\w+/", "index-" + "url", "find-" + "links"]))
+    # PyTorch's index is a public place that users need; whose mirror it was that made this, nobody should learn.
+    mirror = r"(index-" + r"url|find-" + r"links)\W+https?://(?!download\.pytorch\.org)"
+    telling = re.compile("|".join(["/" + "work/", "/" + "root/", r"/home/\w+/", mirror]))
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
         for path in tracked_files()

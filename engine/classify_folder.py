@@ -1,0 +1,414 @@
+"""Classify a folder of image files, one patch each: a table with a line per file."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from rasterio.windows import Window
+
+from ..errors import InputError, MisfitError, OutputError
+from ..models.bands import parse_band_option
+from ..models.card import ModelCard
+from ..models.fit import Fit, check_fit
+from ..models.reading import read_model_card
+from ..models.store import resolve_model
+from .backend import deploy
+from .classify_patches import load_patch_network
+from .cog import WorkFolder, move_into_place, writing
+from .deployment import fill_values
+from .in_order import run_in_order
+from .network import Network
+from .patch_grid import LEAST_VALID
+from .patch_labels import DIGITS, Labelling
+from .patch_layer import probability_columns
+from .patch_stream import choose_batch, run_patches
+from .progress import Monitor
+from .providers import provider_order
+from .raster import RasterSource, gdal_environment
+from .report import ending
+from .scene import cores
+from .session import Session, create_session
+
+#: Ends of the names of image files.
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".gtif", ".jp2", ".j2k", ".bmp", ".gif", ".webp", ".img"}
+)
+# Side of images that is assumed for planning where the network leaves it open.
+_USUAL_SIDE = 128
+
+
+@dataclass
+class FolderJob:
+    """One run of Classify folder.
+
+    Args:
+        folder: where the images lie; its subfolders count too.
+        model: an ONNX file or a name in the store.
+        output: the table (``.csv``) to make.
+        batch: images per run, or None to choose.
+        bands: ``MODELBAND=IMAGEBAND,…``.
+        scale, offset: from stored to physical values; None: as each image declares.
+        card: a card file that replaces the model's own.
+        output_name: the one of the network's outputs to use; None: the first.
+        threshold: probability from which a label counts; None: the model's own (0.5 for several labels).
+        provider: ONNX Runtime provider; None: the best present.
+        threads: threads in all; None: one per core.
+        overwrite: replace an existing table.
+    """
+
+    folder: str
+    model: str
+    output: str
+    batch: int | None = None
+    bands: str = ""
+    scale: float | None = None
+    offset: float | None = None
+    card: str | None = None
+    output_name: str | None = None
+    threshold: float | None = None
+    provider: str | None = None
+    threads: int | None = None
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Check what can be checked without opening an image.
+
+        Raises:
+            InputError: an option outside its range, or no such folder.
+            OutputError: the table cannot have this name.
+        """
+        for name in ("batch", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name} must be at least 1, not {value}.")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise InputError(f"--threshold must lie between 0 and 1, not {self.threshold}.")
+        for name in ("scale", "offset"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"--{name} must be a finite number, not {value}.")
+        if self.scale == 0:
+            raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
+        try:
+            if not Path(self.folder).exists():
+                raise InputError(f"There is no folder “{self.folder}”; check the path.")
+            if not Path(self.folder).is_dir():
+                raise InputError(f"“{self.folder}” is a file; name the folder that holds the images.")
+            output = Path(self.output)
+            if output.suffix.lower() != ".csv":
+                raise OutputError(f"The result “{self.output}” is a table of text: let its name end in .csv.")
+            if output.is_dir():
+                raise OutputError(f"“{output}” is a folder; give the result another name.")
+            if not output.parent.is_dir():
+                raise OutputError(f"The folder “{output.parent}” does not exist; create it or choose another place.")
+            if output.exists() and not self.overwrite:
+                raise OutputError(f"“{output}” exists already; use --overwrite to replace it, or choose another name.")
+            given = [Path(name).resolve() for name in (self.model, self.card) if name]
+            if output.resolve() in given:
+                raise OutputError(f"The result would overwrite the input “{output}”; choose another name.")
+        except OSError as error:
+            raise InputError(
+                f"A folder or file cannot have this name ({error.strerror}); choose another.", repr(error)
+            ) from error
+
+
+def classify_folder(job: FolderJob, monitor: Monitor | None = None) -> dict[str, Any]:
+    """Run a job and return its ``result`` event: ``files`` (name → path) and ``report``.
+
+    An image that cannot be classified stays in the table, without a label and with the reason.
+
+    Raises:
+        InputError: (or one of its kinds) what was given cannot be used, or not one image could be classified.
+        Cancelled: the monitor was asked to cancel.
+    """
+    monitor = monitor or Monitor()
+    job.check()
+    with gdal_environment(job.threads or cores()):
+        return _Run(job, monitor).result()
+
+
+def image_files(folder: Path) -> tuple[list[str], int]:
+    """Image files in a folder and its subfolders, relative with ``/``, sorted; and how many other files there are."""
+    images: list[str] = []
+    others = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place) / name
+            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                images.append(path.relative_to(folder).as_posix())
+            else:
+                others += 1
+    return sorted(images), others
+
+
+@dataclass
+class _Line:
+    """What became of one image: probabilities, or why there are none."""
+
+    file: str
+    probabilities: np.ndarray | None = None
+    note: str = ""
+    pixels: int = 0
+
+
+@dataclass
+class _Kind:
+    """Images that are alike in bands and type, and what runs them; ``problem`` where they do not fit the model."""
+
+    fit: Fit | None = None
+    session: Session | None = None
+    fill: np.ndarray | None = None
+    problem: InputError | None = None
+
+
+@dataclass
+class _Images:
+    """Reads images and runs the network on them.  Safe to use from several threads at once."""
+
+    job: FolderJob
+    card: ModelCard
+    network: Network
+    threads: int
+    monitor: Monitor
+    kinds: dict[tuple[Any, ...], _Kind] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def classify(self, files: list[str], options: onnxruntime.RunOptions) -> list[_Line]:
+        """The lines of some files; those of one kind and size go through the network together."""
+        lines = [_Line(name) for name in files]
+        groups: dict[tuple[int, tuple[int, ...]], list[tuple[_Line, np.ndarray]]] = {}
+        kinds: dict[int, _Kind] = {}
+        for line in lines:
+            self.monitor.check()
+            try:
+                kind, samples = self._read(line.file)
+            except InputError as error:
+                line.note = error.message
+                continue
+            kinds[id(kind)] = kind
+            groups.setdefault((id(kind), samples.shape), []).append((line, samples))
+        for (number, _), group in groups.items():
+            self._run(kinds[number], group, options)
+        return lines
+
+    def _run(self, kind: _Kind, group: list[tuple[_Line, np.ndarray]], options: onnxruntime.RunOptions) -> None:
+        assert kind.session is not None
+        patches = np.stack([samples for _, samples in group])
+        # A network with a fixed batch gets its last batch filled up with copies.
+        short = kind.session.deployment.batch - len(patches)
+        if short > 0:
+            patches = np.concatenate([patches, np.repeat(patches[-1:], short, axis=0)])
+        found = run_patches(kind.session, patches, self.network.heads[0].channels, options)
+        for (line, samples), probabilities in zip(group, found, strict=False):
+            line.probabilities, line.pixels = probabilities, samples.shape[1] * samples.shape[2]
+
+    def _read(self, file: str) -> tuple[_Kind, np.ndarray]:
+        """An image's kind and samples, (C, rows, columns), missing ones filled.
+
+        Raises:
+            InputError: why it cannot be classified.
+        """
+        with RasterSource([str(Path(self.job.folder) / file)]) as source:
+            wanted = list(self.card.input_shape[-2:])
+            size = (source.height, source.width)
+            if any(given not in (side, -1) for given, side in zip(wanted, size, strict=True)):
+                raise InputError(
+                    f"The image has {size[1]} × {size[0]} pixels, the network takes {wanted[1]} × {wanted[0]}."
+                )
+            kind = self._kind(source)
+            if kind.problem is not None:
+                raise kind.problem
+            assert kind.fit is not None
+            assert kind.fill is not None
+            source.select(kind.fit.matches)
+            samples, valid = source.read(Window(0, 0, source.width, source.height))
+            if valid is not None:
+                if valid.mean() < LEAST_VALID:
+                    raise InputError("More than half of the image's pixels have no data.")
+                samples[:, ~valid] = kind.fill[:, None]
+            return kind, samples
+
+    def _kind(self, source: RasterSource) -> _Kind:
+        dataset = source.datasets[0]
+        key = (
+            dataset.count, dataset.dtypes, dataset.descriptions, dataset.scales, dataset.offsets, dataset.colorinterp
+        )  # fmt: skip
+        with self.lock:
+            if key not in self.kinds:
+                self.kinds[key] = self._new_kind(source)
+            return self.kinds[key]
+
+    def _new_kind(self, source: RasterSource) -> _Kind:
+        job = self.job
+        try:
+            fit = check_fit(self.card, source.facts(), parse_band_option(job.bands), job.scale, job.offset)
+            source.select(fit.matches)
+            deployment = deploy(self.network, source.data_type, fit.scale, fit.offset, decide=False)
+        except MisfitError as error:
+            return _Kind(problem=error)
+        session = create_session(deployment, job.provider, self.threads)
+        for warning in (*fit.warnings, *session.warnings):
+            if warning not in self.monitor.warnings:
+                self.monitor.log(warning, "warning")
+        return _Kind(fit, session, fill_values(self.network, source.data_type, fit.scale, fit.offset))
+
+
+class _Run:
+    def __init__(self, job: FolderJob, monitor: Monitor) -> None:
+        self.job, self.monitor = job, monitor
+        self.started = time.perf_counter()
+        self.output = Path(job.output)
+
+    def result(self) -> dict[str, Any]:
+        job, monitor = self.job, self.monitor
+        monitor.stage("Opening", 0.0)
+        model_path = resolve_model(job.model)
+        card = read_model_card(model_path, job.card)
+        network = load_patch_network(job.model, card, model_path, job.output_name, monitor)
+        card = network.heads[0].card
+        # What the file itself leaves open stays open, whatever it was trained with.
+        side = max(network.tile) if network.tile is not None else _USUAL_SIDE
+        if any(size < 0 for size in card.input_shape[-2:]):
+            network.tile = None
+        provider_order(job.provider)
+        parse_band_option(job.bands)
+        files, others = image_files(Path(job.folder))
+        if not files:
+            raise InputError(
+                f"“{job.folder}” holds no image files (such as .jpg, .png or .tif), nor do its subfolders: name the "
+                "folder that does."
+            )
+        if others:
+            monitor.log(f"{others} other file{'s' if others > 1 else ''} in the folder passed over.")
+        threads = job.threads or cores()
+        batch, workers = choose_batch(network, side, job.batch, threads)
+        images = _Images(job, card, network, max(threads // workers, 1), monitor)
+        labelling = Labelling(network.heads[0], job.threshold)
+        columns = probability_columns(card.classes)
+        table = _Table(labelling, columns)
+        work = WorkFolder(self.output)
+        try:
+            part = work.path / self.output.name
+            # A name that is no text in UTF-8 is shown as well as may be.
+            with writing(part.name), part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+                table.begin(stream)
+                self._run(images, files, batch, workers, table)
+            if table.classified == 0:
+                raise InputError(
+                    f"Not one of the {len(files)} images could be classified; of the first: {table.reason}"
+                )
+            if table.skipped:
+                monitor.log(
+                    f"{table.skipped} of {len(files)} images could not be classified; the table says why. "
+                    f"The first: {table.reason}",
+                    "warning",
+                )
+            monitor.check()
+            move_into_place({part: self.output})
+        finally:
+            work.remove()
+        monitor.progress("Done", 1.0)
+        report = self._report(card, model_path, table, others)
+        return {"event": "result", "files": report["files"], "report": report}
+
+    def _run(self, images: _Images, files: list[str], batch: int, workers: int, table: _Table) -> None:
+        monitor = self.monitor
+        monitor.stage("Classifying", 0.0)
+        started = time.monotonic()
+        done = pixels = 0
+
+        def batches() -> Iterator[list[str]]:
+            for start in range(0, len(files), batch):
+                yield files[start : start + batch]
+
+        def take(lines: list[_Line]) -> None:
+            nonlocal done, pixels
+            table.write(lines)
+            done += len(lines)
+            pixels += sum(line.pixels for line in lines)
+            elapsed = max(time.monotonic() - started, 1e-6)
+            left = (len(files) - done) * elapsed / done
+            monitor.progress("Classifying", 0.99 * done / len(files), pixels / elapsed, left)
+
+        run_in_order(batches(), images.classify, workers, take, monitor)
+
+    def _report(self, card: ModelCard, model_path: Path, table: _Table, others: int) -> dict[str, Any]:
+        job = self.job
+        given = {key: value for key, value in vars(job).items() if value not in (None, "", False) or value == 0.0}
+        given = {key: value for key, value in given.items() if value is not False}
+        return {
+            "command": "classify-folder",
+            "task": card.task,
+            "seconds": round(time.perf_counter() - self.started, 3),
+            "model": {
+                "name": card.name,
+                "title": card.title,
+                "path": str(model_path),
+                "sha256": card.weights_sha256,
+                "card": card.origin,
+            },
+            "parameters": given,
+            "images": {
+                "count": table.classified,
+                "skipped": table.skipped,
+                "below_threshold": table.none,
+                "other_files": others,
+            },
+            "threshold": table.labelling.threshold,
+            "classes": [
+                {
+                    "value": entry.value,
+                    "name": entry.name,
+                    "color": entry.color,
+                    "column": column,
+                    "images": int(count),
+                    "percent": round(100 * int(count) / table.classified, 4),
+                }
+                for entry, column, count in zip(card.classes, table.columns, table.counts, strict=True)
+            ],
+            **ending(self.monitor.warnings),
+            "files": {"output": str(self.output.absolute())},
+        }
+
+
+class _Table:
+    """The table as it grows, and what is counted on the way."""
+
+    def __init__(self, labelling: Labelling, columns: list[str]) -> None:
+        self.labelling, self.columns = labelling, columns
+        self.counts = np.zeros(len(columns), np.int64)
+        self.classified = self.skipped = self.none = 0
+        #: Of the first image that was skipped: its name and why.
+        self.reason = ""
+
+    def begin(self, stream: Any) -> None:
+        self._writer = csv.writer(stream, lineterminator="\n")
+        self._writer.writerow(["file", "label", "score", *self.columns, "note"])
+
+    def write(self, lines: list[_Line]) -> None:
+        found = [line.probabilities for line in lines if line.probabilities is not None]
+        labels = self.labelling(np.stack(found)) if found else None
+        number = 0
+        for line in lines:
+            if line.probabilities is None or labels is None:
+                self.skipped += 1
+                self.reason = self.reason or f"{line.file}: {line.note}"
+                self._writer.writerow([line.file, "", "", *[""] * len(self.columns), line.note])
+                continue
+            numbers = [labels.scores[number], *labels.probabilities[number]]
+            self._writer.writerow([line.file, labels.names[number], *(f"{value:.{DIGITS}f}" for value in numbers), ""])
+            number += 1
+        if labels is not None:
+            self.classified += number
+            self.counts += labels.counted.sum(axis=0)
+            self.none += int((~labels.counted.any(axis=1)).sum())

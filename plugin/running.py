@@ -65,6 +65,9 @@ def _export(
 
         tell(0.0)
         prepared.job["rasters"][index] = str(export.write(folder / f"raster-{index + 1}.tif", tell, is_cancelled))
+        for warning in export.warnings:
+            on_event({"event": "log", "level": "warning", "message": warning})
+        prepared.warnings += export.warnings
 
 
 def _squeezed(on_event: _Listener) -> _Listener:

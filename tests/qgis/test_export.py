@@ -280,6 +280,22 @@ def test_a_layer_in_memory(classify, scene):
         gdal.Unlink("/vsimem/scene.tif")
 
 
+def test_a_format_that_only_qgiss_gdal_reads(classify, make_raster, networks, tmp_path):
+    """Azavea's raster grids, which the runtime's GDAL has no driver for, as three rasters."""
+    driver = gdal.GetDriverByName("ARG")
+    if driver is None:
+        pytest.skip("this QGIS's GDAL has no driver that the runtime's has not")
+    layers = []
+    for name, low in (("red", 10.0), ("green", 50.0), ("blue", 30.0)):
+        source = make_raster(f"{name}.tif", [[low + n for n in range(64)]], 8)
+        driver.CreateCopy(str(tmp_path / f"{name}.arg"), gdal.Open(str(source)))
+        layers.append(QgsRasterLayer(str(tmp_path / f"{name}.arg"), name))
+        assert layers[-1].isValid()
+    bands = "red=1:1,green=2:1,blue=3:1"
+    result = classify(layers, str(networks / "colours.onnx"), BANDS=bands)
+    assert {code for row in read_codes(result["OUTPUT"]) for code in row} == {1}
+
+
 def test_a_virtual_raster_computed_by_qgis(classify, make_raster, networks, monkeypatch, tmp_path):
     source = QgsRasterLayer(str(make_raster("base.tif", [[0.2] * 64], 8)), "base")
     QgsProject.instance().addMapLayer(source)

@@ -199,11 +199,13 @@ def take_pictures() -> None:
 
     plugin.open_runtime()
     runtime = plugin.runtime_dialog
-    settle()
+    runtime.resize(760, 720)
+    wait_for(lambda: runtime.machine_task is None)
     click(runtime.check_button)
     wait_for(lambda: runtime.task is None)
     # The folder is this machine's; the documentation shows where it is on a user's.
     runtime.folder.setText("~/.local/share/thematica/runtime")
+    runtime.choices.space.setText("about 570 MB; 60.1 GB are free in ~/.local/share/thematica")
     runtime.state.tell("ok", "The runtime works.")
     save_widget(runtime, "runtime-dialog.png")
     runtime.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 from xml.sax.saxutils import escape
@@ -38,6 +38,7 @@ MOST_MEGAPIXELS = 100
 #: Pixels around the area that are exported too: networks look beyond a pixel's border.
 _MARGIN = 128
 _SECONDS_BETWEEN_LOOKS = 0.1
+_SAMPLE_SIDE = 512
 
 
 @dataclass
@@ -51,6 +52,8 @@ class RasterExport:
         crs: the layer's CRS.
         columns, rows: size in pixels.
         band_names: of the bands, in order.
+        is_picture: True for a web map.
+        warnings: sentences for the analyst; complete when it is written.
     """
 
     name: str
@@ -60,6 +63,8 @@ class RasterExport:
     columns: int
     rows: int
     band_names: list[str]
+    is_picture: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def write(self, path: Path, on_progress: Callable[[float], None], is_cancelled: Callable[[], bool]) -> Path:
         """Write the GeoTIFF; blocks, so call it from a task's thread.
@@ -114,8 +119,28 @@ class RasterExport:
                 "area.",
                 "\n".join(problems),
             )
+        if self.is_picture:
+            self._look_for_holes(path)
         _name_bands(path, self.band_names)
         return path
+
+    def _look_for_holes(self, path: Path) -> None:
+        """Tiles that did not arrive are transparent, and QGIS says nothing of them."""
+        columns, rows = min(self.columns, _SAMPLE_SIDE), min(self.rows, _SAMPLE_SIDE)
+        # The layer must have a name: its provider would go with it.
+        exported = QgsRasterLayer(str(path), "exported", "gdal")
+        block = exported.dataProvider().block(4, self.extent, columns, rows)
+        empty = bytes(block.data()).count(0) / (columns * rows)
+        if empty == 1:
+            raise InputError(
+                f"Nothing of the layer “{self.name}” arrived for this area: look whether it is drawn on the map there, "
+                "at this scale, and whether its server answers."
+            )
+        if empty:
+            self.warnings.append(
+                f"{max(round(100 * empty), 1)} % of what was exported of the layer “{self.name}” is empty; the map has "
+                "no data there. If the layer is drawn there, its server did not answer: run it again."
+            )
 
 
 def plan_export(layer: QgsRasterLayer, extent: QgsRectangle | None, pixel_size: float | None) -> RasterExport:
@@ -168,7 +193,7 @@ def plan_export(layer: QgsRasterLayer, extent: QgsRectangle | None, pixel_size: 
         origin_x + left * step_x, origin_y - bottom * step_y, origin_x + right * step_x, origin_y - top * step_y
     )
     names = [band.name for band in bands_of_layer(layer)]
-    return RasterExport(name, copy, written, layer.crs(), columns, rows, names)
+    return RasterExport(name, copy, written, layer.crs(), columns, rows, names, is_rendered(layer))
 
 
 def has_pixels(layer: QgsRasterLayer) -> bool:

@@ -31,26 +31,24 @@ def run_prepared(prepared: PreparedJob, on_event: _Listener, is_cancelled: Calla
         ThematicaError: one of its family.
     """
     job = prepared.job
+    listener = on_event
     if prepared.exports:
         _export(prepared, prepared.exports, on_event, is_cancelled)
-        on_event = _squeezed(on_event)
-    try:
-        return run_worker(job["command"], job, on_event, is_cancelled)
-    except UnreadableRasterError as error:
-        # QGIS's GDAL can have drivers that the runtime's has not: what is on the screen can be exported.
-        exports = {
-            index: export
-            for index, export in prepared.fallbacks.items()
-            if job["rasters"][index] in error.message or len(prepared.fallbacks) == 1
-        }
-        if not exports:
-            raise
+        listener = _squeezed(on_event)
+    while True:
+        try:
+            return run_worker(job["command"], job, listener, is_cancelled)
+        except UnreadableRasterError as error:
+            # QGIS's GDAL can have drivers that the runtime's has not: what is on the screen can be exported.
+            refused = [index for index in prepared.fallbacks if job["rasters"][index] in error.message]
+            if not refused:
+                raise
+        exports = {index: prepared.fallbacks.pop(index) for index in refused}
         names = " and ".join(f"“{export.name}”" for export in exports.values())
-        on_event(
-            {"event": "log", "level": "info", "message": f"The runtime cannot open {names}; QGIS exports it first."}
-        )
+        message = f"The runtime cannot open {names}; QGIS exports it first."
+        on_event({"event": "log", "level": "info", "message": message})
         _export(prepared, exports, on_event, is_cancelled)
-        return run_worker(job["command"], job, _squeezed(on_event), is_cancelled)
+        listener = _squeezed(on_event)
 
 
 def _export(
@@ -65,6 +63,9 @@ def _export(
 
         tell(0.0)
         prepared.job["rasters"][index] = str(export.write(folder / f"raster-{index + 1}.tif", tell, is_cancelled))
+        for warning in export.warnings:
+            on_event({"event": "log", "level": "warning", "message": warning})
+        prepared.warnings += export.warnings
 
 
 def _squeezed(on_event: _Listener) -> _Listener:

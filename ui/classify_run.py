@@ -66,8 +66,8 @@ class ClassifyRun(QObject):
         self.report: dict[str, Any] | None = None
         self.is_running = True
         #: Sentences for the analyst; complete when the run has ended.
-        self.warnings = list(prepared.warnings)
-        for warning in self.warnings:
+        self.warnings: list[str] = []
+        for warning in prepared.warnings:
             log(warning, LEVEL_WARNING)
         self.task = ClassifyTask(prepared, f"Classify {scene}")
         self.task.worker_event.connect(self._take)
@@ -101,6 +101,7 @@ class ClassifyRun(QObject):
 
     def _succeeded(self, result: dict[str, Any]) -> None:
         self.report = result["report"]
+        self.warnings += self.task.prepared.warnings
         self.warnings += [for_dialog(str(warning)) for warning in self.report.get("warnings", ())]
         self._let_go_of_old_maps()
         made = load_result(result, self.title)

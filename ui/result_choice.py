@@ -55,7 +55,7 @@ class ResultChoice(QWidget):
         """Show what there is to choose for a model."""
         names = card.output_names()
         self.network_output.clear()
-        self.network_output.addItem(f"all {len(names)}, each a map", None)
+        self.network_output.addItem("all, a map of each", None)
         for name in names:
             self.network_output.addItem(f"only {name}", name)
         for widget in (self.network_output_label, self.network_output):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import struct
 import threading
 
@@ -152,6 +153,44 @@ def test_cancelling_ends_the_export(make_raster, tmp_path):
         plan_export(layer, None, None).write(tmp_path / "e.tif", lambda _: None, lambda: True)
 
 
+def test_cancelling_does_not_wait_for_a_server_that_is_silent(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/{{z}}/{{x}}/{{y}}.png"
+        layer = QgsRasterLayer(f"type=xyz&url={address}&zmin={ZOOM}&zmax={ZOOM}", "silent", "wms")
+        planned = plan_export(layer, around_tiles(), 10.0)
+        cancelled, outcome = [], []
+
+        def work():
+            try:
+                planned.write(tmp_path / "e.tif", lambda _: None, lambda: bool(cancelled))
+            except Exception as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        server.accept()  # a tile was asked for
+        cancelled.append(True)
+        wait_for(lambda: not thread.is_alive(), 20)
+    assert isinstance(outcome[0], Cancelled)
+
+
+def test_a_web_map_without_an_answer_is_told_and_not_classified(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    # Nobody listens there any more.
+    address = f"http://127.0.0.1:{port}/{{z}}/{{x}}/{{y}}.png"
+    layer = QgsRasterLayer(f"type=xyz&url={address}&zmin={ZOOM}&zmax={ZOOM}", "dead", "wms")
+    with pytest.raises(InputError, match="“dead”"):
+        export(layer, tmp_path, around_tiles(), 10.0)
+
+
+def test_tiles_that_do_not_arrive_are_told(tiles, tmp_path):
+    (tmp_path / "tiles" / str(ZOOM) / str(COLUMN + 1) / f"{ROW}.png").unlink()
+    planned = plan_export(tiles, around_tiles(), 10.0)
+    planned.write(tmp_path / "e.tif", lambda _: None, lambda: False)
+    assert "% of what was exported of the layer “tiles” is empty" in planned.warnings[0]
+
+
 def test_a_file_that_cannot_be_written_is_told(make_raster, tmp_path):
     layer = QgsRasterLayer(str(make_raster("a.tif", [[1.0] * 16], 4)), "a")
     with pytest.raises(InputError, match="could not export the layer “a”"):
@@ -239,6 +278,22 @@ def test_a_layer_in_memory(classify, scene):
         check_water_and_forest(classify(QgsRasterLayer("/vsimem/scene.tif", "memory")))
     finally:
         gdal.Unlink("/vsimem/scene.tif")
+
+
+def test_a_format_that_only_qgiss_gdal_reads(classify, make_raster, networks, tmp_path):
+    """Azavea's raster grids, which the runtime's GDAL has no driver for, as three rasters."""
+    driver = gdal.GetDriverByName("ARG")
+    if driver is None:
+        pytest.skip("this QGIS's GDAL has no driver that the runtime's has not")
+    layers = []
+    for name, low in (("red", 10.0), ("green", 50.0), ("blue", 30.0)):
+        source = make_raster(f"{name}.tif", [[low + n for n in range(64)]], 8)
+        driver.CreateCopy(str(tmp_path / f"{name}.arg"), gdal.Open(str(source)))
+        layers.append(QgsRasterLayer(str(tmp_path / f"{name}.arg"), name))
+        assert layers[-1].isValid()
+    bands = "red=1:1,green=2:1,blue=3:1"
+    result = classify(layers, str(networks / "colours.onnx"), BANDS=bands)
+    assert {code for row in read_codes(result["OUTPUT"]) for code in row} == {1}
 
 
 def test_a_virtual_raster_computed_by_qgis(classify, make_raster, networks, monkeypatch, tmp_path):

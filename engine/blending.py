@@ -19,7 +19,7 @@ _DECIDED_PIXELS = 1 << 18
 
 
 class Blender:
-    """Takes the scores of tiles in any order and gives finished pixels.
+    """Takes the scores of tiles in the plan's order and gives finished pixels.
 
     Args:
         plan: of a smooth run.
@@ -29,9 +29,6 @@ class Blender:
 
     def __init__(self, plan: Plan, decodings: Sequence[Decoding], scores: Sequence[str]) -> None:
         self.plan, self.decodings, self.scores = plan, list(decodings), list(scores)
-        # Sums are made in the plan's order, whoever is first: so that the same job gives the same bits.
-        self._waiting: dict[int, TileScores] = {}
-        self._next = 0
         self._rows = plan.blended_rows() if plan.smooth else iter(())
         self._row: BlendedRow | None = None
         self._left_in_row = 0
@@ -40,18 +37,14 @@ class Blender:
         self._valid = np.zeros((0, 0), bool)
         self._sums: list[np.ndarray] = []
 
-    def add(self, result: TileScores) -> Iterator[ChunkResult]:
-        """Take one chunk's tiles; yields the pixels that are finished by it."""
-        self._waiting[result.item.index] = result
-        while self._next in self._waiting:
-            scores = self._waiting.pop(self._next)
-            self._next += 1
-            if self._left_in_row == 0:
-                self._begin(next(self._rows), scores.item.chunk.row)
-            self._sum_up(scores)
-            self._left_in_row -= 1
-            if self._left_in_row == 0:
-                yield from self._finish_row(scores.item.chunk.row)
+    def add(self, scores: TileScores) -> Iterator[ChunkResult]:
+        """Take the next chunk's tiles; yields the pixels that are finished by it."""
+        if self._left_in_row == 0:
+            self._begin(next(self._rows), scores.item.chunk.row)
+        self._sum_up(scores)
+        self._left_in_row -= 1
+        if self._left_in_row == 0:
+            yield from self._finish_row(scores.item.chunk.row)
 
     def _begin(self, row: BlendedRow, first_row: int) -> None:
         self._row, self._left_in_row = row, len(row.chunks)

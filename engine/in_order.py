@@ -1,6 +1,6 @@
 """Work done side by side, its results handed over in order: one thread makes items, workers work, the caller takes.
 
-Queues between them are short, so that memory holds a few items however many there are.
+Only so many items are under way at once, so that memory holds a few however many there are.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def run_in_order(
     workers: int,
     take: Callable[[_Result], None],
     monitor: Monitor,
+    waiting: int = 0,
 ) -> None:
     """Make items in a thread, work on them in others, and take the results in this one, in the items' order.
 
@@ -38,12 +39,13 @@ def run_in_order(
         workers: how many of them.
         take: gets the results.
         monitor: says when to stop.
+        waiting: items that may be under way beside those that are worked on; 0: four for each worker.
 
     Raises:
         Cancelled: the monitor was asked to cancel.
         BaseException: whatever failed first in ``items``, ``work`` or ``take``.
     """
-    _Run(items, work, workers, monitor).run(take)
+    _Run(items, work, workers, monitor, waiting or 4 * workers).run(take)
 
 
 class _Run(Generic[_Item, _Result]):
@@ -53,11 +55,14 @@ class _Run(Generic[_Item, _Result]):
         work: Callable[[_Item, onnxruntime.RunOptions], _Result],
         workers: int,
         monitor: Monitor,
+        waiting: int,
     ) -> None:
         self.items, self.work, self.monitor = items, work, monitor
         self._options = [tile_options() for _ in range(workers)]
-        self._todo: queue.Queue[tuple[int, _Item] | None] = queue.Queue(maxsize=2 * workers)
-        self._done: queue.Queue[tuple[int, _Result] | None] = queue.Queue(maxsize=2 * workers)
+        self._todo: queue.Queue[tuple[int, _Item] | None] = queue.Queue()
+        self._done: queue.Queue[tuple[int, _Result] | None] = queue.Queue()
+        # From an item's making until its result was taken: one slow item holds up the others too.
+        self._under_way = threading.Semaphore(workers + waiting)
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -82,6 +87,7 @@ class _Run(Generic[_Item, _Result]):
                 waiting[entry[0]] = entry[1]
                 while following in waiting:
                     take(waiting.pop(following))
+                    self._under_way.release()
                     following += 1
         except BaseException as error:  # noqa: BLE001 - raised again below, once all threads have ended
             self._fail(error)
@@ -93,16 +99,26 @@ class _Run(Generic[_Item, _Result]):
             raise self._failure
 
     def _make(self) -> None:
-        for number, item in enumerate(self.items):
-            self._put(self._todo, (number, item))
+        items = iter(self.items)
+        number = 0
+        while True:
+            while not self._under_way.acquire(timeout=_POLL):
+                self._check()
+            self._check()
+            try:
+                item = next(items)
+            except StopIteration:
+                break
+            self._todo.put((number, item))
+            number += 1
         for _ in self._options:
-            self._put(self._todo, None)
+            self._todo.put(None)
 
     def _work(self, options: onnxruntime.RunOptions) -> None:
         while True:
             entry = self._get(self._todo)
             if entry is None:
-                self._put(self._done, None)
+                self._done.put(None)
                 return
             number, item = entry
             try:
@@ -113,7 +129,7 @@ class _Run(Generic[_Item, _Result]):
                 raise
             # What it was made from may be large, and is not needed while the next item is waited for.
             del entry, item
-            self._put(self._done, (number, result))
+            self._done.put((number, result))
 
     def _guard(self, function: Callable[..., None], *arguments: onnxruntime.RunOptions) -> None:
         try:
@@ -146,14 +162,6 @@ class _Run(Generic[_Item, _Result]):
             try:
                 return source.get(timeout=_POLL)
             except queue.Empty:
-                continue
-
-    def _put(self, target: queue.Queue[_T], item: _T) -> None:
-        while True:
-            self._check()
-            try:
-                return target.put(item, timeout=_POLL)
-            except queue.Full:
                 continue
 
 

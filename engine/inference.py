@@ -48,7 +48,6 @@ class ChunkInput:
     """A chunk's samples.
 
     Args:
-        index: its place among the plan's chunks.
         chunk: the cores of the tiles.
         reach: the pixels that may get a class by it (:meth:`.tiling.Plan.reach`).
         row, column: top left corner of ``samples`` in the raster's grid (negative beyond its border).
@@ -56,7 +55,6 @@ class ChunkInput:
         valid: which pixels of ``reach`` get a class; None for all.
     """
 
-    index: int
     chunk: Rectangle
     reach: Rectangle
     row: int = 0

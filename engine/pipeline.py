@@ -1,16 +1,14 @@
 """The stream: one thread reads chunks, workers run the network on tiles, the caller writes.
 
-Queues between them are short, so that memory holds a few chunks however large the image is.
+Only a few chunks are under way at once (:mod:`.in_order`), however large the image is.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -18,16 +16,12 @@ from rasterio.windows import Window
 
 from .area_of_interest import AreaOfInterest
 from .blending import Blender
+from .in_order import run_in_order
 from .inference import ChunkInput, ChunkResult, Decoding, Inference, TileScores, needed
 from .progress import Monitor
 from .raster import RasterSource
-from .session import Session, tile_options
+from .session import Session
 from .tiling import Plan, Rectangle
-
-_T = TypeVar("_T")
-
-# How long a blocked queue operation waits before it looks whether the job has ended, in seconds.
-_POLL = 0.1
 
 
 @dataclass
@@ -86,111 +80,44 @@ class _Stream:
         monitor: Monitor,
     ) -> None:
         self.source, self.plan, self.area, self.fill, self.monitor = source, plan, area, fill, monitor
-        self._inference = Inference(session, plan, decodings, self._check)
+        self._inference = Inference(session, plan, decodings, monitor.check)
         self._blender = Blender(plan, decodings, scores)
         self.timing = Timing()
-        self._inputs: queue.Queue[ChunkInput | None] = queue.Queue(maxsize=2)
-        self._results: queue.Queue[ChunkResult | TileScores | None] = queue.Queue(maxsize=2)
-        self._stop = threading.Event()
-        self._failure: BaseException | None = None
         self._lock = threading.Lock()
-        self._options: list[onnxruntime.RunOptions] = []
 
     def run(self, write: Callable[[ChunkResult], None]) -> Timing:
-        threads = [threading.Thread(target=self._guard, args=(self._read_all,), name="read", daemon=True)]
-        for index in range(self.plan.workers):
-            options = tile_options()
-            self._options.append(options)
-            threads.append(
-                threading.Thread(target=self._guard, args=(self._work, options), name=f"infer-{index}", daemon=True)
-            )
         started = time.monotonic()
         done, total = 0, self.plan.pixels()
-        for thread in threads:
-            thread.start()
-        try:
-            working = self.plan.workers
-            while working:
-                result = self._get(self._results)
-                if result is None:
-                    working -= 1
-                    continue
-                begun = time.perf_counter()
-                for finished in [result] if isinstance(result, ChunkResult) else self._blender.add(result):
-                    write(finished)
-                    done += finished.chunk.height * finished.chunk.width
-                self.timing.write += time.perf_counter() - begun
-                elapsed = time.monotonic() - started
-                rate = done / elapsed if elapsed > 0 else None
-                left = (total - done) / rate if rate else None
-                # The last tenth is for overviews and compression.
-                self.monitor.progress("Classifying", 0.9 * done / total, rate, left)
-        except BaseException as error:  # noqa: BLE001 - raised again below, once all threads have ended
-            self._fail(error)
-        finally:
-            self._stop.set()
-            for options in self._options:
-                options.terminate = True
-            for thread in threads:
-                thread.join()
-        if self._failure is not None:
-            raise self._failure
+
+        def take(result: ChunkResult | TileScores) -> None:
+            nonlocal done
+            begun = time.perf_counter()
+            for finished in [result] if isinstance(result, ChunkResult) else self._blender.add(result):
+                write(finished)
+                done += finished.chunk.height * finished.chunk.width
+            self.timing.write += time.perf_counter() - begun
+            elapsed = time.monotonic() - started
+            rate = done / elapsed if elapsed > 0 else None
+            left = (total - done) / rate if rate else None
+            # The last tenth is for overviews and compression.
+            self.monitor.progress("Classifying", 0.9 * done / total, rate, left)
+
+        run_in_order(self._chunks(), self._infer, self.plan.workers, take, self.monitor, waiting=4)
         return self.timing
-
-    def _fail(self, error: BaseException) -> None:
-        with self._lock:
-            # The first failure is the cause; the others follow from it.
-            if self._failure is None:
-                self._failure = error
-        self._stop.set()
-        for options in self._options:
-            options.terminate = True
-
-    def _guard(self, function: Callable[..., None], *arguments: Any) -> None:
-        try:
-            function(*arguments)
-        except _Stopped:
-            pass
-        except BaseException as error:  # noqa: BLE001 - handed to the calling thread, which raises it
-            self._fail(error)
-
-    def _get(self, source: queue.Queue[_T]) -> _T:
-        while True:
-            self._check()
-            try:
-                return source.get(timeout=_POLL)
-            except queue.Empty:
-                continue
-
-    def _put(self, target: queue.Queue[_T], item: _T) -> None:
-        while True:
-            self._check()
-            try:
-                return target.put(item, timeout=_POLL)
-            except queue.Full:
-                continue
-
-    def _check(self) -> None:
-        self.monitor.check()
-        if self._stop.is_set():
-            raise _Stopped
 
     # Reading
 
-    def _read_all(self) -> None:
-        for index, chunk in enumerate(self.plan.chunks()):
-            self._check()
+    def _chunks(self) -> Iterator[ChunkInput]:
+        for chunk in self.plan.chunks():
             begun = time.perf_counter()
-            item = self._read(index, chunk)
+            item = self._read(chunk)
             self.timing.read += time.perf_counter() - begun
-            self._put(self._inputs, item)
-        for _ in range(self.plan.workers):
-            self._put(self._inputs, None)
+            yield item
 
-    def _read(self, index: int, chunk: Rectangle) -> ChunkInput:
+    def _read(self, chunk: Rectangle) -> ChunkInput:
         """Read a chunk with the margin its tiles need; beyond the raster's border it is reflected."""
         reach = self.plan.reach(chunk)
-        nothing = ChunkInput(index, chunk, reach)
+        nothing = ChunkInput(chunk, reach)
         mask = None
         if self.area is not None:
             if not self.area.touches(reach.row, reach.column, reach.height, reach.width):
@@ -217,17 +144,9 @@ class _Stream:
         self.source.fill_single_bands(samples, self.fill)
         if above or below or before or behind:
             samples = np.pad(samples, ((0, 0), (above, below), (before, behind)), mode="reflect")
-        return ChunkInput(index, chunk, reach, top - above, left - before, samples, inside)
+        return ChunkInput(chunk, reach, top - above, left - before, samples, inside)
 
     # Inference
-
-    def _work(self, options: onnxruntime.RunOptions) -> None:
-        while True:
-            item = self._get(self._inputs)
-            if item is None:
-                self._put(self._results, None)
-                return
-            self._put(self._results, self._infer(item, options))
 
     def _infer(self, item: ChunkInput, options: onnxruntime.RunOptions) -> ChunkResult | TileScores:
         begun = time.perf_counter()
@@ -251,7 +170,3 @@ def _reflected(start: int, length: int, size: int) -> tuple[int, int, int, int]:
     before, beyond = max(-start, 0), max(end - size, 0)
     first = max(min(start, size - 1 - beyond), 0)
     return before, first, min(max(end, before + 1), size), beyond
-
-
-class _Stopped(Exception):
-    """The stream ends because another thread failed or the job was cancelled."""

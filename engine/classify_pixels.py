@@ -144,7 +144,8 @@ class _Run:
                 monitor.log(warning, "warning")
             session.warn = partial(monitor.log, level="warning")
             if session.parallel_runs:
-                batch = job.batch or (GPU_BATCH if session.on_gpu else None)
+                # Of windows the plan takes many at a time anyway.
+                batch = job.batch or (GPU_BATCH if session.on_gpu and network.kind == "image" else None)
                 plan = replace(planned(batch=batch), workers=session.parallel_runs)
             monitor.check()
 

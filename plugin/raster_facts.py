@@ -35,6 +35,9 @@ _DATA_TYPES = {
 # ARGB32, plain and premultiplied.
 _PICTURES = (12, 13)
 
+# Numbers of Qgis.RasterColorInterpretation.
+_COLOURS = {3: "red", 4: "green", 5: "blue"}
+
 # A raster up to this many pixels is sampled whole and decimated, a larger one in nine windows: a decimated
 # read of a large file without overviews would decode all of it.
 _SMALL = 1200 * 1200
@@ -68,6 +71,7 @@ def facts_of_layer(layer: QgsRasterLayer) -> RasterFacts:
         offsets=[provider.bandOffset(number) for number in numbers],
         gsd=ground_sampling_distance(layer),
         sample={} if is_complex else _sample(layer),
+        colours=[_COLOURS.get(enum_number(provider.colorInterpretation(number)), "") for number in numbers],
     )
 
 

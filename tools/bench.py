@@ -20,6 +20,7 @@ import math
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -36,6 +37,7 @@ from rasterio.windows import Window
 
 from thematica.engine.cog import _WORKING_OPTIONS, write_cog
 from thematica.engine.network import load_network
+from thematica.engine.providers import provider_order
 from thematica.engine.raster import gdal_environment
 from thematica.engine.tiling import Plan, Rectangle, make_plan
 from thematica.models.card import ModelCard
@@ -120,12 +122,13 @@ def number_of_runs(name: str, plan: Plan) -> int:
     return math.ceil(rows * columns / plan.batch)
 
 
-def measure_session(model: Path, plan: Plan, shape: tuple[int, ...], count: int) -> Stopwatch:
+def measure_session(model: Path, plan: Plan, shape: tuple[int, ...], count: int, provider: str) -> Stopwatch:
     """Run the network as given ``count`` times on inputs in memory."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = plan.threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    providers = [entry.name for entry in provider_order(provider).providers]
+    session = onnxruntime.InferenceSession(str(model), options, providers=[*providers, "CPUExecutionProvider"][:1])
     name = session.get_inputs()[0].name
     random = np.random.default_rng(5)
     # A few dozen different tiles: as many as fit in memory without counting as a cache.
@@ -208,7 +211,25 @@ def card_of(name: str, model: Path) -> ModelCard:
     return card
 
 
-def measure(name: str, repeats: int, more: Sequence[str]) -> dict[str, float]:
+class GpuWatch:
+    """Share of the time that the GPU is busy, as nvidia-smi samples it ten times a second; nan without it."""
+
+    def __enter__(self) -> GpuWatch:
+        command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "100"]
+        self._process = None
+        if shutil.which(command[0]):
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.busy = math.nan
+        if self._process is not None:
+            self._process.terminate()
+            samples = [float(line) for line in self._process.communicate()[0].split() if line.isdigit()]
+            self.busy = sum(samples) / len(samples) / 100 if samples else math.nan
+
+
+def measure(name: str, repeats: int, provider: str, precision: str) -> dict[str, float]:
     """All figures of one network; the best of several runs, since other programs can only slow one down."""
     base = name.removesuffix("-smooth")
     size, bands = SIZES[name], BANDS[name]
@@ -224,10 +245,14 @@ def measure(name: str, repeats: int, more: Sequence[str]) -> dict[str, float]:
     batch = 64 if patches else None
     plan = make_plan(network, region, (256, 256), size, batch=batch, threads=cores, mode=mode)
     modes = ["--mode", mode] if mode == "smooth" else []
-    runs = [measure_engine(raster, model, output, [*modes, *more]) for _ in range(repeats)]
+    more = ["--provider", provider, "--precision", precision, *modes]
+    with GpuWatch() as gpu:
+        runs = [measure_engine(raster, model, output, more) for _ in range(repeats)]
     best = min(runs, key=lambda run: run["wall_s"])
     shape, count = input_shape(name, plan), number_of_runs(name, plan)
-    session = min((measure_session(model, plan, shape, count) for _ in range(repeats)), key=lambda run: run.wall)
+    session = min(
+        (measure_session(model, plan, shape, count, provider) for _ in range(repeats)), key=lambda run: run.wall
+    )
 
     def measured_io() -> Stopwatch:
         return measure_reading(raster, plan, cores) if patches else measure_io(raster, output, plan, cores)
@@ -252,6 +277,7 @@ def measure(name: str, repeats: int, more: Sequence[str]) -> dict[str, float]:
         "halo": plan.halo,
         "workers": plan.workers,
         "threads": plan.threads,
+        **({} if math.isnan(gpu.busy) else {"gpu_busy": gpu.busy}),
     }
 
 
@@ -279,26 +305,29 @@ def measure_memory(side: int) -> dict[str, float]:
     return measure_engine(vrt, FOLDER / "light.onnx", FOLDER / f"light-{side}-map.tif")
 
 
-def table(figures: dict[str, dict[str, float]]) -> str:
+def table(figures: dict[str, dict[str, float]], device: str) -> str:
     """The figures as Markdown, with the machine and versions they were measured on."""
     facts = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.split(":", 1)[1].strip() for line in facts if line.startswith("model name")), "unknown")
     lines = [
-        f"Machine: {cpu}, {len(os.sched_getaffinity(0))} cores, {platform.system()}; CPU only. Python "
+        f"Machine: {cpu}, {len(os.sched_getaffinity(0))} cores, {platform.system()}; the network on {device}. Python "
         f"{platform.python_version()}, onnxruntime {onnxruntime.__version__}, rasterio {rasterio.__version__} "
         f"(GDAL {rasterio.__gdal_version__}), NumPy {np.__version__}. Command: `make bench`.",
         "",
         "| network | raster | ratio | Mpx/s | wall s | session s (cpu) | io s (cpu) | cpu s | process s | peak MiB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    if any("gpu_busy" in row for row in figures.values()):
+        lines[-2:] = [lines[-2] + " GPU busy |", lines[-1] + " --- |"]
     for name, row in figures.items():
         if name.startswith("memory"):
             continue
+        gpu = f" {row['gpu_busy']:.0%} |" if "gpu_busy" in row else ""
         lines.append(
             f"| `{name}` | {row['size']:.0f}² × {BANDS[name]} {DATA_TYPES[name]} | **{row['ratio']:.2f}** | "
-            f"{row['mpx_per_s']:.1f} | {row['wall_s']:.2f} | {row['session_s']:.2f} ({row['session_cpu_s']:.2f}) | "
+            f"{row['mpx_per_s']:.3g} | {row['wall_s']:.2f} | {row['session_s']:.2f} ({row['session_cpu_s']:.2f}) | "
             f"{row['io_s']:.2f} ({row['io_cpu_s']:.2f}) | {row['cpu_s']:.2f} | {row['process_s']:.2f} | "
-            f"{row['peak_rss_mib']:.0f} |"
+            f"{row['peak_rss_mib']:.0f} |{gpu}"
         )
     memory = {name: row for name, row in figures.items() if name.startswith("memory")}
     if memory:
@@ -312,7 +341,8 @@ def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", choices=[*CLASSES, []], help="default: all")
-    parser.add_argument("--provider", help="of ONNX Runtime, for the engine (the bare session runs on the CPU)")
+    parser.add_argument("--provider", help="what the engine and the bare session run on (default: cpu)", default="cpu")
+    parser.add_argument("--precision", help="fp32 or fp16, of the engine (the bare session is fp32)", default="fp32")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", nargs="*", type=int, default=None, metavar="SIDE", help="sides of rasters")
     options = parser.parse_args()
@@ -320,15 +350,15 @@ def main() -> None:
     results = Path("build/bench.json")
     figures: dict[str, dict[str, float]] = json.loads(results.read_text()) if results.exists() else {}
     for name in options.networks or CLASSES:
-        more = ["--provider", options.provider] if options.provider else []
-        figures[name] = {key: round(value, 3) for key, value in measure(name, options.repeats, more).items()}
+        measured = measure(name, options.repeats, options.provider, options.precision)
+        figures[name] = {key: round(value, 3) for key, value in measured.items()}
         print(name, figures[name], flush=True)
     sides = [10000, 40000] if options.memory is None and not options.networks else options.memory or []
     for side in sides:
         figures[f"memory-{side}"] = {key: round(value, 3) for key, value in measure_memory(side).items()}
         print(side, figures[f"memory-{side}"], flush=True)
     results.write_text(json.dumps(figures, indent=2) + "\n")
-    text = table(figures)
+    text = table(figures, f"{options.provider}, {options.precision}")
     print(text)
     page = Path("docs/benchmarks.md")
     content = page.read_text(encoding="utf-8")

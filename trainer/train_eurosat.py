@@ -144,8 +144,8 @@ class Recipe:
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)
-    depths: tuple[int, ...] = (0, 1, 1, 1)
-    epochs: int = 14
+    depths: tuple[int, ...] = (0, 2, 2, 1)
+    epochs: int = 20
     batch: int = 128
     rate: float = 0.1
     warm_up: float = 0.1

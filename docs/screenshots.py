@@ -243,7 +243,10 @@ def take_pictures() -> None:
     project.clear()
     aguas = sorted((SCENES / "oscd" / "aguasclaras" / "imgs_2").glob("*.tif"))
     wanted = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
-    layers = [QgsRasterLayer(str(path), path.stem) for path in aguas if path.stem.endswith(wanted)]
+    # QGIS keeps statistics beside files that it shows; they are not to lie among the data.
+    copies = Path(os.environ["THEMATICA_EXAMPLE"]).parent
+    chosen = [Path(shutil.copy(path, copies)) for path in aguas if path.stem.endswith(wanted)]
+    layers = [QgsRasterLayer(str(path), path.stem) for path in chosen]
     project.addMapLayers(layers)
     plugin.open_classify()
     dialog.choose_layer(layers[0])

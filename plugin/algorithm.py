@@ -27,6 +27,7 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
+    QgsProcessingUtils,
     QgsRasterLayer,
 )
 from qgis.PyQt.QtGui import QIcon
@@ -35,7 +36,7 @@ from ..errors import InputError, ThematicaError
 from ..models.bands import SENSOR_TITLES, SENSORS
 from ..models.store import BUNDLED_FOLDER, list_models, resolve_model
 from ..ui.wording import progress_label
-from .compat import NUMBER_DOUBLE, NUMBER_INTEGER, PARAMETER_ADVANCED, SOURCE_POLYGON, SOURCE_RASTER
+from .compat import NUMBER_DOUBLE, NUMBER_INTEGER, PARAMETER_ADVANCED, RASTER_HINT, SOURCE_POLYGON, SOURCE_RASTER
 from .job import ONE_AREA, PreparedJob, check_area, check_raster, raster_job
 from .replacing import refuse_held_file
 from .results import GROUP, area_table, counted, describe_layer
@@ -200,14 +201,17 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
         """
 
     def _rasters(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[QgsRasterLayer]:
-        layers = [
-            layer
-            for layer in self.parameterAsLayerList(parameters, "INPUT", context)
-            if isinstance(layer, QgsRasterLayer)
-        ]
         given = parameters.get("INPUT")
-        wanted = len(given) if isinstance(given, (list, tuple)) else 1
-        if len(layers) < wanted:
+        entries = list(given) if isinstance(given, (list, tuple)) else [given]
+        found: list[QgsMapLayer | None] = []
+        for entry in entries:
+            if isinstance(entry, str):
+                # Of a GeoPackage that holds both, the raster is meant.
+                found.append(QgsProcessingUtils.mapLayerFromString(entry, context, True, RASTER_HINT))
+            else:
+                found += self.parameterAsLayerList({"INPUT": entry}, "INPUT", context) or [None]
+        layers = [layer for layer in found if isinstance(layer, QgsRasterLayer)]
+        if len(layers) < len(found):
             raise InputError("One of the rasters could not be opened: check the paths, and that all are rasters.")
         return layers
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from osgeo import gdal
+from osgeo import gdal, ogr
 from qgis.core import (
     QgsApplication,
     QgsCoordinateReferenceSystem,
@@ -493,6 +493,18 @@ def test_several_rasters_are_passed_on_in_order(classify_patches, patchwork, sce
         INPUT=[str(patchwork), QgsRasterLayer(str(scene), "s")], RASTER=str(tmp_path / "p.tif")
     )
     assert job["rasters"] == [str(patchwork), str(scene)]
+
+
+def test_the_raster_of_a_geopackage_that_holds_polygons_too(classify_patches, patchwork, tmp_path):
+    geopackage = tmp_path / "both.gpkg"
+    polygons = ogr.GetDriverByName("GPKG").CreateDataSource(str(geopackage))
+    polygons.CreateLayer("fields", None, ogr.wkbPolygon)
+    polygons.Destroy()
+    image = gdal.Translate("", str(patchwork), format="MEM", outputType=gdal.GDT_Byte)
+    options = ["RASTER_TABLE=image", "APPEND_SUBDATASET=YES"]
+    gdal.GetDriverByName("GPKG").CreateCopy(str(geopackage), image, options=options)
+    _, job, _ = classify_patches(INPUT=str(geopackage), RASTER=str(tmp_path / "p.tif"))
+    assert job["rasters"] == [str(geopackage)]
 
 
 def test_a_raster_that_is_missing_among_several_is_told(classify_patches, patchwork, tmp_path):

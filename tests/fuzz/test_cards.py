@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from thematica.errors import InputError, ModelError
 from thematica.models.bands import Band, parse_band_option
-from thematica.models.bundled import __file__ as BUNDLED
 from thematica.models.card import ACTIVATIONS, TASKS, FurtherOutput, ModelCard, parse_card
 from thematica.models.deepness import card_from_deepness
 from thematica.models.describe import describe, parse_bands, parse_classes
 from thematica.models.esri import card_from_emd
 from thematica.models.fit import RasterFacts, check_fit
 from thematica.models.onnx_file import OnnxFacts, TensorFacts
+from thematica.models.store import BUNDLED_FOLDER
 
 from ..engine.networks import make_card, z_scores
 from .campaign import fuzz
@@ -46,7 +46,7 @@ def _cards() -> list[dict[str, Any]]:
         rich.to_item(),
         make_card(3, 2, "patch-multilabel", normalisation_steps=steps).to_item(),
         make_card(4, 3, "pixel", unit="dn").to_item(),
-        *(json.loads(path.read_text("utf-8")) for path in sorted(Path(BUNDLED).parent.glob("*.json"))),
+        *(json.loads(path.read_text("utf-8")) for path in sorted(BUNDLED_FOLDER.glob("*.json"))),
     ]
 
 

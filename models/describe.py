@@ -147,7 +147,7 @@ def parse_classes(text: str, card: ModelCard) -> list[ModelClass]:
     Raises:
         ModelError: another number of them than the network gives, or a value twice.
     """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = [" ".join(part.split()) for part in text.split(",") if part.strip()]
     _check_count("classes", len(parts), len(card.classes))
     classes = []
     for part, old in zip(parts, card.classes):

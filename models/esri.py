@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import ModelError
 from .bands import Band
-from .card import ModelCard, ModelClass, Normalisation, distinct_colors, slug
+from .card import LARGEST_SIDE, ModelCard, ModelClass, Normalisation, distinct_colors, slug
 from .describe import check_classes, scaling
 from .onnx_file import OnnxFacts
 
@@ -136,7 +136,8 @@ def card_from_emd(content: Mapping[str, Any], name: str, facts: OnnxFacts) -> Mo
         task = "segmentation"
     if str(content.get("ModelName") or "") == "FeatureClassifier" and content.get("MultiLabel"):
         task = "patch-multilabel"
-    tile = int(content.get("ImageHeight") or 0)
+    side = int(content.get("ImageHeight") or 0)
+    tile = side if 0 <= side <= LARGEST_SIDE else 0
     cell = content.get("MinCellSize") or {}
     threshold = content.get("Threshold")
     return ModelCard(
@@ -191,7 +192,9 @@ def _classes(content: Mapping[str, Any], channels: int) -> list[ModelClass]:
     for index, entry in enumerate(entries):
         color = entry.get("Color")
         hexadecimal = (
-            "#" + "".join(f"{min(max(int(part), 0), 255):02x}" for part in color[:3]) if color else colors[index]
+            "#" + "".join(f"{min(max(int(part), 0), 255):02x}" for part in color[:3])
+            if color and len(color) > 2
+            else colors[index]
         )
         classes.append(
             ModelClass(int(entry.get("Value", index)), str(entry.get("Name") or f"class {index}"), hexadecimal)
@@ -213,8 +216,8 @@ def _normalisation(content: Mapping[str, Any], bands: int) -> Normalisation:
             raise ValueError(f"ExtractBands has {len(chosen)} entries, the network takes {bands} bands")
 
         def of(key: str, default: float) -> list[float]:
-            values = stats.get(key) or [default] * (max(chosen) + 1)
-            return [float(values[number]) for number in chosen]
+            values = stats.get(key)
+            return [float(values[number]) if values else default for number in chosen]
 
         low, high = of("band_min_values", 0.0), of("band_max_values", 1.0)
         mean, std = of("scaled_mean_values", 0.0), of("scaled_std_values", 1.0)

@@ -222,6 +222,8 @@ def _normalisation(content: Mapping[str, Any], bands: int) -> Normalisation:
         low, high = of("band_min_values", 0.0), of("band_max_values", 1.0)
         mean, std = of("scaled_mean_values", 0.0), of("scaled_std_values", 1.0)
         spans = [max(b - a, 1e-12) for a, b in zip(low, high)]
+        if not all(1e-15 < value < 1e15 for value in (*spans, *std)) or not all(abs(m) < 1e15 for m in (*low, *mean)):
+            raise ValueError(f"NormalizationStats are beyond all images: {stats}")
         return Normalisation(
             tuple(1 / (span * s) for span, s in zip(spans, std)),
             tuple(-(a / span + m) / s for a, span, m, s in zip(low, spans, mean, std)),

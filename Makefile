@@ -26,11 +26,11 @@ QGIS_ENV := $(CLEAN_ENV) PATH="$(dir $(QGIS_PYTHON)):$$PATH" QT_QPA_PLATFORM=off
 # Recipes share .venv and build/; two at once would only be in each other's way.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types walls check fuzz units qgis-tests bench screenshots package install runtime torch dev clean
+.PHONY: help demo test lint style types walls check fuzz units qgis-tests bench screenshots train-bundled train-eurosat package install runtime torch dev clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
-		printf '  make %-12s %s\n' "$$name" "$$what"; done
+		printf '  make %-14s %s\n' "$$name" "$$what"; done
 
 # ------------------------------------------------------------------------------------------------ set-up
 runtime: $(RUNTIME) ## create .venv, the runtime, as a user would have it
@@ -125,6 +125,14 @@ bench: $(RUNTIME) ## speed and memory: writes build/bench.json and docs/benchmar
 
 screenshots: $(RUNTIME) $(SYSTEM)/qgis $(SYSTEM)/window ## take the screenshots of the documentation anew, in the real QGIS window
 	@$(CLEAN_ENV) $(BIN)/python docs/screenshots.py
+
+# ------------------------------------------------------------------------------------- models that ship
+train-bundled: $(DEV) ## train the basic cover models that ship anew
+	@$(CLEAN_ENV) $(BIN)/python -m thematica.trainer.train_basic_cover
+
+train-eurosat: $(DEV) ## train the EuroSAT model that ships anew: make train-eurosat DATA=eurosat_rgb.zip
+	@test -n "$(DATA)" || { echo "Say where EuroSAT's RGB images are: make train-eurosat DATA=eurosat_rgb.zip"; exit 2; }
+	@$(CLEAN_ENV) $(BIN)/python -m thematica.trainer.train_eurosat "$(DATA)" --report build/eurosat
 
 # -------------------------------------------------------------------------------------- package, install
 package: $(SYSTEM)/runtime ## build/thematica.zip, for "Install from ZIP" and the QGIS plugin repository

@@ -38,6 +38,12 @@ class InputError(ThematicaError):
     exit_status = 2
 
 
+class UnreadableRasterError(InputError):
+    """A raster that this GDAL cannot open; another one, with more drivers, may."""
+
+    code = "unreadable-raster"
+
+
 class ModelError(InputError):
     """The model file or its card cannot be used."""
 

@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import InputError, ModelError, RuntimeMissingError
 from ..models.card import ACTIVATIONS, TASK_TITLES, TASKS
 from ..models.describe import describe, parse_bands, parse_classes
-from ..models.reading import forget_corrected_card, read_model_card, save_corrected_card
+from ..models.onnx_file import read_onnx_facts
+from ..models.reading import forget_corrected_card, no_classes, read_model_card, save_corrected_card
 from ..models.store import resolve_model
 from .console import Console
 
@@ -18,7 +19,10 @@ _DESCRIBING = ("title", "task", "divide", "mean", "std", "activation", "threshol
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"“{text}” is no number, nor numbers with commas between them") from None
 
 
 def add_parser(commands: Any) -> None:
@@ -41,7 +45,7 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--task", choices=TASKS, help="what it does")
     group.add_argument("--classes", metavar="NAME,…", help="names in the order of the outputs, or VALUE=NAME#rrggbb")
     group.add_argument("--band-names", metavar="NAME,…", help="names in the order of the input, or NAME:COMMONNAME")
-    group.add_argument("--divide", type=float, metavar="D", help="stored values are divided by this first (255, 10000)")
+    group.add_argument("--divide", type=float, metavar="D", help="values are divided by this first (255, 10000)")
     group.add_argument("--mean", type=_numbers, metavar="M,…", help="then this is subtracted: one, or one per band")
     group.add_argument("--std", type=_numbers, metavar="S,…", help="and divided by this: one, or one per band")
     group.add_argument("--activation", choices=ACTIVATIONS, help="what the output holds")
@@ -58,7 +62,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
     path = resolve_model(options.model)
     if options.forget:
-        forget_corrected_card(read_model_card(path, options.card).weights_sha256)
+        # The correction may be what cannot be read.
+        forget_corrected_card(read_onnx_facts(path).weights_sha256)
     card = read_model_card(path, options.card)
     given = {name: getattr(options, name) for name in _DESCRIBING if getattr(options, name) is not None}
     if options.classes is not None:
@@ -79,7 +84,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
         "usable": not card.unsupported,
         "problem": card.unsupported,
     }
-    if not card.unsupported:
+    if not card.unsupported and not card.classes:
+        facts["usable"], facts["problem"] = False, no_classes(card)
+    elif not card.unsupported:
         from ..engine.backend import load_network
 
         try:

@@ -43,12 +43,18 @@ def start_qgis() -> int:
             "[qgis]\nnewProjectDefault=false\ncheckVersion=false\nnews-feed\\show=false\n"
         )
         done = Path(folder) / "done"
+        example = Path(folder) / "example-patches.onnx"
+        subprocess.run(
+            [str(ROOT / ".venv" / "bin" / "python"), str(ROOT / "docs" / "example_network.py"), str(example)],
+            check=True,
+        )
         environment = dict(os.environ)
         environment.update(
             THEMATICA_ROOT=str(ROOT),
             THEMATICA_SCREENSHOTS_DONE=str(done),
             THEMATICA_HOME=str(Path(folder) / "home"),
             THEMATICA_RUNTIME=str(ROOT / ".venv"),
+            THEMATICA_EXAMPLE=str(example),
             LC_ALL="C.UTF-8",
             # QGIS finds its Python by the path; another python3 before the system's ends in an error box.
             PATH=f"/usr/bin:{os.environ.get('PATH', '')}",
@@ -193,17 +199,67 @@ def take_pictures() -> None:
 
     plugin.open_runtime()
     runtime = plugin.runtime_dialog
-    settle()
+    runtime.resize(760, 720)
+    wait_for(lambda: runtime.machine_task is None)
     click(runtime.check_button)
     wait_for(lambda: runtime.task is None)
     # The folder is this machine's; the documentation shows where it is on a user's.
     runtime.folder.setText("~/.local/share/thematica/runtime")
+    runtime.choices.space.setText("about 570 MB; 60.1 GB are free in ~/.local/share/thematica")
     runtime.state.tell("ok", "The runtime works.")
     save_widget(runtime, "runtime-dialog.png")
     runtime.close()
 
     project.clear()
+    brazil = add(SCENES / "sentinel2_brazil" / "sen2_brazil.tif", "sen2_brazil", 4, 3, 2)
+    plugin.open_classify()
+    dialog.model.choose_file(os.environ["THEMATICA_EXAMPLE"])
+    classify(brazil, scale=1.0, offset=-0.1)
+    save_widget(dialog, "classify-patches.png")
+    dialog.close()
+    patches = next(layer for layer in project.mapLayers().values() if layer is not brazil)
+    iface.messageBar().clearWidgets()
+    iface.setActiveLayer(patches)
+    plugin.threshold_action.trigger()
+    window.resizeDocks([plugin.threshold_panel], [330], Qt.Orientation.Horizontal)
+    settle()
+    for _ in range(15):
+        QTest.keyClick(plugin.threshold_panel.slider, Qt.Key.Key_Left)
+    show_all_of(brazil)
+    canvas.zoomByFactor(0.75)
+    settle(1)
+    save_widget(window, "multilabel.png")
+    plugin.threshold_panel.close()
+
+    from thematica.models.reading import read_model_card
+    from thematica.ui.card_form import CardForm
+
+    form = CardForm(read_model_card(os.environ["THEMATICA_EXAMPLE"]), window)
+    form.show()
+    form.tabs.setCurrentWidget(form.classes_tab)
+    save_widget(form, "card-form.png")
+    form.reject()
+
+    project.clear()
+    aguas = sorted((SCENES / "oscd" / "aguasclaras" / "imgs_2").glob("*.tif"))
+    wanted = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+    layers = [QgsRasterLayer(str(path), path.stem) for path in aguas if path.stem.endswith(wanted)]
+    project.addMapLayers(layers)
+    plugin.open_classify()
+    dialog.choose_layer(layers[0])
+    for layer in layers[1:]:
+        dialog.stack.add(layer)
+    settle()
+    models = dialog.model.models
+    models.setCurrentIndex(models.findData("basic-cover-sentinel2"))
+    dialog.bands.set_values(0.0001, 0.0)
+    dialog.stack.list.setCurrentRow(0)
+    save_widget(dialog, "classify-stack.png")
+    dialog.close()
+
+    project.clear()
     chiapas = add(SCENES / "landsat7_chiapas" / "LE70220491999322EDC01_stack.gtif", "landsat7_chiapas", 5, 4, 3)
+    models.setCurrentIndex(models.findData("basic-cover-landsat"))
     classify(chiapas, scale=0.0001, offset=0)
     dialog.close()
     show_all_of(chiapas)

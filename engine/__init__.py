@@ -13,23 +13,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .classify_pixels import classify_pixels as classify
-    from .job import PixelJob
+    from .classify_job import classify
+    from .job import PatchJob, PixelJob
     from .progress import Monitor
 
-__all__ = ["Monitor", "PixelJob", "classify"]
+__all__ = ["Monitor", "PatchJob", "PixelJob", "classify"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: listing models must not wait for rasterio and ONNX Runtime."""
     if name == "classify":
-        from .classify_pixels import classify_pixels
+        from .classify_job import classify
 
-        return classify_pixels
-    if name == "PixelJob":
-        from .job import PixelJob
+        return classify
+    if name in ("PixelJob", "PatchJob"):
+        from . import job
 
-        return PixelJob
+        return getattr(job, name)
     if name == "Monitor":
         from .progress import Monitor
 

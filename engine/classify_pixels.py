@@ -87,8 +87,13 @@ class Layer:
 def layers_of(job: PixelJob, heads: list[Head]) -> list[Layer]:
     """Which files the outputs go to: the first to the names given, the others beside them with the output's name."""
     layers: list[Layer] = []
+    taken: set[str] = set()
     for number, head in enumerate(heads):
         name = slug(head.card.output_name, f"output-{number + 1}") if number else ""
+        while name.lower() in taken:
+            # Two names that differ only in letters that no file name should have, or in their case.
+            name = f"{name}-{number + 1}"
+        taken.add(name.lower())
         mark = f"_{name}" if name else ""
 
         def beside(path: Path, mark: str = mark) -> Path:

@@ -471,11 +471,10 @@ def _numbers_as_classes(head: Head, prefix: str, add: Callable[[str, np.ndarray]
     count = len(head.card.classes)
     nodes = [_cast(head.card.output_name, prefix + "numbers", np.dtype(np.int64))]
     current = prefix + "numbers"
-    if head.has_class_axis and head.card.output_shape:
+    if head.has_class_axis:
         axis = add("number_axis", np.array([1], np.int64))
-        if len(head.card.output_shape) > 1:
-            nodes.append(make("Squeeze", [current, axis], [prefix + "flat_numbers"]))
-            current = prefix + "flat_numbers"
+        nodes.append(make("Squeeze", [current, axis], [prefix + "flat_numbers"]))
+        current = prefix + "flat_numbers"
     none = add("no_class", np.array(count, np.int64))
     zero = add("first_class", np.array(0, np.int64))
     nodes.append(make("Less", [current, zero], [prefix + "too_low"]))

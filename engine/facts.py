@@ -48,7 +48,11 @@ def read_facts(
         offsets=offsets,
         gsd=gsd,
         sample=_sample(dataset, file.path, nodata) if sample and not types[0].startswith("c") else {},
+        colours=[_COLOURS.get(colour, "") for colour in dataset.colorinterp],
     )
+
+
+_COLOURS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 
 
 def _bands(dataset: rasterio.DatasetReader) -> list[Band]:

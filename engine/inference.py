@@ -329,6 +329,11 @@ def checked_outputs(
             f"The network gives {shape[1]} scores per pixel, but its card says {channels}: the card belongs to "
             "another network, or must be corrected."
         )
+    if size is not None and shape[0] != given[0]:
+        raise ModelError(
+            f"The network turned a batch of {given[0]} tiles into {shape[0]}: its first axis is not the batch; export "
+            "it with (N, K, H, W)."
+        )
     if size is not None and shape[-2:] != size:
         raise ModelError(
             f"The network turned a tile of {given[-2]} × {given[-1]} pixels into {shape[-2]} × {shape[-1]}: that "

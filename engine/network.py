@@ -15,8 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import InputError, ModelError
 from ..models.card import ModelCard
+from ..models.reading import no_classes
 from .damaged_graph import reads_graph
-from .receptive_field import ReceptiveField, analyse, tensor_shapes
+from .receptive_field import OTHER_RESOLUTION, ReceptiveField, analyse, tensor_shapes
 
 #: What a network takes and gives: single pixels, images, windows around a pixel, or patches.
 KINDS = ("pixel", "image", "window", "patch")
@@ -83,7 +84,7 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
 
     Args:
         path: the file.
-        card: its card; the activation of a foreign network is filled in from the graph.
+        card: its card.
         patches: True for Classify patches, False for Classify pixels.
         output_name: the one output to use; empty: all that give classes.
 
@@ -103,11 +104,7 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
     _check_input(card, kind)
     names = [output_name] if output_name else card.output_names()
     cards = [card.for_output(output) for output in names]
-    if card.origin in ("none", "deepness", "esri"):
-        for entry in cards:
-            entry.activation = _activation_at_end(model.graph, entry)
-        card.activation = cards[0].activation
-    batch = max(card.input_shape[0], 0)
+    batch = max(card.input_shape[0], 0) or _hidden_batch(model, cards)
     tile = None
     if kind != "pixel":
         height, width = card.input_shape[-2:]
@@ -138,6 +135,8 @@ def kind_wanted(card: ModelCard, patches: bool) -> str:
     name = card.title or card.name
     if card.unsupported:
         raise ModelError(f"“{name}” is {card.unsupported}; a network that gives class scores is needed.")
+    if not card.classes:
+        raise ModelError(no_classes(card))
     kind = _kind(card)
     if kind == "patch" and not patches:
         raise ModelError(
@@ -228,6 +227,11 @@ def _heads(model: onnx.ModelProto, cards: Sequence[ModelCard], rank: int, tile: 
                 )
             heads.append(Head(card, 0, len(shape) == rank))
         elif without_axis:
+            if shape[0] > 1 and card.input_shape[0] == 1:
+                raise ModelError(
+                    f"The network “{card.name}” gives a tensor of shape {_shown(shape)}, which lacks the axis of the "
+                    "batch: export it with (N, K, H, W)."
+                )
             heads.append(Head(card, 1, False))
         else:
             heads.append(Head(card, _channels(model, card)))
@@ -255,24 +259,14 @@ def _channels(model: onnx.ModelProto, card: ModelCard) -> int:
     return 1 if one else len(card.classes)
 
 
-def _activation_at_end(graph: onnx.GraphProto, card: ModelCard) -> str:
-    """What the output holds, by the last operator that is more than a change of form, where no card says it."""
-    makers = {name: node for node in graph.node for name in node.output}
-    node = makers.get(card.output_name)
-    while node is not None and node.op_type in (
-        "Cast", "Flatten", "Gather", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"
-    ):  # fmt: skip
-        node = makers.get(node.input[0])
-    kind = node.op_type.lower() if node is not None else ""
-    if kind in ("sigmoid", "softmax"):
-        return kind
-    # Deepness compares the one score of two classes with its threshold as it is.
-    one_score = len(card.output_shape) == 3 or (len(card.output_shape) > 1 and card.output_shape[1] == 1)
-    return card.activation if one_score else "logits"
-
-
 def _shown(shape: Sequence[int]) -> str:
     return "(" + ", ".join("free" if size < 0 else str(size) for size in shape) + ")"
+
+
+def _hidden_batch(model: onnx.ModelProto, cards: Sequence[ModelCard]) -> int:
+    """The batch of a network that leaves it open, and then reshapes to a batch of 1; 0 where it is really free."""
+    shapes = tensor_shapes(model, cards[0].input_name, batch=2)
+    return 1 if any(shapes.get(card.output_name, ())[:1] == (1,) for card in cards) else 0
 
 
 # -- where an output's pixels lie in the input ----------------------------------------------------------
@@ -294,7 +288,12 @@ def _at_input_size(model: onnx.ModelProto, card: ModelCard) -> ModelCard:
 
     Transformers and other encoders give scores on every fourth pixel, say, and leave this to who runs them.
     """
-    sides = [_side_shapes(model, card, probe) for probe in (_PROBE, 2 * _PROBE)]
+    found = analyse(model, card.output_name)
+    if found.exact:
+        # A pixel of the output is one of the input: it is smaller for want of padding, if it is.
+        return card
+    probe = math.ceil(_PROBE / found.stride) * found.stride
+    sides = [_side_shapes(model, card, side) for side in (probe, 2 * probe)]
     factors = {
         (given[0] // result[0], given[1] // result[1])
         for side in sides
@@ -311,21 +310,25 @@ def _at_input_size(model: onnx.ModelProto, card: ModelCard) -> ModelCard:
     rows, columns = factors.pop()
     if rows < 2 or columns < 2:
         return card
-    name = f"{card.output_name}_at_input_size"
-    scales = numpy_helper.from_array(np.array([1, 1, rows, columns], np.float32), f"{name}_scales")
+    # The output keeps its name, by which the analyst knows it; what it was is called otherwise inside.
+    coarse = f"thematica_coarse_{card.output_name}"
+    for node in model.graph.node:
+        node.input[:] = [coarse if name == card.output_name else name for name in node.input]
+        node.output[:] = [coarse if name == card.output_name else name for name in node.output]
+    scales = numpy_helper.from_array(np.array([1, 1, rows, columns], np.float32), f"{coarse}_scales")
     model.graph.initializer.append(scales)
     model.graph.node.append(
         helper.make_node(
-            "Resize", [card.output_name, "", scales.name], [name], mode="linear",
+            "Resize", [coarse, "", scales.name], [card.output_name], mode="linear",
             coordinate_transformation_mode="half_pixel",
         )
     )  # fmt: skip
     kept = next(entry for entry in model.graph.output if entry.name == card.output_name)
-    kept.name = name
     kept.type.tensor_type.ClearField("shape")
-    shape = (*card.output_shape[:2], -1, -1)
+    # Sizes that were noted of it are those of the coarse tensor.
+    del model.graph.value_info[:]
     resized = card.for_output(card.output_name)
-    resized.output_name, resized.output_shape = name, shape
+    resized.output_shape = (*card.output_shape[:2], -1, -1)
     return resized
 
 
@@ -376,6 +379,12 @@ def _field(model: onnx.ModelProto, card: ModelCard) -> ReceptiveField:
     margin = _margin(model, card, found.stride)
     if any(margin):
         found = analyse(model, card.output_name, margin=margin)
+    if found.why == OTHER_RESOLUTION and any(margin):
+        raise ModelError(
+            f"The output “{card.output_name}” of “{card.name}” is coarser than its input by no whole factor, or holds "
+            "class numbers or no axis of classes, so that it cannot be resized: export it with resizing to the size "
+            "of the input."
+        )
     if found.exact or not card.receptive_field:
         return found
     if found.proved:

@@ -8,7 +8,7 @@ from pathlib import Path
 import rasterio
 import rasterio.errors
 
-from ..errors import InputError
+from ..errors import InputError, UnreadableRasterError
 
 # What rasterio raises for damaged files; GDAL's message may hold bytes that it cannot decode.
 READ_ERRORS = (rasterio.errors.RasterioIOError, UnicodeDecodeError)
@@ -54,7 +54,7 @@ def open_raster(path: str) -> rasterio.DatasetReader:
     except READ_ERRORS as error:
         if looks_local and Path(plain).exists() and not os.access(plain, os.R_OK):
             raise InputError(f"“{plain}” may not be read; change its permissions.", str(error)) from error
-        raise InputError(
+        raise UnreadableRasterError(
             f"“{plain}” is not a raster that can be read (or it is damaged): choose an image such as a GeoTIFF.",
             str(error),
         ) from error

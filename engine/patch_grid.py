@@ -78,7 +78,10 @@ class PatchGrid:
         return np.minimum(rows, self.height - 1), np.minimum(columns, self.width - 1)
 
     def corners(self, rows: np.ndarray, columns: np.ndarray, transform: Affine) -> np.ndarray:
-        """Outlines of patches, cut at the raster's border: (n, 5, 2) coordinates.
+        """Outlines of patches: (n, 5, 2) coordinates.
+
+        Patches side by side end at the raster's border, so that together they are the ground that was classified;
+        patches that overlap are shown whole.
 
         Args:
             rows: (n,) of the grid.
@@ -86,7 +89,9 @@ class PatchGrid:
             transform: from column and row of the raster to its coordinates.
         """
         top, left = rows * float(self.stride), columns * float(self.stride)
-        bottom, right = np.minimum(top + self.side, self.height), np.minimum(left + self.side, self.width)
+        bottom, right = top + self.side, left + self.side
+        if self.stride >= self.side:
+            bottom, right = np.minimum(bottom, self.height), np.minimum(right, self.width)
         # Against the clock where north is up, as the OGC wants outer rings.
         y = np.stack([top, bottom, bottom, top, top], axis=1)
         x = np.stack([left, left, right, right, left], axis=1)

@@ -140,6 +140,8 @@ class PatchLayer:
             pyogrio.raw.write(
                 str(self.finished), polygons, values, self._fields, layer=self.layer, driver="GPKG",
                 geometry_type="Polygon", crs=self._crs, append=self._exists,
+                # Newer ones make the GDAL of QGIS 3.22 warn that it may not understand all.
+                dataset_options=None if self._exists else {"VERSION": "1.2"},
             )  # fmt: skip
         self._exists = True
         self._count += len(outlines)

@@ -20,6 +20,8 @@ _OPACITY = "0.7"
 _OUTLINE = "70,70,70,255"
 # Side in metres on the screen from which a patch is striped, and from which it may have its labels' names.
 _SMALLEST_STRIPED, _SMALLEST_NAMED = 0.0015, 0.012
+# Of more classes, colours cannot be told apart, and the expressions grow with the square of their number.
+_MOST_STRIPED = 60
 # What a table shows in place of a column's name.
 _ALIASES = {
     "label": "Label", "code": "Class code", "score": "Score (best probability)", "valid": "Share of pixels with data",
@@ -100,12 +102,15 @@ def several_labels_style(classes: Sequence[StyledClass], share: float = 1.0, met
     # From far away stripes cannot be told apart: only the best label is drawn, which is much quicker.
     far = None if metres is None else _fixed(metres / _SMALLEST_STRIPED)
     for index, entry in enumerate(classes):
-        wanted = _counts(entry)
-        before = " + ".join(counts[:index]) or "0"
-        width = _fixed(high - low)
-        left, right = f"{_fixed(low)} + {width} * @before / @all", f"{_fixed(low)} + {width} * (@before + 1) / @all"
-        stripe = f"with_variable('before', {before}, {_part(left, right, share)})"
-        shape = f"with_variable('all', {' + '.join(counts)}, if(@all = 1, {_cell(share)}, {stripe}))"
+        wanted, shape = _counts(entry), _cell(share)
+        if len(classes) > _MOST_STRIPED:
+            wanted += f' AND "code" = {entry.value}'
+        else:
+            before = " + ".join(counts[:index]) or "0"
+            width = _fixed(high - low)
+            left, right = f"{_fixed(low)} + {width} * @before / @all", f"{_fixed(low)} + {width} * (@before + 1) / @all"
+            stripe = f"with_variable('before', {before}, {_part(left, right, share)})"
+            shape = f"with_variable('all', {' + '.join(counts)}, if(@all = 1, {shape}, {stripe}))"
         if far is not None:
             # Where nothing is drawn, as for the legend's numbers, there is no scale.
             wanted += f' AND (coalesce(@map_scale, 0) < {far} OR "code" = {entry.value})'
@@ -168,8 +173,11 @@ def _part(left: str, right: str, share: float) -> str:
 
 def _cell(share: float) -> str:
     """What is drawn of a patch: all of it, or its middle."""
+    if share >= 1:
+        return "$geometry"
     low, high = _middle(share)
-    return "$geometry" if share >= 1 else _part(_fixed(low), _fixed(high), share)
+    # In the legend there is no feature, and its box is to be filled.
+    return f"if($id IS NULL, $geometry, {_part(_fixed(low), _fixed(high), share)})"
 
 
 def _quoted(text: str) -> str:
@@ -261,20 +269,21 @@ def _add_labels(root: ElementTree.Element, classes: Sequence[StyledClass], share
     )  # fmt: skip
     ElementTree.SubElement(settings, "text-format", multilineAlign="1", formatNumbers="0", wrapChar="")
     # Horizontally, within what is drawn of the patch or not at all.
-    generated = {} if share >= 1 else {"geometryGenerator": _cell(share), "geometryGeneratorType": "PolygonGeometry"}
-    ElementTree.SubElement(
-        settings, "placement", placement="4", fitInPolygonOnly="1", centroidWhole="1",
-        geometryGeneratorEnabled=str(int(bool(generated))), **generated,
-    )  # fmt: skip
+    placement = {"placement": "4", "fitInPolygonOnly": "1", "centroidWhole": "1", "geometryGeneratorEnabled": "0"}
+    if share < 1:
+        placement.update(
+            geometryGeneratorEnabled="1", geometryGenerator=_cell(share), geometryGeneratorType="PolygonGeometry"
+        )
+    ElementTree.SubElement(settings, "placement", placement)
     # Patches so small that no name fits are not even tried: there may be a hundred thousand on the screen.
-    limits = {"scaleVisibility": "0"}
+    rendering = {
+        "minFeatureSize": _fixed(1000 * _SMALLEST_NAMED), "drawLabels": "1", "obstacle": "0", "displayAll": "0",
+        "scaleVisibility": "0",
+    }  # fmt: skip
     if metres is not None:
         # QGIS calls the largest denominator the least scale, and writes it as scaleMax.
-        limits = {"scaleVisibility": "1", "scaleMin": "0", "scaleMax": _fixed(metres / _SMALLEST_NAMED)}
-    ElementTree.SubElement(
-        settings, "rendering", minFeatureSize=str(1000 * _SMALLEST_NAMED), drawLabels="1", obstacle="0",
-        displayAll="0", **limits,
-    )  # fmt: skip
+        rendering.update(scaleVisibility="1", scaleMin="0", scaleMax=_fixed(metres / _SMALLEST_NAMED))
+    ElementTree.SubElement(settings, "rendering", rendering)
 
 
 def _key(name: str) -> str:

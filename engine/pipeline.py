@@ -199,9 +199,8 @@ class _Stream:
             if mask is not None and not mask.any():
                 return nothing
         wanted = needed(self.plan, chunk)
-        top, left = max(wanted.row, 0), max(wanted.column, 0)
-        bottom = min(wanted.row + wanted.height, self.source.height)
-        right = min(wanted.column + wanted.width, self.source.width)
+        above, top, bottom, below = _reflected(wanted.row, wanted.height, self.source.height)
+        before, left, right, behind = _reflected(wanted.column, wanted.width, self.source.width)
         samples, valid = self.source.read(Window(left, top, right - left, bottom - top))
         # Which pixels get a class, or None for all.
         inside = mask
@@ -216,14 +215,9 @@ class _Stream:
             for band, fill in zip(samples, self.fill, strict=True):
                 band[missing] = fill
         self.source.fill_single_bands(samples, self.fill)
-        pads = (
-            (0, 0),
-            (top - wanted.row, wanted.row + wanted.height - bottom),
-            (left - wanted.column, wanted.column + wanted.width - right),
-        )
-        if any(any(pair) for pair in pads):
-            samples = np.pad(samples, pads, mode="reflect")
-        return ChunkInput(index, chunk, reach, wanted.row, wanted.column, samples, inside)
+        if above or below or before or behind:
+            samples = np.pad(samples, ((0, 0), (above, below), (before, behind)), mode="reflect")
+        return ChunkInput(index, chunk, reach, top - above, left - before, samples, inside)
 
     # Inference
 
@@ -243,6 +237,20 @@ class _Stream:
             self.timing.tiles += done
             self.timing.skipped += skipped
         return result
+
+
+def _reflected(start: int, length: int, size: int) -> tuple[int, int, int, int]:
+    """What to read along an axis of ``size`` pixels for ``[start, start+length)``, and by how much to reflect it.
+
+    As much is read as is reflected: so a pixel beyond the border is the same whatever part is read.
+
+    Returns:
+        Pixels before the border; first pixel to read, and the one after the last; pixels beyond the border.
+    """
+    end = start + length
+    before, beyond = max(-start, 0), max(end - size, 0)
+    first = max(min(start, size - 1 - beyond), 0)
+    return before, first, min(max(end, before + 1), size), beyond
 
 
 class _Stopped(Exception):

@@ -18,6 +18,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
 
+#: Why stitching is not exact where an output pixel is no input pixel.
+OTHER_RESOLUTION = "The network's output has another resolution than its input."
+
 
 @dataclass(frozen=True)
 class ReceptiveField:
@@ -141,15 +144,20 @@ def _analyse_at(model: onnx.ModelProto, output_name: str, probe: int, margin: tu
     views[image.name] = (start, start)
     target = output_name or graph.output[0].name
     strides: list[Fraction] = [Fraction(1)]
-    try:
-        for node in graph.node:
+    reason: _NotFollowed | None = None
+    for node in graph.node:
+        try:
             if not _walk_turned(node, views, turned):
                 _walk(node, views, constants, shapes, sizes, strides)
-        if target in turned:
-            raise _NotFollowed("an output whose last axes are not height and width")
-        if target not in views:
-            raise _NotFollowed("the output does not depend on single pixels")
-    except _NotFollowed as reason:
+        except _NotFollowed as found:
+            # The strides of what comes after count all the same: tiles of another size may not pass the network.
+            reason = reason or found
+            _pass_on(node, views)
+    if reason is None and target in turned:
+        reason = _NotFollowed("an output whose last axes are not height and width")
+    if reason is None and target not in views:
+        reason = _NotFollowed("the output does not depend on single pixels")
+    if reason is not None:
         # Exporters write group normalisation as reshaping around it: the cause is told rather than its wrapping.
         known = next((_GLOBAL[node.op_type] for node in graph.node if node.op_type in _GLOBAL), None)
         proved = isinstance(reason, _NotLocal) or known is not None
@@ -157,11 +165,20 @@ def _analyse_at(model: onnx.ModelProto, output_name: str, probe: int, margin: tu
         return ReceptiveField(0, _common_stride(strides), False, why, proved, margin)
     rows, columns = views[target]
     if rows.scale != 1 or columns.scale != 1:
-        why = "The network's output has another resolution than its input."
-        return ReceptiveField(0, _common_stride(strides), False, why, False, margin)
+        return ReceptiveField(0, _common_stride(strides), False, OTHER_RESOLUTION, False, margin)
     (top, left), zero = margin, Fraction(0)
     radius = max(top - rows.low, rows.high - top, left - columns.low, columns.high - left, zero)
     return ReceptiveField(math.ceil(radius), _common_stride(strides), margin=margin)
+
+
+def _pass_on(node: onnx.NodeProto, views: dict[str, tuple[_View, _View]]) -> None:
+    """Let the outputs of a node that cannot be followed look where its inputs do."""
+    seen = [views[name] for name in node.input if name in views]
+    for name in node.output if seen else ():
+        rows, columns = seen[0]
+        for other_rows, other_columns in seen[1:]:
+            rows, columns = rows.merged(other_rows), columns.merged(other_columns)
+        views[name] = (rows, columns)
 
 
 def _common_stride(strides: list[Fraction]) -> int:
@@ -171,13 +188,14 @@ def _common_stride(strides: list[Fraction]) -> int:
     return result
 
 
-def tensor_shapes(model: onnx.ModelProto, image: str, probe: int = 256) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(model: onnx.ModelProto, image: str, probe: int = 256, batch: int = 1) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors at a concrete input size; 0 for an axis that cannot be inferred.
 
     Args:
         model: the network.
         image: name of its input.
-        probe: side in pixels that free spatial axes get; a free batch axis becomes 1.
+        probe: side in pixels that free spatial axes get.
+        batch: what a free batch axis becomes.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -185,7 +203,7 @@ def tensor_shapes(model: onnx.ModelProto, image: str, probe: int = 256) -> dict[
         if entry.name == image:
             for axis, dimension in enumerate(entry.type.tensor_type.shape.dim):
                 if not dimension.dim_value:
-                    dimension.dim_value = 1 if axis == 0 else probe
+                    dimension.dim_value = batch if axis == 0 else probe
     for entry in copy.graph.output:
         # Declared free axes of the output would hide what can be inferred.
         entry.type.tensor_type.ClearField("shape")

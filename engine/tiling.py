@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..errors import ModelError
 from .damaged_graph import reads_graph
 from .network import Network
 from .receptive_field import tensor_shapes
@@ -197,7 +198,12 @@ def make_plan(
     fixed = network.tile
     if smooth:
         exact, why = False, "Overlapping tiles are blended (smooth)."
-        halo = _smooth_halo(network, overlap)
+    if fixed is not None and not exact and stride > min(fixed) // 4:
+        # A network that takes tiles of its one size only takes them anywhere; steps of most of a tile would leave
+        # no room for overlaps.
+        stride = 1
+    if smooth:
+        halo = _smooth_halo(network, overlap, stride)
     elif exact:
         halo = max(network.field.halo, _up(overlap or 0, stride))
     else:
@@ -216,6 +222,10 @@ def make_plan(
         elif not exact and network.card.tile > 2 * halo + stride:
             # Where the size of the tile matters, the best one is that of the training.
             side = (network.card.tile - 2 * halo) // stride * stride
+        elif smooth:
+            # The scores of a tile wait until its neighbours are there.
+            most = math.isqrt(int(_GROUP_BUDGET / _score_bytes(network))) - 2 * halo
+            side = min(side, _up(next((core for core in reversed(_CORES) if core <= most), _CORES[0]), stride))
         core = (side, side)
     if network.batch and not network.pixelwise:
         batch = network.batch
@@ -242,9 +252,9 @@ def make_plan(
     )
 
 
-def _smooth_halo(network: Network, overlap: int | None) -> int:
+def _smooth_halo(network: Network, overlap: int | None, stride: int) -> int:
     """Half of what neighbouring tiles share."""
-    stride, margin = network.field.stride, max(network.field.margin)
+    margin = max(network.field.margin)
     if overlap is not None:
         wanted = overlap
     elif network.tile is not None:
@@ -255,12 +265,17 @@ def _smooth_halo(network: Network, overlap: int | None) -> int:
     return _up(max(wanted, margin + 1), stride)
 
 
+def _score_bytes(network: Network) -> int:
+    """Bytes of a pixel's scores, and of their weight."""
+    return 4 * sum(len(head.card.classes) + 1 for head in network.heads)
+
+
 def _smooth_chunk(network: Network, core: tuple[int, int], halo: int, raster_width: int) -> tuple[tuple[int, int], int]:
     """Rows and columns of a group of tiles, and the width of a strip, by what their scores may take.
 
     Tiles at the edge of a strip are run for both of its neighbours, so wide strips cost less.
     """
-    per_pixel = 4 * sum(len(head.card.classes) + 1 for head in network.heads)
+    per_pixel = _score_bytes(network)
     rows, columns = core[0] + 2 * halo, core[1]
     tiles = int(_GROUP_BUDGET / (per_pixel * rows * (columns + 2 * halo)))
     columns *= min(max(tiles, 1), max(CHUNK_PIXELS // (core[0] * core[1]), 1))
@@ -310,6 +325,11 @@ def _core_of_fixed(
         exact = False
         # Never less than what the output lacks.
         halo = max((smallest // 4) // stride * stride, _up(max(margin), stride))
+        if any(margin) and smallest - 2 * halo < stride:
+            raise ModelError(
+                f"The network's fixed tile of {smallest} pixels gives too few pixels for a map (it moves in steps of "
+                f"{stride}): export it with a larger size."
+            )
     core = tuple(max((side - 2 * halo) // stride * stride, 1) for side in fixed)
     return (core[0], core[1]), halo, exact, why
 

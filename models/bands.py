@@ -204,7 +204,7 @@ def _names_of(band: Band, known: Band | None) -> set[str]:
 def named_by_file(bands: Sequence[Band], file_name: str) -> Sequence[Band]:
     """The bands of a file, where a single one without a name takes it from the file: ``T31UDQ_…_B04_10m.jp2``."""
     places = [index for index, band in enumerate(bands) if band.unit not in ("alpha", "mask")]
-    if len(places) != 1 or not _says_nothing(bands[places[0]]):
+    if len(places) != 1 or not says_nothing(bands[places[0]]):
         return bands
     words = re.split(r"[\W_]+", _stem(file_name).lower())
     name = band_in_file_name(file_name) or next((word for word in words if word in _TERRAIN), None)
@@ -215,7 +215,8 @@ def named_by_file(bands: Sequence[Band], file_name: str) -> Sequence[Band]:
     return named
 
 
-def _says_nothing(band: Band) -> bool:
+def says_nothing(band: Band) -> bool:
+    """True where a band has no name but perhaps its number."""
     return not (band.common_name or band.wavelength or (band.name and not _generic(band.name)))
 
 

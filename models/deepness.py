@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import ModelError
 from .bands import Band
 from .card import LARGEST_SIDE, FurtherOutput, ModelCard, ModelClass, Normalisation, distinct_colors, slug
-from .onnx_file import OnnxFacts, TensorFacts
+from .onnx_file import OnnxFacts, TensorFacts, class_outputs
 
 _KEYS = ("model_type", "class_names", "names", "resolution", "tile_size", "tiles_size", "standardization_mean")
 
@@ -77,7 +77,7 @@ def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
     tile = _number(_value(metadata, "tile_size")) or _number(_value(metadata, "tiles_size")) or 0
     threshold = _number(_value(metadata, "seg_thresh"))
     names = ["red", "green", "blue"]
-    maps = [_output(metadata, index, tensor, threshold) for index, tensor in enumerate(facts.outputs)]
+    maps = [_output(metadata, facts.outputs.index(tensor), tensor, threshold) for tensor in class_outputs(facts)]
     return ModelCard(
         name=slug(name),
         title=name,
@@ -91,6 +91,7 @@ def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
         unit="dn",
         # A mean above 1 (of values divided by 255) was measured on images of more than 8 bits.
         value_range=(0.0, 255.0) if max(mean) <= 1 else None,
+        output_name=maps[0].name,
         gsd=resolution / 100 if resolution is not None else None,
         tile=int(tile) if tile <= LARGEST_SIDE else 0,
         unsupported=unsupported,
@@ -100,9 +101,15 @@ def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
 
 def _output(metadata: Mapping[str, str], index: int, tensor: TensorFacts, threshold: float | None) -> FurtherOutput:
     """What one of the outputs gives: scores of classes, or one score, of what is not background."""
-    channels = tensor.shape[1] if len(tensor.shape) == 4 and tensor.shape[1] > 0 else 1
+    names = _names(metadata, index)
+    if tensor.holds_whole_numbers:
+        return FurtherOutput(tensor.name, _classes(names, max(names, default=-1) + 1), shape=tensor.shape)
+    channels = tensor.shape[1] if len(tensor.shape) == 4 else 1
+    if channels <= 0:
+        # What the graph leaves open, the names say.
+        channels = max(names, default=0) + 1
     binary = channels == 1
-    classes = _classes(metadata, index, 2 if binary else channels)
+    classes = _classes(names, 2 if binary else channels)
     return FurtherOutput(
         tensor.name,
         classes,
@@ -123,7 +130,8 @@ def _numbers(name: str, value: Any, count: int, default: float) -> list[float]:
     return [number for number in numbers if number is not None]
 
 
-def _classes(metadata: Mapping[str, str], index: int, count: int) -> list[ModelClass]:
+def _names(metadata: Mapping[str, str], index: int) -> dict[int, str]:
+    """Names by class number, of one of the outputs."""
     names = _value(metadata, "class_names") or _value(metadata, "names") or {}
     if isinstance(names, list):
         # Of a network with several outputs there is one table for each.
@@ -134,7 +142,10 @@ def _classes(metadata: Mapping[str, str], index: int, count: int) -> list[ModelC
             names = dict(enumerate(names))
     if not isinstance(names, dict):
         names = {}
-    named = {int(key): str(value) for key, value in names.items() if re.fullmatch("[0-9]{1,5}", str(key))}
+    return {int(key): str(value) for key, value in names.items() if re.fullmatch("[0-9]{1,4}", str(key))}
+
+
+def _classes(named: Mapping[int, str], count: int) -> list[ModelClass]:
     colors = distinct_colors(count)
     if count == 2 and set(named) == {0}:
         # One name for one score: that of what is found, and the rest is background.

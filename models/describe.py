@@ -10,7 +10,12 @@ from typing import Any
 
 from ..errors import ModelError
 from .bands import Band
-from .card import ACTIVATIONS, TASKS, ModelCard, ModelClass, Normalisation
+from .card import ACTIVATIONS, TASKS, ModelCard, ModelClass, Normalisation, distinct_colors
+
+# Axes of the input that each task can have.
+_INPUT_AXES = {
+    "pixel": (2, 4), "window": (4, 5), "segmentation": (4,), "patch": (4,), "patch-multilabel": (4,), "change": (4,),
+}  # fmt: skip
 
 # Scaling is done in single precision, which ends at 1e38.
 _FAR = 1e15
@@ -41,7 +46,8 @@ def describe(
         task: one of :data:`.card.TASKS`.
         bands: as many as the network takes.
         classes: as many as it gives scores; two where it gives one.
-        divide: stored values are divided by this first.
+        divide: values are divided by this first.  It, ``mean`` and ``std`` say together what is done to values: of
+            what is not given here, none is left of what the card says, and 1, 0 and 1 count.
         mean: it is subtracted then, one per band or one for all.
         std: the rest is divided by it, likewise.
         activation: what the output holds.
@@ -54,6 +60,14 @@ def describe(
     Raises:
         ModelError: a value that cannot be, or a number of bands or classes that is not the network's.
     """
+    for name, numbers in (
+        ("divisor", [divide]),
+        ("mean", mean),
+        ("standard deviation", std),
+        ("nodata value", [nodata]),
+    ):
+        if any(number is not None and not math.isfinite(number) for number in numbers or ()):
+            raise ModelError(f"The {name} must be a finite number.")
     changes: dict[str, Any] = {"further_outputs": list(card.further_outputs)}
     if title is not None:
         changes["title"] = title.strip() or card.name
@@ -61,15 +75,18 @@ def describe(
         if task not in TASKS:
             raise ModelError(f"There is no task “{task}”; use one of {', '.join(TASKS)}.")
         changes["task"] = task
-        changes["unsupported"] = ""
+        if not card.input_shape or len(card.input_shape) in _INPUT_AXES[task]:
+            changes["unsupported"] = ""
     if bands is not None:
         _check_count("bands", len(bands), len(card.bands))
         names = [band.name for band in bands]
+        if any(not name.strip() for name in names):
+            raise ModelError("A band has no name.")
         if len(set(names)) != len(names):
             raise ModelError("Two bands have the same name; give each one of its own.")
         changes["bands"] = list(bands)
     if classes is not None:
-        _check_count("classes", len(classes), len(card.classes))
+        _check_class_count(len(classes), card)
         check_classes(classes)
         changes["classes"] = list(classes)
     if divide is not None or mean is not None or std is not None:
@@ -111,7 +128,8 @@ def scaling(
     Raises:
         ModelError: a divisor or deviation that is not positive, or another number of them than of bands.
     """
-    means, deviations = list(mean or [0.0]), list(std or [1.0])
+    means = [0.0] if mean is None else list(mean)
+    deviations = [1.0] if std is None else list(std)
     for name, values in (("means", means), ("standard deviations", deviations)):
         if len(values) not in (1, bands):
             raise ModelError(f"There are {len(values)} {name}, but {bands} bands: give one, or one for each band.")
@@ -148,12 +166,13 @@ def parse_classes(text: str, card: ModelCard) -> list[ModelClass]:
         ModelError: another number of them than the network gives, or a value twice.
     """
     parts = [" ".join(part.split()) for part in text.split(",") if part.strip()]
-    _check_count("classes", len(parts), len(card.classes))
+    _check_class_count(len(parts), card)
+    olds = list(card.classes) or [ModelClass(n, "", color) for n, color in enumerate(distinct_colors(len(parts)))]
     classes = []
-    for part, old in zip(parts, card.classes):
-        found = re.fullmatch(r"(?:(\d{1,5})\s*=\s*)?(.+?)\s*(#[0-9A-Fa-f]{6})?", part)
+    for part, old in zip(parts, olds):
+        found = re.fullmatch(r"(?:([0-9]+)\s*=)?\s*(.*?)\s*(#[0-9A-Fa-f]{6})?", part, re.DOTALL)
         assert found is not None
-        value = int(found.group(1)) if found.group(1) else old.value
+        value = int(found.group(1)[:9]) if found.group(1) else old.value
         classes.append(ModelClass(value, found.group(2), (found.group(3) or old.color).lower()))
     check_classes(classes)
     return classes
@@ -175,11 +194,16 @@ def _check_count(what: str, given: int, wanted: int) -> None:
         raise ModelError(f"{given} {what} are given, but the network has {wanted}: give that many, in its order.")
 
 
+def _check_class_count(given: int, card: ModelCard) -> None:
+    """Of a network that gives class numbers nobody but its maker knows how many classes there are."""
+    _check_count("classes", given, len(card.classes) or max(given, 1))
+
+
 def check_classes(classes: Sequence[ModelClass]) -> None:
-    """Refuse classes that no map can hold.
+    """Refuse classes that cannot stand in a map.
 
     Raises:
-        ModelError: a value twice or beyond 16 bits, or no name.
+        ModelError: a value that is taken or out of range, a class without a name, or a colour that is none.
     """
     values = [entry.value for entry in classes]
     if len(set(values)) != len(values):
@@ -188,3 +212,6 @@ def check_classes(classes: Sequence[ModelClass]) -> None:
         raise ModelError("Class values must lie between 0 and 65533.")
     if any(not entry.name.strip() for entry in classes):
         raise ModelError("A class has no name.")
+    for entry in classes:
+        if not re.fullmatch("#[0-9A-Fa-f]{6}", entry.color):
+            raise ModelError(f"“{entry.color}” is no colour; write it as #rrggbb.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import MisfitError
 from .bands import (
@@ -24,6 +24,7 @@ from .bands import (
     named_by_file,
     names_a_sensor,
     normalise_name,
+    says_nothing,
 )
 from .card import ModelCard
 
@@ -48,6 +49,7 @@ class RasterFacts:
         gsd: ground sampling distance in metres, or None where it cannot be known (no CRS).
         sample: per band ``(low, high)``: the 2nd and 98th percentile of some stored, valid values, or
             empty where nothing was sampled.
+        colours: per band ``red``, ``green``, ``blue`` or empty, as the file says to viewers.
     """
 
     path: str
@@ -57,6 +59,7 @@ class RasterFacts:
     offsets: list[float] = field(default_factory=list)
     gsd: float | None = None
     sample: dict[int, tuple[float, float]] = field(default_factory=dict)
+    colours: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -112,7 +115,7 @@ def check_fit(
     file_names = [raster.path for raster in rasters]
     matches = match_bands(
         card.bands,
-        [raster.bands for raster in rasters],
+        [_bands_of_picture(card, raster) for raster in rasters],
         given_bands,
         sensor,
         file_names,
@@ -130,6 +133,18 @@ def check_fit(
     _check_values(card, rasters, matches, scales, offsets)
     warnings += _check_sentinel2_offset(card, rasters, matches, scales, offsets, sensor)
     return Fit(matches, scales, offsets, warnings)
+
+
+def _bands_of_picture(card: ModelCard, raster: RasterFacts) -> list[Band]:
+    """The bands of a raster, named by their colours where nothing else names them and the model wants but these.
+
+    Not for other models: who stores infrared, red and green shows them as red, green and blue.
+    """
+    colours = {"red", "green", "blue"}
+    wanted = {band.common_name for band in card.bands}
+    if not wanted <= colours or not colours <= set(raster.colours) or not all(map(says_nothing, raster.bands)):
+        return raster.bands
+    return [replace(band, common_name=colour) for band, colour in zip(raster.bands, raster.colours)]
 
 
 def _bands_in_several_files(rasters: Sequence[RasterFacts], matches: Sequence[BandMatch]) -> list[str]:

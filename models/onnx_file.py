@@ -12,13 +12,14 @@ import hashlib
 import mmap
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import ModelError
 
 # Field numbers of the messages of onnx.proto that are read here.
 _MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSETS, _MODEL_METADATA = 1, 7, 8, 14
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR = 1, 2, 4
 _GRAPH_NODE, _GRAPH_NAME, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 2, 5, 11, 12
 _TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 8, 13, 14
 _LOCATION_IS_EXTERNAL = 1
@@ -34,13 +35,27 @@ _ELEMENT_TYPES = {
 }  # fmt: skip
 
 
+# Operators that change only the form of a tensor.
+_FORM_ONLY = ("Cast", "Flatten", "Gather", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+
+
 @dataclass(frozen=True)
 class TensorFacts:
-    """Name, element type and shape (-1 for free axes) of an input or output."""
+    """Name, element type and shape (-1 for free axes) of an input or output.
+
+    Args:
+        operator: of an output, the last operator that computes it (those that change only its form left out).
+    """
 
     name: str
     data_type: str
     shape: tuple[int, ...]
+    operator: str = ""
+
+    @property
+    def holds_whole_numbers(self) -> bool:
+        """True for class numbers rather than scores."""
+        return self.data_type.startswith(("int", "uint", "bool"))
 
 
 @dataclass
@@ -61,6 +76,20 @@ class OnnxFacts:
     metadata: dict[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
     weight_files: list[str] = field(default_factory=list)
+
+
+def class_outputs(facts: OnnxFacts) -> list[TensorFacts]:
+    """The outputs that can be classes of what the input is; features and embeddings beside them are none.
+
+    Of an image input, maps win over one vector per image where one of them has the image's size; else the first
+    output decides.  Class numbers count only where no output gives scores.
+    """
+    first = facts.inputs[0].shape
+    vectors = [tensor for tensor in facts.outputs if len(tensor.shape) == 2]
+    maps = [tensor for tensor in facts.outputs if len(tensor.shape) in (3, 4)] if len(first) == 4 else []
+    one_per_image = len(facts.outputs[0].shape) == 2 and not any(tensor.shape[-2:] == first[-2:] for tensor in maps)
+    found = vectors if one_per_image or not maps else maps
+    return [tensor for tensor in found if not tensor.holds_whole_numbers] or found or facts.outputs[:1]
 
 
 class _Malformed(Exception):
@@ -199,9 +228,12 @@ def _read_graph(graph: memoryview, facts: OnnxFacts) -> None:
     constants: set[str] = set()
     weight_files: set[str] = set()
     inputs: list[TensorFacts] = []
+    nodes: list[tuple[int, int]] = []
     for number, wire, start, end in _fields(graph):
         if wire != 2:
             continue
+        if number == _GRAPH_NODE:
+            nodes.append((start, end))
         if number == _GRAPH_INPUT:
             inputs.append(_read_value(graph[start:end]))
         elif number == _GRAPH_OUTPUT:
@@ -222,6 +254,34 @@ def _read_graph(graph: memoryview, facts: OnnxFacts) -> None:
     # Before IR version 4 every initialiser was listed as an input too.
     facts.inputs = [tensor for tensor in inputs if tensor.name not in constants]
     facts.weight_files = sorted(weight_files)
+    operators = _last_operators(graph, nodes, [tensor.name for tensor in facts.outputs])
+    facts.outputs = [replace(tensor, operator=operators.get(tensor.name, "")) for tensor in facts.outputs]
+
+
+def _last_operators(graph: memoryview, nodes: list[tuple[int, int]], outputs: list[str]) -> dict[str, str]:
+    """The operator that computes each output; nodes come in the order of their work, so they are read from the end."""
+    # What makes an output, followed back through changes of form.
+    sought = {name: [name] for name in outputs}
+    found: dict[str, str] = {}
+    for node_start, node_end in reversed(nodes):
+        if not sought:
+            break
+        node = graph[node_start:node_end]
+        first, operator, made = "", "", []
+        for number, wire, start, end in _fields(node):
+            if wire == 2 and number == _NODE_OUTPUT:
+                made.append(_text(node[start:end]))
+            elif wire == 2 and number == _NODE_INPUT and not first:
+                first = _text(node[start:end])
+            elif wire == 2 and number == _NODE_OPERATOR:
+                operator = _text(node[start:end])
+        for name in made:
+            ends = sought.pop(name, [])
+            if operator in _FORM_ONLY:
+                sought.setdefault(first, []).extend(ends)
+            else:
+                found.update(dict.fromkeys(ends, operator))
+    return found
 
 
 def _read_entry(entry: memoryview) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from .bands import Band
 from .card import METADATA_KEY, FurtherOutput, ModelCard, ModelClass, distinct_colors, parse_card, read_card, slug
 from .deepness import card_from_deepness
 from .esri import card_beside
-from .onnx_file import OnnxFacts, TensorFacts, read_onnx_facts
+from .onnx_file import OnnxFacts, TensorFacts, class_outputs, read_onnx_facts
 from .torch_file import is_torch_file, read_torch_facts
 
 # More bands or classes than any sensor or legend has; only in a damaged file.
@@ -43,6 +43,8 @@ def read_model_card(path: str | Path, given: str | Path | None = None) -> ModelC
     card.origin = origin
     card.weights_sha256 = facts.weights_sha256
     _take_tensors(card, facts)
+    if origin in ("none", "deepness", "esri"):
+        _take_activations(card, facts)
     return card
 
 
@@ -69,13 +71,29 @@ def corrected_card_path(weights_sha256: str) -> Path:
 
 
 def save_corrected_card(card: ModelCard) -> Path:
-    """Keep a card that the user completed or corrected, under the hash of the weights."""
+    """Keep a card that the user completed or corrected, under the hash of the weights.
+
+    Raises:
+        ModelError: a card that would be no use, or less than the file's own.
+    """
+    if card.unsupported:
+        raise ModelError(f"“{card.title or card.name}” is {card.unsupported}: say with --task what else it does.")
+    if not card.classes:
+        raise ModelError(no_classes(card))
     path = corrected_card_path(card.weights_sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     partial.write_text(card.to_json(), encoding="utf-8")
     partial.replace(path)
     return path
+
+
+def no_classes(card: ModelCard) -> str:
+    """The sentence for a network whose classes nobody has named."""
+    return (
+        f"“{card.title or card.name}” gives class numbers, but does not say how many classes there are: name them once "
+        "(thematica inspect MODEL --classes NAME,… --keep), or give a model card (--card)."
+    )
 
 
 def forget_corrected_card(weights_sha256: str) -> None:
@@ -117,7 +135,7 @@ def _bare_card(name: str, facts: OnnxFacts) -> ModelCard:
     """What the shapes alone say."""
     first = facts.inputs[0]
     rank = len(first.shape)
-    results = [tensor for tensor in facts.outputs if _may_give_classes(first, tensor)] or facts.outputs[:1]
+    results = class_outputs(facts)
     result = results[0]
     unsupported, task = "", "segmentation"
     # (N, 1, C, p, p) has a channel more in front of the bands.
@@ -152,20 +170,11 @@ def _bare_card(name: str, facts: OnnxFacts) -> ModelCard:
     )
 
 
-def _may_give_classes(first: TensorFacts, tensor: TensorFacts) -> bool:
-    """Whether an output can be a map of an image, or the scores of a pixel, window or patch."""
-    if len(first.shape) != 4:
-        return len(tensor.shape) == 2
-    return len(tensor.shape) in (2, 3, 4)
-
-
 def _bare_output(name: str, tensor: TensorFacts) -> FurtherOutput:
     channels = 1 if len(tensor.shape) == 3 else tensor.shape[1] if len(tensor.shape) > 1 else 0
-    if tensor.data_type.startswith(("int", "uint")) and channels <= 1:
-        raise ModelError(
-            f"“{name}” gives class numbers but does not say how many classes there are; describe it with a model card "
-            "(--card)."
-        )
+    if tensor.holds_whole_numbers and channels <= 1:
+        # How many classes there are, only who made it knows: they are named by hand.
+        return FurtherOutput(tensor.name, [], shape=tensor.shape)
     if channels <= 0:
         raise ModelError(f"“{name}” does not say how many classes it gives; describe it with a model card (--card).")
     # One score per pixel is that of the second of two classes.
@@ -204,8 +213,27 @@ def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
         _check_classes(card.name, len(output.classes), named[output.name])
 
 
+def _take_activations(card: ModelCard, facts: OnnxFacts) -> None:
+    """What the outputs hold, by the operator at their end, where no card says it."""
+    named = {tensor.name: tensor for tensor in facts.outputs}
+
+    def found(name: str, otherwise: str) -> str:
+        tensor = named[name]
+        kind = tensor.operator.lower()
+        if kind in ("sigmoid", "softmax"):
+            return kind
+        # Deepness compares the one score of two classes with its threshold as it is.
+        one_score = len(tensor.shape) == 3 or tensor.shape[1:2] == (1,)
+        return otherwise if one_score else "logits"
+
+    card.activation = found(card.output_name, card.activation)
+    card.further_outputs = [
+        replace(output, activation=found(output.name, output.activation)) for output in card.further_outputs
+    ]
+
+
 def _check_classes(name: str, classes: int, result: TensorFacts) -> None:
-    if result.data_type.startswith(("int", "uint", "bool")):
+    if result.holds_whole_numbers:
         # Class numbers: how many there are, only the card knows.
         return
     channels = result.shape[1] if len(result.shape) in (2, 4) else 1 if len(result.shape) == 3 else -1

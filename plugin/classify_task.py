@@ -11,7 +11,7 @@ from qgis.PyQt.QtCore import pyqtSignal
 from ..errors import Cancelled, ThematicaError
 from .compat import TASK_CAN_CANCEL
 from .job import PreparedJob
-from .worker import run_worker
+from .running import run_prepared
 
 
 class ClassifyTask(QgsTask):
@@ -41,9 +41,8 @@ class ClassifyTask(QgsTask):
 
     def run(self) -> bool:
         """Called by QGIS in a thread of its own."""
-        job = self.prepared.job
         try:
-            self.result = run_worker(job["command"], job, self._take, self.isCanceled)
+            self.result = run_prepared(self.prepared, self._take, self.isCanceled)
         except ThematicaError as error:
             self.error = error
         except Exception as error:  # noqa: BLE001 - an exception that leaves run() can end QGIS

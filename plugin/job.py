@@ -10,28 +10,37 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
     QgsCoordinateTransformContext,
+    QgsCsException,
     QgsFeature,
     QgsFeatureSource,
     QgsFields,
     QgsGeometry,
+    QgsProject,
     QgsProviderRegistry,
     QgsRasterLayer,
     QgsRasterRange,
     QgsRectangle,
+    QgsReferencedRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsWkbTypes,
 )
 
 from ..errors import InputError
+from ..models.reading import read_model_card
+from ..models.store import resolve_model
 from .compat import MULTI_POLYGON, POLYGON_GEOMETRY, WKT_PREFERRED, WRITER_NO_ERROR
+from .export import RasterExport, has_pixels, plan_export
+from .raster_facts import is_rendered
 
 ONE_AREA = "Give either a polygon layer or an extent as the area, not both."
 
@@ -44,21 +53,34 @@ class PreparedJob:
         job: as in a JSON job file.
         temporary: files and folders that only this job reads.
         warnings: sentences for the analyst about what could not be passed on.
+        exports: number of a raster (from 0) → the export that must be made before the run.
+        fallbacks: likewise, the export to make if the runtime cannot open the raster.
     """
 
     job: dict[str, Any]
     temporary: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    exports: dict[int, RasterExport] = field(default_factory=dict)
+    fallbacks: dict[int, RasterExport] = field(default_factory=dict)
+
+    def folder(self) -> Path:
+        """A folder of the job's own for temporary files."""
+        if not self.temporary:
+            self.temporary.append(Path(tempfile.mkdtemp(prefix="thematica-")))
+        return self.temporary[0]
 
     def discard(self) -> None:
         """Delete the temporary files; may be called twice."""
         for path in self.temporary:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         self.temporary.clear()
+        self.exports.clear()
+        self.fallbacks.clear()
 
 
-def pixel_job(
-    layer: QgsRasterLayer,
+def raster_job(
+    command: str,
+    layers: Sequence[QgsRasterLayer],
     model: str,
     output: str,
     *,
@@ -66,87 +88,191 @@ def pixel_job(
     area_selected_only: bool = False,
     extent: QgsRectangle | None = None,
     extent_crs: QgsCoordinateReferenceSystem | None = None,
+    mask: QgsRasterLayer | None = None,
     options: dict[str, Any] | None = None,
 ) -> PreparedJob:
-    """A ``classify-pixels`` job for a raster layer.  Call it in the thread that owns the layers.
+    """A job that classifies raster layers.  Call it in the thread that owns the layers.
 
     Args:
-        layer: the raster layer.
+        command: of the program: ``classify-pixels`` or ``classify-patches``.
+        layers: the raster layers, the one that gives the grid first.
         model: a name in the store or an ONNX file.
-        output: the thematic raster to write.
+        output: the result to write.
         area_layer: polygons (a vector layer or a Processing feature source) to which the map is limited.
         area_selected_only: only the selected features of ``area_layer``.
         extent: rectangle to which the map is limited; at most one of it and ``area_layer``.
-        extent_crs: its CRS; the raster layer's where None or invalid.
+        extent_crs: its CRS; the first layer's where None or invalid.
+        mask: a raster that marks what is classified.
         options: further keys of the job; None and ``""`` mean "not given".
 
     Raises:
-        InputError: the raster is no file that the worker can read, or the area cannot be used.
+        InputError: a raster can neither be read by the worker nor exported by QGIS, or the area cannot be used.
     """
+    if not layers:
+        raise InputError("Choose a raster layer.")
+    for layer in layers:
+        check_raster(layer)
     job: dict[str, Any] = {
-        "command": "classify-pixels",
-        "rasters": [raster_source(layer)],
+        "command": command,
+        "rasters": [raster_source(layer) or layer.name() for layer in layers],
         "model": model,
         "output": output,
     }
     prepared = PreparedJob(job)
     given = {key: value for key, value in (options or {}).items() if value is not None and value != ""}
     job.update(given)
-    _add_layer_knowledge(prepared, layer)
+    if mask is not None:
+        check_raster(mask)
+        job["mask"] = raster_source(mask)
+        if not job["mask"]:
+            raise InputError(
+                f"The mask “{mask.name()}” is no raster file that Thematica can open: export it first (right-click ▸ "
+                "Export ▸ Save As…)."
+            )
     if area_layer is not None and extent is not None and not extent.isNull():
         raise InputError(ONE_AREA)
-    if area_layer is not None:
-        folder = Path(tempfile.mkdtemp(prefix="thematica-"))
-        prepared.temporary.append(folder)
-        try:
-            job["area"] = str(write_area(area_layer, folder / "area.gpkg", area_selected_only))
-        except BaseException:
-            prepared.discard()
-            raise
-    elif extent is not None and not extent.isNull():
-        job["area"] = [extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()]
-        crs = extent_crs if extent_crs is not None and extent_crs.isValid() else layer.crs()
-        if crs.isValid():
-            job["area_crs"] = crs.toWkt(WKT_PREFERRED)
+    try:
+        box = _add_area(prepared, layers[0], area_layer, area_selected_only, extent, extent_crs)
+        _plan_exports(prepared, layers, box)
+        _add_layer_knowledge(prepared, layers)
+    except BaseException:
+        prepared.discard()
+        raise
     return prepared
+
+
+def _add_area(
+    prepared: PreparedJob,
+    first: QgsRasterLayer,
+    area_layer: QgsFeatureSource | None,
+    selected_only: bool,
+    extent: QgsRectangle | None,
+    extent_crs: QgsCoordinateReferenceSystem | None,
+) -> QgsReferencedRectangle | None:
+    """Put the area into the job; returns the rectangle around it, or None where there is no area."""
+    job = prepared.job
+    if area_layer is not None:
+        job["area"] = str(write_area(area_layer, prepared.folder() / "area.gpkg", selected_only))
+        selected = selected_only and isinstance(area_layer, QgsVectorLayer)
+        around = area_layer.boundingBoxOfSelected() if selected else area_layer.sourceExtent()
+        return QgsReferencedRectangle(around, area_layer.sourceCrs())
+    if extent is None or extent.isNull():
+        return None
+    job["area"] = [extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()]
+    crs = extent_crs if extent_crs is not None and extent_crs.isValid() else first.crs()
+    if crs.isValid():
+        job["area_crs"] = crs.toWkt(WKT_PREFERRED)
+    return QgsReferencedRectangle(extent, crs)
+
+
+def _plan_exports(prepared: PreparedJob, layers: Sequence[QgsRasterLayer], area: QgsReferencedRectangle | None) -> None:
+    """Plan the export of layers that only QGIS can open, and of those that the runtime may turn out not to open."""
+    for index, layer in enumerate(layers):
+        must = not raster_source(layer)
+        try:
+            part = _in_crs_of(layer, area) if area is not None else None
+            pixel_size = None if has_pixels(layer) else _pixel_size(prepared.job)
+            export = plan_export(layer, part, pixel_size)
+            if must:
+                _check_scale(prepared.job, layer)
+        except InputError:
+            if must:
+                raise
+            continue
+        (prepared.exports if must else prepared.fallbacks)[index] = export
+        if must:
+            prepared.warnings.append(
+                f"The layer “{layer.name()}” was exported for the run: {export.columns} × {export.rows} pixels."
+            )
+
+
+def _in_crs_of(layer: QgsRasterLayer, area: QgsReferencedRectangle) -> QgsRectangle:
+    if not area.crs().isValid() or not layer.crs().isValid() or area.crs() == layer.crs():
+        return QgsRectangle(area)
+    transform = QgsCoordinateTransform(area.crs(), layer.crs(), QgsProject.instance().transformContext())
+    try:
+        return transform.transformBoundingBox(area)
+    except QgsCsException as error:
+        raise InputError(
+            f"The area cannot be brought into the CRS of the layer “{layer.name()}”: choose another area.", str(error)
+        ) from error
+
+
+def _pixel_size(job: Mapping[str, Any]) -> float | None:
+    """Pixel size on the ground for a web map: the one that was asked for, or the model's."""
+    wanted = job.get("gsd")
+    if isinstance(wanted, (int, float)):
+        return float(wanted)
+    return read_model_card(resolve_model(job["model"]), job.get("card")).gsd
+
+
+def _check_scale(job: Mapping[str, Any], layer: QgsRasterLayer) -> None:
+    """What QGIS exports has the layer's declared scale applied, which a model of stored numbers must not get."""
+    provider = layer.dataProvider()
+    numbers = range(1, provider.bandCount() + 1)
+    if is_rendered(layer) or all((provider.bandScale(n), provider.bandOffset(n)) == (1.0, 0.0) for n in numbers):
+        return
+    card = read_model_card(resolve_model(job["model"]), job.get("card"))
+    if "scale" in job or "offset" in job or card.unit == "dn":
+        raise InputError(
+            f"The layer “{layer.name()}” declares a scale, and QGIS exports it with that scale applied, but stored "
+            "numbers are wanted: export it by hand (right-click ▸ Export ▸ Save As…, raw data) and classify the file."
+        )
+
+
+def check_raster(layer: QgsRasterLayer) -> None:
+    """Refuse what nobody can read.
+
+    Raises:
+        InputError: the layer is broken.
+    """
+    if not layer.isValid():
+        raise InputError(f"The layer “{layer.name()}” cannot be read: check that its file is still there.")
 
 
 def raster_source(layer: QgsRasterLayer) -> str:
     """What the worker opens for a raster layer: a file, a ``/vsi…`` path or a subdataset's name.
 
-    Raises:
-        InputError: the layer is not read by GDAL, or only QGIS can open it.
+    Empty where only QGIS can open it: another provider than GDAL, QGIS's memory, a sign-in, open options.
     """
-    name = layer.name()
-    if not layer.isValid():
-        raise InputError(f"The layer “{name}” cannot be read: check that its file is still there.")
     if layer.providerType() != "gdal":
-        raise InputError(
-            f"The layer “{name}” comes from the provider “{layer.providerType()}” and not from a raster file: "
-            "export it first (right-click ▸ Export ▸ Save As…) and classify the file."
-        )
+        return ""
     parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
     if "authcfg=" in layer.source() or parts.get("openOptions") or parts.get("credentialOptions"):
-        raise InputError(
-            f"The layer “{name}” is opened with a sign-in or with open options, which are not passed on yet: "
-            "export it first (right-click ▸ Export ▸ Save As…) and classify the file."
-        )
+        return ""
     source = QgsProviderRegistry.instance().encodeUri("gdal", parts) or layer.source()
-    if source.startswith("/vsimem/"):
-        raise InputError(
-            f"The layer “{name}” exists only in QGIS's memory: export it first (right-click ▸ Export ▸ Save As…)."
-        )
+    if "/vsimem/" in source:
+        return ""
     return os.path.abspath(source) if os.path.exists(source) else source
 
 
-def _add_layer_knowledge(prepared: PreparedJob, layer: QgsRasterLayer) -> None:
-    """CRS and nodata that were set on the layer and differ from the file's."""
-    provider, name = layer.dataProvider(), layer.name()
-    if layer.crs().isValid() and layer.crs() != provider.crs():
-        prepared.job["raster_crs"] = layer.crs().toWkt(WKT_PREFERRED)
+def _add_layer_knowledge(prepared: PreparedJob, layers: Sequence[QgsRasterLayer]) -> None:
+    """CRS and nodata that were set on the layers and differ from the files'."""
+    exported = [layers[index] for index in prepared.exports]
+    first = layers[0]
+    if first in exported:
+        pass  # the exported file has the layer's CRS
+    elif first.crs().isValid() and first.crs() != first.dataProvider().crs():
+        prepared.job["raster_crs"] = first.crs().toWkt(WKT_PREFERRED)
+    for layer in layers[1:]:
+        if layer.crs().isValid() and layer.crs() != layer.dataProvider().crs():
+            prepared.warnings.append(
+                f"The CRS that was set on the layer “{layer.name()}” is not the file's; only that of the first raster "
+                "is passed on. Assign it to the file (Raster ▸ Projections ▸ Assign Projection…)."
+            )
     if "nodata" in prepared.job:
         return  # given explicitly
+    found = {layer.name(): value for layer in layers for value in [_nodata_set(prepared, layer)] if value is not None}
+    if len(set(found.values())) > 1:
+        texts = ", ".join(f"{value:g} for “{name}”" for name, value in found.items())
+        raise InputError(f"The layers have several nodata values ({texts}); give one nodata value explicitly.")
+    if found:
+        prepared.job["nodata"] = next(iter(found.values()))
 
+
+def _nodata_set(prepared: PreparedJob, layer: QgsRasterLayer) -> float | None:
+    """The nodata value that was set on a layer, or None where it is the file's own."""
+    provider, name = layer.dataProvider(), layer.name()
     numbers = range(1, provider.bandCount() + 1)
     spans = [span for number in numbers for span in provider.userNoDataValues(number)]
     added = {span.min() for span in spans if span.min() == span.max()}
@@ -162,12 +288,13 @@ def _add_layer_knowledge(prepared: PreparedJob, layer: QgsRasterLayer) -> None:
             "Layer Properties ▸ Transparency, or give the nodata value explicitly."
         )
     if added:
-        prepared.job["nodata"] = added.pop()
-    elif declared and not used:
+        return added.pop()
+    if declared and not used:
         prepared.warnings.append(
             f"The layer “{name}” shows the file's nodata value as data, but the map has nodata there: change the "
             "file's nodata value if it is data."
         )
+    return None
 
 
 def _listed(spans: list[QgsRasterRange], used: set[float]) -> str:

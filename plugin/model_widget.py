@@ -15,7 +15,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
 
-from ..models.store import list_models
+from ..models.store import ESRI_SUFFIXES, SUFFIXES, list_models
 
 
 class ModelWidget(WidgetWrapper):
@@ -38,7 +38,7 @@ class ModelWidget(WidgetWrapper):
                 self._combo.addItem(self.dialog.resolveValueDescription(source), source)
         button = QToolButton()
         button.setText("…")
-        button.setToolTip("Choose an ONNX file")
+        button.setToolTip("Choose a network from a file")
         button.clicked.connect(self._browse)
         widget = QWidget()
         row = QHBoxLayout(widget)
@@ -61,6 +61,7 @@ class ModelWidget(WidgetWrapper):
         return [self._combo.itemData(index) for index in range(self._combo.count())]
 
     def _browse(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self._combo, "Model", "", "ONNX models (*.onnx);;All files (*)")
+        patterns = " ".join(f"*{suffix}" for suffix in (*SUFFIXES, *ESRI_SUFFIXES))
+        path, _ = QFileDialog.getOpenFileName(self._combo, "Model", "", f"Networks ({patterns});;All files (*)")
         if path:
             self._combo.setEditText(path)

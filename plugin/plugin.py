@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable
 
-from qgis.core import QgsApplication, QgsMapLayer, QgsProject, QgsRasterLayer
-from qgis.PyQt.QtCore import QObject
+from qgis.core import QgsApplication, QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtCore import QObject, Qt
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
@@ -30,6 +30,7 @@ class ThematicaPlugin:
         self.actions: list[QAction] = []
         self.classify_dialog: Any = None
         self.runtime_dialog: Any = None
+        self.threshold_panel: Any = None
         #: Open ones; QGIS's main window keeps the window alive, but not the Python object behind it.
         self.area_tables: list[Any] = []
         #: Parent of the runs: they outlive the dialog, and end with the plugin.
@@ -46,7 +47,7 @@ class ThematicaPlugin:
 
     def initGui(self) -> None:
         """Add menu entries, toolbar button and layer actions."""
-        from .compat import RASTER_TYPE
+        from .compat import RASTER_TYPE, VECTOR_TYPE
 
         self.initProcessing()
         self.classify_action = self._action("Classify layer…", self.open_classify, ICON)
@@ -62,8 +63,13 @@ class ThematicaPlugin:
         self.area_action = self._action("Area per class…", self.open_area_table, ICON)
         self.iface.addCustomActionForLayerType(self.layer_action, "", RASTER_TYPE, True)
         self.iface.addCustomActionForLayerType(self.area_action, "", RASTER_TYPE, False)
-        QgsProject.instance().layersAdded.connect(self._offer_area_table)
-        self._offer_area_table(list(QgsProject.instance().mapLayers().values()))
+        # Polygons of patches have a table too, and those with several labels a threshold that can be moved.
+        self.patch_area_action = self._action("Area per class…", self.open_area_table, ICON)
+        self.threshold_action = self._action("Labels at threshold…", self.open_threshold, ICON)
+        for action in (self.threshold_action, self.patch_area_action):
+            self.iface.addCustomActionForLayerType(action, "", VECTOR_TYPE, False)
+        QgsProject.instance().layersAdded.connect(self._offer_on_results)
+        self._offer_on_results(list(QgsProject.instance().mapLayers().values()))
 
     def _action(self, text: str, slot: Callable[[], None], icon: Path | None = None) -> QAction:
         action = QAction(QIcon(str(icon)) if icon else QIcon(), text, self.iface.mainWindow())
@@ -78,8 +84,8 @@ class ThematicaPlugin:
             self.provider = None
         if self.iface is None or not self.actions:
             return
-        QgsProject.instance().layersAdded.disconnect(self._offer_area_table)
-        for action in (self.layer_action, self.area_action):
+        QgsProject.instance().layersAdded.disconnect(self._offer_on_results)
+        for action in (self.layer_action, self.area_action, self.patch_area_action, self.threshold_action):
             self.iface.removeCustomActionForLayerType(action)
         for action in (self.classify_action, self.runtime_action):
             self.iface.removePluginRasterMenu(MENU, action)
@@ -97,7 +103,10 @@ class ThematicaPlugin:
             if dialog is not None:
                 dialog.close()
                 dialog.deleteLater()
-        self.classify_dialog = self.runtime_dialog = None
+        if self.threshold_panel is not None:
+            self.iface.removeDockWidget(self.threshold_panel)
+            self.threshold_panel.deleteLater()
+        self.classify_dialog = self.runtime_dialog = self.threshold_panel = None
 
     # -- what the actions do --------------------------------------------------------------------
 
@@ -107,7 +116,7 @@ class ThematicaPlugin:
             from ..ui.classify_dialog import ClassifyDialog
 
             self.classify_dialog = ClassifyDialog(
-                self.iface, self.show_areas, runs=self.runs, parent=self.iface.mainWindow()
+                self.iface, self.show_areas, self.show_threshold, runs=self.runs, parent=self.iface.mainWindow()
             )
             self.classify_dialog.runtime_wanted.connect(self.open_runtime)
         self.classify_dialog.choose_layer(self.iface.activeLayer())
@@ -143,15 +152,45 @@ class ThematicaPlugin:
         table.finished.connect(lambda _: self.area_tables.remove(table))
         _show(table)
 
-    def _offer_area_table(self, layers: list[QgsMapLayer]) -> None:
+    def open_threshold(self) -> None:
+        """Open the panel of the active layer's threshold."""
+        from .labels import labels_of_layer
+
+        layer = self.iface.activeLayer()
+        if labels_of_layer(layer):
+            self.show_threshold(layer)
+        else:
+            self.iface.messageBar().pushWarning(
+                MENU, "This layer's report or columns are gone; classify again to get new ones."
+            )
+
+    def show_threshold(self, layer: QgsVectorLayer) -> None:
+        """Open the panel of the threshold for a layer of labelled patches."""
+        if self.threshold_panel is None:
+            from ..ui.threshold_panel import ThresholdPanel
+
+            self.threshold_panel = ThresholdPanel(self.iface.mainWindow())
+            self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.threshold_panel)
+        self.threshold_panel.show_layer(layer)
+        _show(self.threshold_panel)
+
+    def _offer_on_results(self, layers: list[QgsMapLayer]) -> None:
+        from .labels import labels_of_layer
+
         for layer in layers:
-            if _report_of(layer) is not None:
+            if _report_of(layer) is None:
+                continue
+            if isinstance(layer, QgsRasterLayer):
                 self.iface.addCustomActionForLayer(self.area_action, layer)
+                continue
+            self.iface.addCustomActionForLayer(self.patch_area_action, layer)
+            if labels_of_layer(layer):
+                self.iface.addCustomActionForLayer(self.threshold_action, layer)
 
 
 def _report_of(layer: QgsMapLayer | None) -> dict[str, Any] | None:
-    """The report of a map of ours, or None for any other layer."""
-    if not isinstance(layer, QgsRasterLayer):
+    """The report of a result of ours, or None for any other layer."""
+    if not isinstance(layer, (QgsRasterLayer, QgsVectorLayer)):
         return None
     from .results import report_of_layer
 
@@ -159,7 +198,7 @@ def _report_of(layer: QgsMapLayer | None) -> dict[str, Any] | None:
     return report if report is not None and report.get("classes") else None
 
 
-def _show(dialog: Any) -> None:
-    dialog.show()
-    dialog.raise_()
-    dialog.activateWindow()
+def _show(widget: Any) -> None:
+    widget.show()
+    widget.raise_()
+    widget.activateWindow()

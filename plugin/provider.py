@@ -8,6 +8,7 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from .. import __version__
+from .classify_patches import ClassifyPatches
 from .classify_pixels import ClassifyPixels
 
 ICON = str(Path(__file__).resolve().parent / "icons" / "thematica.svg")
@@ -18,6 +19,7 @@ class ThematicaProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         self.addAlgorithm(ClassifyPixels())
+        self.addAlgorithm(ClassifyPatches())
 
     def id(self) -> str:
         return "thematica"
@@ -40,3 +42,13 @@ class ThematicaProvider(QgsProcessingProvider):
     def supportedOutputRasterLayerExtensions(self) -> list[str]:
         # Results are Cloud Optimized GeoTIFFs, whatever the name says.
         return ["tif"]
+
+    def supportedOutputVectorLayerExtensions(self) -> list[str]:
+        # Labelled patches are written by the engine, as GeoPackages only.
+        return ["gpkg"]
+
+    def defaultVectorFileExtension(self, hasGeometry: bool = True) -> str:
+        return "gpkg"
+
+    def supportsNonFileBasedOutput(self) -> bool:
+        return False

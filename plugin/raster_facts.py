@@ -32,6 +32,12 @@ _DATA_TYPES = {
     14: "int8",
 }
 
+# ARGB32, plain and premultiplied.
+_PICTURES = (12, 13)
+
+# Numbers of Qgis.RasterColorInterpretation.
+_COLOURS = {3: "red", 4: "green", 5: "blue"}
+
 # A raster up to this many pixels is sampled whole and decimated, a larger one in nine windows: a decimated
 # read of a large file without overviews would decode all of it.
 _SMALL = 1200 * 1200
@@ -50,27 +56,45 @@ def facts_of_layer(layer: QgsRasterLayer) -> RasterFacts:
         Bands (alpha with the unit ``alpha``), data type, declared scale and offset, pixel size on the
         ground in metres, and the 2nd and 98th percentile of some valid values per band, as stored.
     """
+    if is_rendered(layer):
+        # A web map is a picture; its pixels get their size when it is exported.
+        return RasterFacts(layer.source(), bands_of_layer(layer), "uint8", [1.0] * 4, [0.0] * 4)
     provider = layer.dataProvider()
     numbers = range(1, provider.bandCount() + 1)
-    wavelengths = _wavelengths(provider)
     types = [_DATA_TYPES.get(enum_number(provider.sourceDataType(number)), "unknown") for number in numbers]
     is_complex = any(name.startswith("complex") for name in types)
     return RasterFacts(
         path=layer.source(),
-        bands=[
-            Band(
-                name=_description(provider, number),
-                wavelength=wavelengths.get(number),
-                unit="alpha" if provider.colorInterpretation(number) == ALPHA_BAND else "",
-            )
-            for number in numbers
-        ],
+        bands=bands_of_layer(layer),
         data_type=next((name for name in types if name.startswith("complex")), types[0] if types else "unknown"),
         scales=[provider.bandScale(number) for number in numbers],
         offsets=[provider.bandOffset(number) for number in numbers],
         gsd=ground_sampling_distance(layer),
         sample={} if is_complex else _sample(layer),
+        colours=[_COLOURS.get(enum_number(provider.colorInterpretation(number)), "") for number in numbers],
     )
+
+
+def bands_of_layer(layer: QgsRasterLayer) -> list[Band]:
+    """The bands of a raster layer; of a web map those of the picture that the export will make."""
+    if is_rendered(layer):
+        return [*(Band(name, name) for name in ("red", "green", "blue")), Band("alpha", unit="alpha")]
+    provider = layer.dataProvider()
+    wavelengths = _wavelengths(provider)
+    return [
+        Band(
+            name=_description(provider, number),
+            wavelength=wavelengths.get(number),
+            unit="alpha" if provider.colorInterpretation(number) == ALPHA_BAND else "",
+        )
+        for number in range(1, provider.bandCount() + 1)
+    ]
+
+
+def is_rendered(layer: QgsRasterLayer) -> bool:
+    """True for layers of pictures (WMS, XYZ tiles) instead of numbers."""
+    provider = layer.dataProvider()
+    return provider.bandCount() == 1 and enum_number(provider.dataType(1)) in _PICTURES
 
 
 def ground_sampling_distance(layer: QgsRasterLayer) -> float | None:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable
 
-from qgis.core import QgsMapLayer, QgsMapLayerStyle, QgsProject, QgsProviderRegistry, QgsRasterLayer
+from qgis.core import QgsMapLayer, QgsMapLayerStyle, QgsProject, QgsProviderRegistry, QgsVectorLayer
 
 from ..errors import OutputError
+
+#: Providers whose layers are files of ours: rasters, and polygons of patches.
+_FILE_PROVIDERS = ("gdal", "ogr")
 
 
 def file_of_layer(layer: QgsMapLayer) -> str:
@@ -33,23 +36,39 @@ def layers_showing(path: str, project: QgsProject | None = None) -> list[QgsMapL
     return [layer for layer in layers if _same_file(file_of_layer(layer), path)]
 
 
-def refuse_input_as_output(layer: QgsMapLayer, paths: Sequence[str]) -> None:
-    """Refuse to write over the raster that is read.
+def refuse_input_as_output(layers: Sequence[QgsMapLayer], paths: Sequence[str]) -> None:
+    """Refuse to write over a raster that is read.
 
     Raises:
-        OutputError: one of the files is the layer's own.
+        OutputError: one of the files is a layer's own.
     """
     for path in paths:
-        if _same_file(file_of_layer(layer), path):
+        if any(_same_file(file_of_layer(layer), path) for layer in layers):
             raise OutputError(f"“{path}” is the raster that is classified: choose another file for the map.")
+
+
+def refuse_edited_file(path: str, project: QgsProject | None = None) -> None:
+    """Refuse to replace a file with unsaved edits.
+
+    Raises:
+        OutputError: a layer of the project shows the file and is being edited.
+    """
+    for layer in layers_showing(path, project):
+        if isinstance(layer, QgsVectorLayer) and layer.isEditable():
+            raise OutputError(
+                f"The layer “{layer.name()}” is being edited, and a new result would replace its file “{path}”: "
+                "save or discard the edits first, or choose another file."
+            )
 
 
 def refuse_held_file(path: str, project: QgsProject | None) -> None:
     """On Windows, refuse to replace a file that QGIS shows: Processing cannot ask for the layer to make way.
 
     Raises:
-        OutputError: a layer of the project shows the file.
+        OutputError: a layer of the project shows the file, or is being edited (on every system).
     """
+    if project is not None:
+        refuse_edited_file(path, project)
     held = layers_showing(path, project) if sys.platform == "win32" and project is not None else []
     if held:
         raise OutputError(
@@ -59,7 +78,7 @@ def refuse_held_file(path: str, project: QgsProject | None) -> None:
 
 
 def release_layers(path: str, project: QgsProject | None = None) -> Callable[[], None]:
-    """Make QGIS let go of a raster file that is about to be replaced (Windows refuses otherwise).
+    """Make QGIS let go of a file that is about to be replaced (Windows refuses otherwise).
 
     The layers stay in the project, unavailable for the time being.
 
@@ -71,19 +90,19 @@ def release_layers(path: str, project: QgsProject | None = None) -> Callable[[],
     before = _fingerprint(path)
     released = []
     for layer in layers_showing(path, project):
-        if isinstance(layer, QgsRasterLayer) and layer.providerType() == "gdal":
+        if layer.providerType() in _FILE_PROVIDERS:
             style = QgsMapLayerStyle()
             style.readFromLayer(layer)
-            released.append((layer.id(), layer.source(), style))
-            layer.setDataSource("", layer.name(), "gdal")
+            released.append((layer.id(), layer.source(), layer.providerType(), style))
+            layer.setDataSource("", layer.name(), layer.providerType())
 
     def restore() -> None:
         is_new = _fingerprint(path) != before
-        for layer_id, source, style in released:
+        for layer_id, source, provider, style in released:
             layer = project.mapLayer(layer_id)
             if layer is None:
                 continue  # removed by the analyst in the meantime
-            layer.setDataSource(source, layer.name(), "gdal", is_new)
+            layer.setDataSource(source, layer.name(), provider, is_new)
             if not is_new:
                 style.writeToLayer(layer)
             layer.triggerRepaint()

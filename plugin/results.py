@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from qgis.core import (
     QgsLayerMetadata,
     QgsLayerTreeGroup,
+    QgsMapLayer,
     QgsProject,
     QgsRasterLayer,
+    QgsVectorLayer,
 )
+
+from .replacing import file_of_layer
 
 GROUP = "Thematica"
 #: Custom properties of result layers.
@@ -30,8 +35,8 @@ EXTRA_TITLES = {
 
 def load_result(
     result: dict[str, Any], title: str = "", project: QgsProject | None = None, group: str = GROUP
-) -> list[QgsRasterLayer]:
-    """Load the rasters of a result into the project, the thematic map on top.
+) -> list[QgsMapLayer]:
+    """Load the layers of a result into the project, the thematic map on top.
 
     Args:
         result: the worker's ``result`` event.
@@ -40,35 +45,55 @@ def load_result(
         group: layer group, made at the top where it is missing; ``""`` for none.
 
     Returns:
-        The layers that could be loaded, the thematic map first.
+        The layers that could be loaded: the map, the maps of the network's further outputs, and the
+        rasters of scores.
     """
     project = project or QgsProject.instance()
-    files, report = result.get("files", {}), result.get("report", {})
-    title = title or result_title(report)
+    title = title or result_title(result.get("report", {}))
     layers = []
-    for kind in ("output", *EXTRA_TITLES):
-        path = files.get(kind)
-        if not path:
-            continue
-        # What differs comes first: the layer panel cuts long names off at the end.
-        name = title if kind == "output" else f"{EXTRA_TITLES[kind]} – {title}"
-        layer = QgsRasterLayer(str(path), name, "gdal")
+    maps = 0
+    for kind, path in _files_of_layers(result.get("files", {})):
+        layer = open_result(path, _layer_name(kind, title))
         if not layer.isValid():
             continue
         describe_layer(layer, result)
         layers.append(layer)
+        maps += kind.partition(":")[0] == "output"
     parent = _group(project, group) if group else project.layerTreeRoot()
     for place, layer in enumerate(layers):
         project.addMapLayer(layer, False)
         node = parent.insertLayer(place, layer)
         # The map is what was asked for; a score over it would hide it, and its legend is long.
         node.setItemVisibilityChecked(place == 0)
-        node.setExpanded(place == 0)
+        node.setExpanded(place < maps)
     if layers and group:
         # A group that was empty a moment ago stays shut, and the legend unseen, unless it is shut and opened.
         parent.setExpanded(False)
         parent.setExpanded(True)
     return layers
+
+
+def open_result(path: str, name: str) -> QgsMapLayer:
+    """A layer of a file that a run made: polygons or a raster.  It may be invalid."""
+    if Path(path).suffix.lower() == ".gpkg":
+        return QgsVectorLayer(path, name, "ogr")
+    return QgsRasterLayer(path, name, "gdal")
+
+
+def _files_of_layers(files: dict[str, Any]) -> list[tuple[str, str]]:
+    """The files to load, by kind: maps of all outputs first (``output``, ``output:NAME``), then their scores."""
+    order = ("output", *EXTRA_TITLES)
+    kinds = [kind for kind in files if kind.partition(":")[0] in order and files[kind]]
+    # Stable: outputs stay in the network's order.
+    kinds.sort(key=lambda kind: order.index(kind.partition(":")[0]))
+    return [(kind, str(files[kind])) for kind in kinds]
+
+
+def _layer_name(kind: str, title: str) -> str:
+    # What differs comes first: the layer panel cuts long names off at the end.
+    what, _, output = kind.partition(":")
+    parts = [output, EXTRA_TITLES.get(what, ""), title]
+    return " – ".join(part for part in parts if part)
 
 
 def result_title(report: dict[str, Any]) -> str:
@@ -80,10 +105,10 @@ def result_title(report: dict[str, Any]) -> str:
     return f"{scene} – {named}" if scene else named
 
 
-def describe_layer(layer: QgsRasterLayer, result: dict[str, Any]) -> None:
+def describe_layer(layer: QgsMapLayer, result: dict[str, Any]) -> None:
     """Give a result's layer its style, metadata and a pointer to its report."""
     files, report = result.get("files", {}), result.get("report", {})
-    style = Path(layer.source()).with_suffix(".qml")
+    style = Path(file_of_layer(layer)).with_suffix(".qml")
     if style.is_file():
         layer.loadNamedStyle(str(style))
     layer.setMetadata(_metadata(layer, report))
@@ -94,10 +119,12 @@ def describe_layer(layer: QgsRasterLayer, result: dict[str, Any]) -> None:
         layer.setCustomProperty(MODEL_PROPERTY, str(model["sha256"]))
 
 
-def report_of_layer(layer: QgsRasterLayer) -> dict[str, Any] | None:
+def report_of_layer(layer: QgsMapLayer) -> dict[str, Any] | None:
     """The report of a result's layer, or None where it has none (any more)."""
     # Beside the map is where it is after the folder was moved, or where the map was added by hand.
-    for path in (layer.customProperty(REPORT_PROPERTY), os.path.splitext(layer.source())[0] + ".report.json"):
+    file = file_of_layer(layer)
+    beside = os.path.splitext(file)[0] + ".report.json" if file else ""
+    for path in (layer.customProperty(REPORT_PROPERTY), beside):
         try:
             report = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
         except (OSError, ValueError):
@@ -107,16 +134,36 @@ def report_of_layer(layer: QgsRasterLayer) -> dict[str, Any] | None:
     return None
 
 
-def area_table(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Area per class for a table: value, name, color, pixels, hectares, percent; in the report's order.
+def counted(report: Mapping[str, Any]) -> str:
+    """What a report counts: ``pixels`` or ``patches``."""
+    return "patches" if "patches" in report else "pixels"
 
-    Unclassified pixels come last, where there are any; hectares and percent may be None.
+
+def area_table(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Area per class for a table, in the report's order.
+
+    Returns:
+        Rows with ``value``, ``name``, ``color``, ``pixels`` or ``patches`` (see :func:`counted`), ``hectares`` and
+        ``percent``; where the network has several outputs also ``output``, its name.  What has no class comes last
+        of its output, where there is any; hectares and percent may be None.
     """
-    columns = ("value", "name", "color", "pixels", "hectares", "percent")
-    rows = [{key: entry.get(key) for key in columns} for entry in report.get("classes", [])]
-    unclassified = report.get("unclassified") or {}
-    if unclassified.get("pixels"):
-        row = {key: unclassified.get(key) for key in columns}
+    unit = counted(report)
+    further = report.get("further_outputs") or ()
+    if not further:
+        return _rows_of_map(report, unit)
+    maps = [(report.get("output_name", ""), report), *((entry.get("output_name", ""), entry) for entry in further)]
+    return [{"output": str(name), **row} for name, figures in maps for row in _rows_of_map(figures, unit)]
+
+
+def _rows_of_map(figures: Mapping[str, Any], unit: str) -> list[dict[str, Any]]:
+    columns = ("value", "name", "color", unit, "hectares", "percent")
+    rows = [{key: entry.get(key) for key in columns} for entry in figures.get("classes", [])]
+    without_class = figures.get("unclassified") or {}
+    if unit == "patches":
+        below = (figures.get("patches") or {}).get("below_threshold", 0)
+        without_class = {"patches": below, "name": "below the threshold"}
+    if without_class.get(unit):
+        row = {key: without_class.get(key) for key in columns}
         rows.append({**row, "name": row["name"] or "unclassified"})
     return rows
 
@@ -126,7 +173,7 @@ def _group(project: QgsProject, name: str) -> QgsLayerTreeGroup:
     return root.findGroup(name) or root.insertGroup(0, name)
 
 
-def _metadata(layer: QgsRasterLayer, report: dict[str, Any]) -> QgsLayerMetadata:
+def _metadata(layer: QgsMapLayer, report: dict[str, Any]) -> QgsLayerMetadata:
     model = report.get("model", {})
     classes = ", ".join(str(entry.get("name", "")) for entry in report.get("classes", []))
     metadata = layer.metadata()

@@ -26,6 +26,7 @@ from ..errors import (
     OutputError,
     RuntimeMissingError,
     ThematicaError,
+    UnreadableRasterError,
 )
 from .runtime import Runtime, clean_environment, kill_process, process_options, require_runtime, worker_command
 from .worker_event import parse_event
@@ -42,8 +43,11 @@ _LONGEST_LINE = 32 << 20
 
 _FAMILY = {
     kind.code: kind
-    for kind in (ThematicaError, InputError, ModelError, MisfitError, OutputError, RuntimeMissingError, Cancelled)
-}
+    for kind in (
+        ThematicaError, InputError, UnreadableRasterError, ModelError, MisfitError, OutputError, RuntimeMissingError,
+        Cancelled,
+    )
+}  # fmt: skip
 _BY_STATUS = {InputError.exit_status: InputError, Cancelled.exit_status: Cancelled}
 
 

@@ -24,6 +24,7 @@ FILES = (
     "CHANGELOG.md",
     "pyproject.toml",
     "requirements.txt",
+    "requirements-torch.txt",
 )
 FOLDERS = ("plugin", "ui", "engine", "models", "trainer", "cli")
 CODE = {".py", ".sh", ".sbatch"}

@@ -1,1 +1,1 @@
-"""Training: for now the simulated spectra from which the models that ship are trained."""
+"""Training: the models that ship, and what they are trained from."""

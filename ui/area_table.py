@@ -19,7 +19,8 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from .area_report import AreaRow, area_rows, table_text
+from ..plugin.results import counted
+from .area_report import AreaRow, area_rows, table_text, total_row
 from .forms import load_form
 from .swatches import HEIGHT, WIDTH, swatch_pixmap
 from .wording import for_dialog
@@ -39,13 +40,17 @@ class AreaTable(QDialog):
         super().__init__(parent)
         load_form(self, "area_table")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.rows = area_rows(report)
+        self.rows, self.unit = area_rows(report), counted(report)
+        self.total = total_row(report, self.rows)
         self.output = str(report.get("files", {}).get("output", ""))
         model = report.get("model", {})
         sources = ", ".join(Path(entry["path"]).name for entry in report.get("inputs", ()))
         self.heading.setText(f"{sources}, classified by “{model.get('title') or model.get('name', '')}”")
         self._fill()
         warnings = list(report.get("warnings", ()))
+        if report.get("task") == "patch-multilabel":
+            at = f" (threshold {100 * report['threshold']:g} %)" if report.get("threshold") is not None else ""
+            warnings.insert(0, f"A patch may have several labels{at}: the areas overlap.")
         self.notes.setText("\n".join(f"⚠ {for_dialog(warning)}" for warning in warnings))
         self.notes.setVisible(bool(warnings))
         self.copy_button.clicked.connect(self._copy)
@@ -56,23 +61,16 @@ class AreaTable(QDialog):
     def _fill(self) -> None:
         locale = QLocale()
         self.table.setIconSize(QSize(WIDTH, HEIGHT))
-        self.table.setRowCount(len(self.rows) + 1)
+        self.table.horizontalHeaderItem(1).setText(self.unit.capitalize())
+        self.table.setRowCount(len(self.rows) + (self.total is not None))
         for index, row in enumerate(self.rows):
             self._fill_row(index, row, locale)
-        with_class = [row for row in self.rows if row.percent is not None]
-        areas = [row.hectares for row in with_class if row.hectares is not None]
-        total = AreaRow(
-            "all classes",
-            "",
-            sum(row.pixels for row in with_class),
-            sum(areas) if areas else None,
-            100.0 if any(row.pixels for row in with_class) else None,
-        )
-        self._fill_row(len(self.rows), total, locale)
-        for column in range(4):
-            font = self.table.item(len(self.rows), column).font()
-            font.setBold(True)
-            self.table.item(len(self.rows), column).setFont(font)
+        if self.total is not None:
+            self._fill_row(len(self.rows), self.total, locale)
+            for column in range(4):
+                font = self.table.item(len(self.rows), column).font()
+                font.setBold(True)
+                self.table.item(len(self.rows), column).setFont(font)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in (1, 2, 3):
@@ -83,12 +81,12 @@ class AreaTable(QDialog):
         self.table.horizontalHeaderItem(0).setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
     def _fill_row(self, index: int, row: AreaRow, locale: QLocale) -> None:
-        name = QTableWidgetItem(row.name)
+        name = QTableWidgetItem(f"{row.output}: {row.name}" if row.output else row.name)
         if row.color:
             name.setIcon(QIcon(swatch_pixmap(row.color)))
         self.table.setItem(index, 0, name)
         texts = (
-            locale.toString(row.pixels),
+            locale.toString(row.count),
             "" if row.hectares is None else locale.toString(row.hectares, "f", 2),
             "" if row.percent is None else locale.toString(row.percent, "f", 1),
         )
@@ -98,7 +96,7 @@ class AreaTable(QDialog):
             self.table.setItem(index, column, item)
 
     def _copy(self) -> None:
-        QApplication.clipboard().setText(table_text(self.rows))
+        QApplication.clipboard().setText(table_text(self.rows, unit=self.unit))
 
     def _save(self) -> None:
         settings = QgsSettings()
@@ -112,7 +110,7 @@ class AreaTable(QDialog):
         settings.setValue(_SETTINGS, str(Path(path).parent))
         try:
             # The byte order mark tells Excel that class names are UTF-8.
-            Path(path).write_text(table_text(self.rows, ","), encoding="utf-8-sig")
+            Path(path).write_text(table_text(self.rows, ",", self.unit), encoding="utf-8-sig")
         except OSError as error:
             QMessageBox.warning(
                 self, "Area table", f"The table could not be saved: {error.strerror}. Choose another folder."

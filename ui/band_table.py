@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qgis.PyQt.QtCore import QLocale, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QDoubleValidator
 from qgis.PyQt.QtWidgets import QComboBox, QHeaderView, QTableWidgetItem, QWidget
@@ -35,7 +37,7 @@ class BandTable(QWidget):
         self._by_hand = False
         self._filling = False
         self._keys: list[str] = []
-        self._raster: RasterFacts | None = None
+        self._rasters: list[RasterFacts] = []
         self.sensor.addItem("automatic", None)
         for key, title in SENSOR_TITLES.items():
             self.sensor.addItem(title, key)
@@ -71,9 +73,10 @@ class BandTable(QWidget):
             return {}
         chosen = {}
         for row, key in enumerate(self._keys):
-            number = self._combo(row).currentData()
-            if number:
-                chosen[key] = (1, number)
+            place = self._combo(row).currentData()
+            if place:
+                source, number = map(int, place.split(":"))
+                chosen[key] = (source, number)
         return chosen
 
     def chosen_scale(self) -> float | None:
@@ -93,18 +96,18 @@ class BandTable(QWidget):
 
     # -- what is shown --------------------------------------------------------------------------
 
-    def start_over(self, card: ModelCard | None, raster: RasterFacts | None) -> None:
-        """Show another model or another raster; what was assigned by hand for the last one is forgotten."""
+    def start_over(self, card: ModelCard | None, rasters: Sequence[RasterFacts]) -> None:
+        """Show another model or other rasters; what was assigned by hand for the last ones is forgotten."""
         self._by_hand = False
-        self._raster = raster
+        self._rasters = list(rasters)
         self._keys = band_keys(card.bands) if card else []
         self.sensor.setCurrentIndex(0)
         self.scale.clear()
         self.offset.clear()
         self._show_preset()
         self.table.setRowCount(0)
-        self.setEnabled(card is not None and raster is not None)
-        if card is None or raster is None:
+        self.setEnabled(card is not None and bool(rasters))
+        if card is None or not rasters:
             return
         self.table.setRowCount(len(card.bands))
         for row, band in enumerate(card.bands):
@@ -127,26 +130,36 @@ class BandTable(QWidget):
 
     def show_fit(self, fit: FitView) -> None:
         """Show which raster band feeds each model band, as the check found it."""
-        if self._raster is None:
+        if not self._rasters:
             return
         self._filling = True
-        labels = raster_band_labels(self._raster, self.chosen_sensor())
+        places = self._places()
         for row in range(self.table.rowCount()):
             match = fit.matches[row] if row < len(fit.matches) else None
             combo = self._combo(row)
             combo.clear()
             combo.addItem("missing", None)
-            for number, label in enumerate(labels, start=1):
-                combo.addItem(label, number)
-                low_high = self._raster.sample.get(number)
-                if low_high:
-                    text = f"stored values mostly from {number_label(low_high[0])} to {number_label(low_high[1])}"
-                    combo.setItemData(number, text, Qt.ItemDataRole.ToolTipRole)
-            combo.setCurrentIndex(combo.findData(match.band) if match else 0)
+            for place, label, tip in places:
+                combo.addItem(label, place)
+                combo.setItemData(combo.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+            combo.setCurrentIndex(combo.findData(f"{match.source}:{match.band}") if match else 0)
             self.table.item(row, 3).setText(_HOW.get(match.how, match.how) if match else "–")
         self._filling = False
         self.rematch.setEnabled(self._by_hand)
         self._show_declared(fit)
+
+    def _places(self) -> list[tuple[str, str, str]]:
+        """All bands of all rasters: ``raster:band``, what it is called, and what its values are like."""
+        places = []
+        for source, raster in enumerate(self._rasters, start=1):
+            # The first raster's bands need no word about it.
+            before = f"raster {source}, " if source > 1 else ""
+            for number, label in enumerate(raster_band_labels(raster, self.chosen_sensor()), start=1):
+                ends = raster.sample.get(number)
+                values = f"stored values mostly from {number_label(ends[0])} to {number_label(ends[1])}" if ends else ""
+                tip = "\n".join(filter(None, (raster.path if source > 1 else "", values)))
+                places.append((f"{source}:{number}", before + label, tip))
+        return places
 
     def _show_declared(self, fit: FitView) -> None:
         for field, values in ((self.scale, fit.scale), (self.offset, fit.offset)):

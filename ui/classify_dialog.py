@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qgis.core import QgsMapLayer, QgsRasterLayer, QgsSettings
+from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer, QgsSettings
 from qgis.PyQt.QtCore import QByteArray, QEvent, QObject, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QGuiApplication, QHideEvent, QShowEvent
-from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
+from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMenu, QMessageBox, QWidget
 
 from ..errors import ThematicaError
+from ..models.card import ModelCard
 from ..models.fit import RasterFacts
 from ..plugin.compat import RASTER_LAYERS
-from ..plugin.job import PreparedJob, pixel_job, raster_source
+from ..plugin.export import area_needed, has_pixels
+from ..plugin.job import PreparedJob, check_raster, raster_job
 from ..plugin.raster_facts import facts_of_layer
-from ..plugin.replacing import refuse_input_as_output
+from ..plugin.replacing import refuse_edited_file, refuse_input_as_output
 from ..plugin.runtime import find_runtime, runtime_problem
 from .classify_run import ClassifyRun, log
 from .fitting import FitView, band_option, view_fit
@@ -32,20 +36,29 @@ class ClassifyDialog(QDialog):
     Args:
         iface: QGIS's interface.
         show_areas: called with a report when the analyst asks for the area table.
+        show_threshold: called with a layer of labelled patches when the analyst wants to move its threshold.
         runs: the Qt parent of the runs, which outlive the dialog.
         parent: the Qt parent.
     """
 
     runtime_wanted = pyqtSignal()
 
-    def __init__(self, iface: Any, show_areas: Any, runs: QObject | None = None, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        iface: Any,
+        show_areas: Any,
+        show_threshold: Any = None,
+        runs: QObject | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         load_form(self, "classify_dialog")
-        self.iface, self.show_areas, self.runs = iface, show_areas, runs or iface.mainWindow()
+        self.iface, self.runs = iface, runs or iface.mainWindow()
+        self.show_areas, self.show_threshold = show_areas, show_threshold
         self.current_run: ClassifyRun | None = None
-        self._facts: RasterFacts | None = None
+        self._facts: list[RasterFacts] = []
         self._facts_problem = ""
-        self._read_with: tuple[Any, ...] | None = ()
+        self._read_with: tuple[Any, ...] | None = None
         self._fit: FitView | None = None
         # Several widgets change at once when a project is loaded; one check afterwards is enough.
         self._check_soon = QTimer(self, singleShot=True, interval=0)
@@ -58,12 +71,17 @@ class ClassifyDialog(QDialog):
         self.raster.currentIndexChanged.connect(self._raster_changed, Qt.ConnectionType.QueuedConnection)
         self.model.changed.connect(self._inputs_changed)
         self.bands.changed.connect(self._check_soon.start)
-        self.area.changed.connect(self._check_soon.start)
-        self.add_raster.clicked.connect(self._add_raster)
+        for part in (self.area, self.advanced):
+            part.changed.connect(self._check_soon.start)
+        self.stack.changed.connect(self._raster_changed)
+        self.stack.swap_wanted.connect(self._swap_first)
+        self.add_raster.setMenu(QMenu(self.add_raster))
+        self.add_raster.menu().aboutToShow.connect(self._fill_menu)
         self.run_button.clicked.connect(self._run)
         self.cancel_button.clicked.connect(self._cancel)
         self.close_button.clicked.connect(self.close)
         self.runtime_button.clicked.connect(self.runtime_wanted)
+        self.fit_notice.clicked.connect(self.model.describe)
         self.runtime_notice.clicked.connect(self.runtime_wanted)
         self.run_notice.clicked.connect(self._show_areas)
         # Open where a setting is not the usual one: it would work unseen otherwise.
@@ -89,32 +107,77 @@ class ClassifyDialog(QDialog):
             self.runtime_notice.clear()
         self._show_whether_ready()
 
-    def _add_raster(self) -> None:
+    def layers(self) -> list[QgsRasterLayer]:
+        """The rasters to classify, in their order; empty where none is chosen."""
+        first = self.raster.currentLayer()
+        return [first, *self.stack.layers()] if first is not None else []
+
+    def _fill_menu(self) -> None:
+        """What “Add raster” offers: a file, and the project's layers to use together with the chosen one."""
+        menu = self.add_raster.menu()
+        menu.clear()
+        menu.addAction("Open a raster file…", lambda: self._open_files(further=False))
+        chosen = self.layers()
+        if not chosen:
+            return
+        menu.addSection("Use together with it")
+        menu.addAction("Open further raster files…", lambda: self._open_files(further=True))
+        others = [
+            layer
+            for layer in QgsProject.instance().mapLayers().values()
+            if isinstance(layer, QgsRasterLayer) and layer not in chosen
+        ]
+        for layer in sorted(others, key=lambda layer: layer.name().lower()):
+            # A & in a name is no accelerator.
+            menu.addAction(layer.name().replace("&", "&&"), partial(self.stack.add, layer))
+
+    def _open_files(self, further: bool) -> None:
         settings = QgsSettings()
         folder = settings.value(f"{_SETTINGS}/raster_folder", str(Path.home()))
-        path, _ = QFileDialog.getOpenFileName(self, "Add a raster", folder, "All files (*)")
-        if path:
-            settings.setValue(f"{_SETTINGS}/raster_folder", str(Path(path).parent))
+        if further:
+            paths, _ = QFileDialog.getOpenFileNames(self, "Add rasters of the same place", folder, "All files (*)")
+        else:
+            path, _ = QFileDialog.getOpenFileName(self, "Add a raster", folder, "All files (*)")
+            paths = [path] if path else []
+        if paths:
+            settings.setValue(f"{_SETTINGS}/raster_folder", str(Path(paths[0]).parent))
+        for path in paths:
             # QGIS itself says what is wrong with a file that it cannot open.
-            self.choose_layer(self.iface.addRasterLayer(path, Path(path).stem))
+            layer = self.iface.addRasterLayer(path, Path(path).stem)
+            if not further:
+                self.choose_layer(layer)
+            elif isinstance(layer, QgsRasterLayer) and layer.isValid():
+                self.stack.add(layer)
+
+    def _swap_first(self) -> None:
+        """The first of the further rasters becomes the chosen one, and the other way round."""
+        first, second = self.raster.currentLayer(), self.stack.layers()[0]
+        self.stack.blockSignals(True)
+        self.stack.discard(second.id())
+        self.stack.add(first, 0)
+        self.stack.blockSignals(False)
+        self.raster.setLayer(second)
 
     # -- whether it fits ------------------------------------------------------------------------
 
     def _raster_changed(self, *_: object) -> None:
-        layer = self.raster.currentLayer()
-        read_with = _layer_settings(layer) if layer is not None else None
+        first = self.raster.currentLayer()
+        if first is not None:
+            self.stack.discard(first.id())
+        layers = self.layers()
+        read_with = tuple(_layer_settings(layer) for layer in layers)
         if read_with == self._read_with:
             return
         self._read_with = read_with
-        self._facts, self._facts_problem = None, ""
-        if layer is not None:
-            try:
-                raster_source(layer)  # refuses what the engine could not open
-                self._facts = facts_of_layer(layer)
-            except ThematicaError as error:
-                self._facts_problem = error.message
-                log(f"{error.message}\n{error.details}".strip())
-        if self._facts is not None:
+        self._facts, self._facts_problem = [], ""
+        try:
+            for layer in layers:
+                check_raster(layer)
+            self._facts = [facts_of_layer(layer) for layer in layers]
+        except ThematicaError as error:
+            self._facts_problem = error.message
+            log(f"{error.message}\n{error.details}".strip())
+        if self._facts:
             facts = self._facts
             self.model.propose(lambda card: view_fit(card, facts))
         self._inputs_changed()
@@ -127,6 +190,9 @@ class ClassifyDialog(QDialog):
         else:
             add_swatches(self.summary.document(), (entry.color for entry in card.classes))
             self.summary.setHtml(model_summary(card, swatch_html))
+            self.result.show_model(card)
+            self.advanced.show_task(card.task)
+        self.patches.show_model(card)
         self.bands.start_over(card, self._facts)
         self._check()
 
@@ -137,9 +203,9 @@ class ClassifyDialog(QDialog):
             self.fit_notice.tell("error", self._facts_problem)
         elif self.model.card is None:
             self.fit_notice.tell("error", self.model.problem)
-        elif self._facts is None:
+        elif not self._facts:
             self.fit_notice.tell(
-                "info", "The project has no raster layer yet: add one with “Add raster…” or from QGIS's Browser."
+                "info", "The project has no raster layer yet: add one with “Add raster” or from QGIS's Browser."
             )
         else:
             self._fit = view_fit(
@@ -149,11 +215,21 @@ class ClassifyDialog(QDialog):
                 self.bands.chosen_scale(),
                 self.bands.chosen_offset(),
                 self.bands.chosen_sensor(),
+                self._pixel_size(self.model.card),
             )
             self.bands.show_fit(self._fit)
+            endless = [layer.name() for layer in self.layers() if not has_pixels(layer)]
+            if self._fit.fits and endless and self.area.whole.isChecked():
+                self._fit = replace(self._fit, fits=False, sentence=area_needed(endless[0]))
             kind = "error" if not self._fit.fits else "warning" if self._fit.warnings else "ok"
-            self.fit_notice.tell(kind, self._fit.sentence, self._fit.warnings)
+            # What has no card runs where nothing is ambiguous, but its map has only numbers for a legend.
+            button = "Describe it…" if self.model.card.origin == "none" else ""
+            self.fit_notice.tell(kind, self._fit.sentence, self._fit.warnings, button=button)
         self._show_whether_ready()
+
+    def _pixel_size(self, card: ModelCard) -> float | None:
+        wanted = self.advanced.pixel_size()
+        return card.gsd if wanted == "model" else wanted if isinstance(wanted, float) else None
 
     def _is_running(self) -> bool:
         return self.current_run is not None and self.current_run.is_running
@@ -175,16 +251,16 @@ class ClassifyDialog(QDialog):
 
     def _run(self) -> None:
         self.run_notice.clear()
-        layer = self.raster.currentLayer()
-        assert layer is not None
+        layers = self.layers()
+        layer = layers[0]
         assert self.model.card is not None
         output = self.result.output(f"{_file_stem(layer.name())}_{_file_stem(self.model.card.name)}")
         extras = self.result.extra_files(output)
         try:
-            replaced = self._agree_to_replace(layer, [output, *extras.values()])
+            replaced = self._agree_to_replace(layers, [output, *extras.values()])
             if replaced is None:
                 return
-            prepared = self._prepare(layer, output, {**extras, "overwrite": bool(replaced)})
+            prepared = self._prepare(layers, output, {**extras, "overwrite": bool(replaced)})
         except ThematicaError as error:
             log(f"{error.message}\n{error.details}".strip())
             self.run_notice.tell("error", for_dialog(error.message))
@@ -192,41 +268,54 @@ class ClassifyDialog(QDialog):
         for part in (self.model, self.result, self.advanced):
             part.remember()
         title = f"{layer.name()} – {self.model.card.title or self.model.card.name}"
-        self.current_run = ClassifyRun(self.iface, prepared, layer.name(), title, replaced, self.show_areas, self.runs)
+        self.current_run = ClassifyRun(
+            self.iface, prepared, layer.name(), title, replaced, self.show_areas, self.show_threshold, self.runs
+        )
         self.current_run.progress.connect(self._show_event)
+        self.current_run.warned.connect(self._warned)
         self.current_run.ended.connect(self._ended)
+        self._run_warnings: list[str] = []
         self._show_progress(True)
         self._show_event({"stage": "Starting the engine", "fraction": 0.0})
         self.current_run.start()
         self._show_whether_ready()
 
-    def _prepare(self, layer: QgsRasterLayer, output: str, options: dict[str, Any]) -> PreparedJob:
+    def _prepare(self, layers: list[QgsRasterLayer], output: str, options: dict[str, Any]) -> PreparedJob:
         options.update(self.advanced.options())
+        of_patches = self.model.card is not None and self.model.card.task.startswith("patch")
+        if of_patches:
+            options.update(self.patches.options())
         options["bands"] = band_option(self.bands.chosen_bands())
         options["scale"], options["offset"] = self.bands.chosen_scale(), self.bands.chosen_offset()
+        options["output_name"] = self.result.output_name()
         options["sensor"] = self.bands.chosen_sensor()
         extent = extent_crs = None
         if self.area.visible_canvas():
             canvas = self.iface.mapCanvas()
             extent, extent_crs = canvas.extent(), canvas.mapSettings().destinationCrs()
-        return pixel_job(
-            layer,
+        return raster_job(
+            "classify-patches" if of_patches else "classify-pixels",
+            layers,
             self.model.model,
             output,
             area_layer=self.area.area_layer(),
             area_selected_only=self.area.only_selected(),
+            mask=self.advanced.mask_layer(),
             extent=extent,
             extent_crs=extent_crs,
             options=options,
         )
 
-    def _agree_to_replace(self, layer: QgsRasterLayer, paths: list[str]) -> list[str] | None:
+    def _agree_to_replace(self, layers: list[QgsRasterLayer], paths: list[str]) -> list[str] | None:
         """Ask before files are replaced: those that exist and may be, or None to stop.
 
         Raises:
-            OutputError: the map would replace its own input.
+            OutputError: the map would replace its own input, or unsaved edits.
         """
-        refuse_input_as_output(layer, paths)
+        mask = self.advanced.mask_layer()
+        refuse_input_as_output([*layers, mask] if mask is not None else layers, paths)
+        for path in paths:
+            refuse_edited_file(path)
         existing = [path for path in paths if Path(path).exists()]
         if not existing:
             return []
@@ -254,10 +343,16 @@ class ClassifyDialog(QDialog):
             self.stage.setText(progress_label(event))
             self.stage.setToolTip(progress_label(event))
 
+    def _warned(self, sentence: str) -> None:
+        """What the engine warns of is seen at once, not only when a long run has ended."""
+        self._run_warnings.append(sentence)
+        self.run_notice.tell("warning", "Running.", self._run_warnings)
+
     def _ended(self, kind: str, sentence: str) -> None:
         self._show_progress(False)
-        warnings = self.current_run.warnings if self.current_run is not None and kind == "ok" else []
-        self.run_notice.tell(kind, sentence, warnings, button="Area table…" if kind == "ok" else "")
+        is_done = kind in ("ok", "warning")
+        warnings = self.current_run.warnings if self.current_run is not None and is_done else []
+        self.run_notice.tell(kind, sentence, warnings, button="Area table…" if is_done else "")
         self._show_whether_ready()
 
     def _show_areas(self) -> None:

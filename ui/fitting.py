@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InputError
-from ..models.bands import SENSORS, Band, BandMatch, guess_sensor, match_bands
+from ..models.bands import SENSORS, Band, BandMatch, guess_sensor, match_bands, named_by_file
 from ..models.card import TASK_TITLES, ModelCard
 from ..models.fit import RasterFacts, check_fit
 from .wording import for_dialog
 
 #: Tasks of the card that "Classify layer" serves.
-SERVED_TASKS = ("pixel", "segmentation")
+SERVED_TASKS = ("pixel", "window", "segmentation", "patch", "patch-multilabel")
 
 
 @dataclass
@@ -42,39 +42,42 @@ class FitView:
 
 def view_fit(
     card: ModelCard,
-    raster: RasterFacts,
+    rasters: Sequence[RasterFacts],
     given: Mapping[str, tuple[int, int]] | None = None,
     scale: float | None = None,
     offset: float | None = None,
     sensor: str | None = None,
+    gsd: float | None = None,
 ) -> FitView:
-    """Check a model against one raster; the arguments are those of :func:`..models.fit.check_fit`."""
+    """Check a model against rasters; the arguments are those of :func:`..models.fit.check_fit`."""
     if card.unsupported:
         return FitView(False, f"This is {card.unsupported}; choose a model that gives classes.")
     if card.task not in SERVED_TASKS:
         return FitView(
             False,
             f"This model's task is {TASK_TITLES[card.task]}, which is not done here: "
-            "choose a model for pixel-wise classification or semantic segmentation.",
+            "choose a model that classifies pixels or patches of one image.",
         )
     try:
-        fit = check_fit(card, [raster], given, scale, offset, sensor)
+        fit = check_fit(card, rasters, given, scale, offset, sensor, gsd)
     except InputError as error:
-        return FitView(False, for_dialog(error.message), matches=_each_band(card.bands, raster, given, sensor))
+        return FitView(False, for_dialog(error.message), matches=_each_band(card.bands, rasters, given, sensor))
     warnings = [for_dialog(warning) for warning in fit.warnings] + _fed_twice(fit.matches)
     count = len(fit.matches)
     bands = f"all {count} bands are there" if count > 1 else "its band is there"
-    return FitView(True, f"The model fits this raster: {bands}.", warnings, list(fit.matches), fit.scale, fit.offset)
+    what = "this raster" if len(rasters) == 1 else "these rasters"
+    return FitView(True, f"The model fits {what}: {bands}.", warnings, list(fit.matches), fit.scale, fit.offset)
 
 
 def _each_band(
     wanted: Sequence[Band],
-    raster: RasterFacts,
+    rasters: Sequence[RasterFacts],
     given: Mapping[str, tuple[int, int]] | None,
     sensor: str | None,
 ) -> list[BandMatch | None]:
     """Match band by band, so that what is there can be shown beside what is missing."""
     keys = band_keys(wanted)
+    bands, names = [raster.bands for raster in rasters], [raster.path for raster in rasters]
     found: list[BandMatch | None] = []
     for band, key in zip(wanted, keys):
         if given and key in given:
@@ -82,7 +85,7 @@ def _each_band(
             found.append(BandMatch(band, source, number, "given"))
             continue
         try:
-            match = match_bands([band], [raster.bands], None, sensor, [raster.path])[0]
+            match = match_bands([band], bands, None, sensor, names)[0]
         except InputError:
             match = None
         # One band alone is matched by position with a raster of one band, which means nothing here.
@@ -93,10 +96,12 @@ def _each_band(
 def _fed_twice(matches: Sequence[BandMatch]) -> list[str]:
     places = Counter((match.source, match.band) for match in matches)
     warnings = []
-    for (_, number), count in places.items():
+    for (source, number), count in places.items():
         if count > 1:
-            names = " and ".join(match.model_band.name for match in matches if match.band == number)
-            warnings.append(f"Raster band {number} feeds {names}; check that this is meant.")
+            fed = [match for match in matches if (match.source, match.band) == (source, number)]
+            names = " and ".join(match.model_band.name for match in fed)
+            what = f"Raster band {number}" if source == 1 else f"Band {number} of raster {source}"
+            warnings.append(f"{what} feeds {names}; check that this is meant.")
     return warnings
 
 
@@ -122,7 +127,7 @@ def raster_band_labels(raster: RasterFacts, sensor: str | None = None) -> list[s
     key = sensor or guess_sensor(image_bands, raster.path)
     preset = SENSORS.get(key, ()) if key else ()
     labels = []
-    for number, band in enumerate(raster.bands, start=1):
+    for number, band in enumerate(named_by_file(raster.bands, raster.path), start=1):
         name = band.name or (preset[number - 1].name if number <= len(preset) else "")
         # GDAL's own "Band 1" says no more than the number.
         if name.replace(" ", "").lower() in (f"band{number}", f"band{number:02d}", str(number)):

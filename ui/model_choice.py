@@ -12,13 +12,22 @@ from qgis.PyQt.QtWidgets import QFileDialog, QWidget
 from ..errors import InputError
 from ..models.card import ModelCard
 from ..models.reading import read_model_card
-from ..models.store import BUNDLED_FOLDER, StoredModel, list_models, user_models_folder
+from ..models.store import (
+    BUNDLED_FOLDER,
+    ESRI_SUFFIXES,
+    SUFFIXES,
+    StoredModel,
+    list_models,
+    resolve_model,
+    user_models_folder,
+)
 from .fitting import FitView
 from .forms import load_form
 from .wording import for_dialog
 
 _SETTINGS = "thematica/classify"
 _RECENT_FILES = 5
+_PATTERNS = " ".join(f"*{suffix}" for suffix in (*SUFFIXES, *ESRI_SUFFIXES))
 
 
 class ModelChoice(QWidget):
@@ -45,6 +54,7 @@ class ModelChoice(QWidget):
         self.models.currentIndexChanged.connect(self._read)
         self.models.activated.connect(self._choose_by_hand)
         self.open_file.clicked.connect(self._browse)
+        self.describe_button.clicked.connect(self.describe)
         self._read()
 
     def _fill(self) -> None:
@@ -67,11 +77,33 @@ class ModelChoice(QWidget):
         """Read the store again where a file in it was added, changed or removed."""
         if _store_files() == self._seen:
             return
+        self._read_store()
+
+    def _read_store(self) -> None:
+        data = [self.models.itemData(index) for index in range(self.models.count())]
         self.models.blockSignals(True)
         self.models.clear()
         self._fill()
+        # Files that were opened since the last run are remembered only by the next one.
+        for path in data:
+            if path not in self._store and Path(path).is_file():
+                self._add_file(path)
+        self.models.setCurrentIndex(max(self.models.findData(self.model), 0))
         self.models.blockSignals(False)
         self._read()
+
+    def describe(self) -> None:
+        """Open the form in which the analyst says what the network's file does not."""
+        from .card_form import CardForm
+
+        if self.card is None:
+            return
+        form = CardForm(self.card, self)
+        if form.exec():
+            # A description is also of other files with the same weights, and gives a new title.
+            self.by_hand = True
+            self._read_store()
+        form.deleteLater()
 
     def _add_file(self, path: str) -> int:
         index = self.models.findData(path)
@@ -107,7 +139,7 @@ class ModelChoice(QWidget):
         settings = QgsSettings()
         folder = settings.value(f"{_SETTINGS}/model_folder", str(Path.home()))
         path, _ = QFileDialog.getOpenFileName(
-            self, "Choose a network", folder, "Networks in ONNX format (*.onnx);;All files (*)"
+            self, "Choose a network", folder, f"Networks ({_PATTERNS});;All files (*)"
         )
         if path:
             settings.setValue(f"{_SETTINGS}/model_folder", str(Path(path).parent))
@@ -122,9 +154,10 @@ class ModelChoice(QWidget):
             self.card, self.problem = self._store[self.model].card, for_dialog(self._store[self.model].problem)
         else:
             try:
-                self.card = read_model_card(self.model)
+                self.card = read_model_card(resolve_model(self.model))
             except InputError as error:
                 self.problem = for_dialog(error.message)
+        self.describe_button.setEnabled(self.card is not None)
         self.changed.emit()
 
     def remember(self) -> None:
@@ -141,7 +174,12 @@ class ModelChoice(QWidget):
 def _store_files() -> list[tuple[str, float]]:
     """What is in the store, without reading it: every model and card with its time of change."""
     folders = (user_models_folder(), BUNDLED_FOLDER)
-    files = [path for folder in folders for kind in ("*.onnx", "*.json") for path in folder.glob(kind)]
+    files = [
+        path
+        for folder in folders
+        for kind in (*(f"*{suffix}" for suffix in SUFFIXES), "*.json")
+        for path in folder.glob(kind)
+    ]
     return sorted((str(path), path.stat().st_mtime) for path in files)
 
 

@@ -56,6 +56,18 @@ def progress_label(event: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def patches_label(side: int, stride: int) -> str:
+    """How patches lie: ``"Patches of 64 × 64 pixels, side by side."``; 0 stands for unknown."""
+    if not side:
+        return "The network does not say how large its patches are: say it with “Describe…”."
+    patches = f"Patches of {side} × {side} pixels"
+    if stride in (0, side):
+        return f"{patches}, side by side."
+    if stride < side:
+        return f"{patches}, each overlapping the next by {side - stride} pixels."
+    return f"{patches}, with {stride - side} pixels between them that get no label."
+
+
 def for_dialog(sentence: str) -> str:
     """A sentence that also serves the shell, without the shell's options: the dialog has fields for them."""
     sentence = re.sub(r" \(--[a-z]+( [A-Z=]+)?(, --[a-z]+)*\)", "", sentence)
@@ -97,6 +109,8 @@ def model_summary(card: ModelCard, swatch: Callable[[str], str] = lambda color: 
         rows.append(("Measured", f"{figures}{f' ({html.escape(card.split)})' if card.split else ''}"))
     if card.licence:
         rows.append(("Licence", html.escape(card.licence)))
+    if card.origin == "corrected":
+        rows.append(("Card", "as you described it"))
     description = f"<p>{html.escape(card.description)}</p>" if card.description else ""
     if card.origin == "none":
         description = (
@@ -112,7 +126,17 @@ def model_summary(card: ModelCard, swatch: Callable[[str], str] = lambda color: 
 
 def done_label(report: Mapping[str, Any]) -> str:
     """One line for a finished run: the largest classes and the time it took."""
+    unit = "patches" if "patches" in report else "pixels"
     classes = sorted(report.get("classes", ()), key=lambda entry: -entry["percent"])
-    largest = ", ".join(f"{entry['name']} {entry['percent']:.0f} %" for entry in classes[:3] if entry["pixels"])
+    largest = ", ".join(f"{entry['name']} {entry['percent']:.0f} %" for entry in classes[:3] if entry[unit])
     took = duration_label(report.get("seconds", 0))
-    return f"Classified in {took}: {largest}." if largest else f"Classified in {took}."
+    count = (report.get("patches") or {}).get("count")
+    what = f"{count:,} patches classified".replace(",", "\u202f") if count is not None else "Classified"
+    return f"{what} in {took}: {largest}." if largest else f"{what} in {took}."
+
+
+def lacking_backend(report: Mapping[str, Any]) -> str:
+    """What was asked to compute and did not load, as a part of a sentence; empty where all is as asked for."""
+    backend = report.get("backend") or {}
+    lacking = dict(backend.get("why_not") or {}) if backend.get("asked") else {}
+    return "; ".join(f"{name} did not load: {str(reason).rstrip('.')}" for name, reason in lacking.items())

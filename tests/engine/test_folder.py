@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ from thematica.engine.classify_patches import classify_patches
 from thematica.engine.job import PatchJob
 from thematica.engine.progress import Monitor
 from thematica.errors import InputError, OutputError
+from thematica.models.reading import read_model_card
+from thematica.models.store import resolve_model
+from thematica.trainer.eurosat_split import TEST, split_of
 
 from .networks import image, noise
 from .patch_networks import BANDS, CLASSES, direct, patch_net, table
@@ -297,3 +301,31 @@ def test_a_mosaic_of_eurosat_is_labelled_as_its_images_are(tmp_path: Path, real_
     got = np.stack([found[name] for name in found if name.startswith("p_")], axis=1)[place]
     np.testing.assert_allclose(got, wanted, atol=1e-5)
     np.testing.assert_allclose(probabilities(rows), wanted, atol=1e-5)
+
+
+@pytest.mark.real
+def test_the_model_that_ships_keeps_its_accuracy_on_a_mosaic(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
+    """400 images of the part that was kept back: as files, and as the patches of one raster."""
+    side = 20
+    with zipfile.ZipFile(real_data("eurosat_rgb.zip")) as archive:
+        kept = sorted(name for name in archive.namelist() if name.endswith(".jpg") and split_of(name) == TEST)
+        chosen = kept[:: len(kept) // side**2][: side**2]
+        for name in chosen:
+            target = tmp_path / "images" / Path(name).name
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(archive.read(name))
+    names = sorted(Path(name).name for name in chosen)
+    patches = np.array([pixels(tmp_path / "images" / name) for name in names])
+    mosaic = patches.reshape(side, side, 3, 64, 64).transpose(2, 0, 3, 1, 4).reshape(3, side * 64, side * 64)
+    image(tmp_path / "mosaic.tif", np.ascontiguousarray(mosaic), tiled=True, names=["red", "green", "blue"])
+    model = resolve_model("eurosat-rgb")
+    rows = run(tmp_path, model)
+    classify_patches(PatchJob([str(tmp_path / "mosaic.tif")], "eurosat-rgb", str(tmp_path / "map.gpkg")))
+    found = table(tmp_path / "map.gpkg")
+    labels = found["label"][np.argsort(found["row"] * side + found["column"])].tolist()
+    assert labels == [row["label"] for row in rows]
+    # "AnnualCrop_17.jpg" is called "Annual crop" on the card.
+    folders = {re.sub("[^a-z]", "", entry.name.lower()): entry.name for entry in read_model_card(model).classes}
+    folders["sealake"] = folders.pop("seaorlake")
+    right = [folders[name.split("_")[0].lower()] == label for name, label in zip(names, labels, strict=True)]
+    assert np.mean(right) >= 0.93

@@ -21,9 +21,9 @@ from thematica.engine.classify_patches import classify_patches
 from thematica.engine.job import PatchJob
 from thematica.engine.patch_layer import probability_columns
 from thematica.errors import InputError, OutputError
-from thematica.models.card import ModelClass
+from thematica.models.card import FurtherOutput, ModelClass
 
-from .networks import image, noise, read
+from .networks import Net, image, make_card, noise, read, save, z_scores
 from .patch_networks import BANDS, CLASSES, direct, patch_net, table
 from .test_exact import reflect
 
@@ -441,3 +441,98 @@ def test_the_same_run_gives_the_same_rows(folder: Path) -> None:
     first, second, third = (table(folder / f"{name}.gpkg") for name in "abc")
     for key in ("row", "column", "label", "outline"):
         assert first[key].tolist() == second[key].tolist() == third[key].tolist()
+
+
+def test_patches_that_overlap_are_shown_whole(folder: Path) -> None:
+    scene(folder / "odd.tif", 40, 45)
+    run(folder, folder / "odd.tif", folder / "net.onnx", stride=5)
+    found = table(folder / "map.gpkg")
+    outlines = shapely.from_wkb(found["outline"])
+    assert set(shapely.area(outlines)) == {6400.0}
+    assert (found["valid"] < 1).any()
+
+
+@pytest.mark.parametrize("kind", ["uint16", "int16", "float32"])
+def test_samples_of_other_types(folder: Path, kind: str) -> None:
+    """Also with gaps that the type has a word of its own for."""
+    samples = noise((BANDS, 40, 48), kind, seed=8, low=1)
+    gone = np.zeros((40, 48), bool)
+    gone[5:9, 3:30] = gone[20:, 8:14] = True
+    missing = np.nan if kind == "float32" else 0
+    samples[:, gone] = missing
+    raster = image(folder / "typed.tif", samples, **({} if kind == "float32" else {"nodata": 0}))
+    run(folder, raster, folder / "net.onnx", stride=8)
+    found = table(folder / "map.gpkg")
+    places, patches, _ = expected_patches(np.where(gone, 0, samples), ~gone, 8, 8, 128)
+    assert list(zip(found["row"], found["column"], strict=True)) == places
+    assert 0 < len(places) < 30
+    got = np.stack([found[name] for name in found if name.startswith("p_")], axis=1)
+    np.testing.assert_allclose(got, direct(folder / "net.onnx", patches), atol=1e-5)
+
+
+def test_a_network_of_bytes(folder: Path) -> None:
+    model = patch_net(folder / "bytes.onnx", data_type="uint8")
+    run(folder, folder / "scene.tif", model)
+    found = table(folder / "map.gpkg")
+    samples = read(folder / "scene.tif")
+    _, patches, _ = expected_patches(samples, np.ones((40, 50), bool), 8, 8, 0)
+    got = np.stack([found[name] for name in found if name.startswith("p_")], axis=1)
+    np.testing.assert_allclose(got, direct(model, patches, scaled=False), atol=1e-5)
+
+
+def test_several_rasters_are_one_image(folder: Path) -> None:
+    samples = read(folder / "scene.tif")
+    for band in range(BANDS):
+        image(folder / f"band{band}.tif", samples[band : band + 1], names=[f"B{band + 1}"])
+    # In another order than the network's.
+    rasters = [str(folder / f"band{band}.tif") for band in (2, 0, 1)]
+    classify_patches(PatchJob(rasters, str(folder / "net.onnx"), str(folder / "stack.gpkg")))
+    run(folder, folder / "scene.tif", folder / "net.onnx")
+    assert table(folder / "stack.gpkg")["p_water"].tolist() == table(folder / "map.gpkg")["p_water"].tolist()
+
+
+def test_a_raster_without_data_gives_an_empty_layer(folder: Path) -> None:
+    raster = image(folder / "empty.tif", np.zeros((BANDS, 40, 50), np.uint8), nodata=0)
+    report = run(folder, raster, folder / "net.onnx")
+    assert (report["patches"]["count"], report["patches"]["without_data"]) == (0, 30)
+    assert any("empty" in warning for warning in report["warnings"])
+    info = pyogrio.read_info(folder / "map.gpkg", layer="map")
+    assert (info["features"], len(info["fields"]), info["geometry_type"]) == (0, 10, "Polygon")
+    run(folder, raster, folder / "several.onnx", "r.tif")
+    assert np.isnan(read(folder / "r.tif")).all()
+
+
+def test_one_score_for_two_classes(folder: Path) -> None:
+    """A single sigmoid is the probability of the second class."""
+    net = Net(BANDS, 3, ["n", BANDS, 8, 8])
+    x = net.dense(net.node("Flatten", net.node("GlobalAveragePool", net.relu(net.conv(net.input, 6)))), 1)
+    card = make_card(BANDS, ["no", "yes"], "patch", normalisation_steps=z_scores([128] * 3, [20] * 3))
+    model = save(folder / "binary.onnx", net.model(x, ["n", 1]), card)
+    _, patches, _ = expected_patches(read(folder / "scene.tif"), np.ones((40, 50), bool), 8, 8, 0)
+    wanted = direct(model, patches, several=True)[:, 0]
+    for threshold in (None, 0.8):
+        run(folder, folder / "scene.tif", model, threshold=threshold, overwrite=True)
+        found = table(folder / "map.gpkg")
+        np.testing.assert_allclose(found["p_yes"], wanted, atol=1e-5)
+        np.testing.assert_allclose(found["p_no"], 1 - wanted, atol=1e-5)
+        assert found["label"].tolist() == ["yes" if value >= (threshold or 0.5) else "no" for value in wanted]
+
+
+def test_of_several_outputs_one_is_used(folder: Path) -> None:
+    from onnx import TensorProto, helper
+
+    net = Net(BANDS, 3, ["n", BANDS, 8, 8])
+    pooled = net.node("Flatten", net.node("GlobalAveragePool", net.relu(net.conv(net.input, 6))))
+    first, second = net.dense(pooled, 4), net.dense(pooled, 2)
+    net.nodes.append(helper.make_node("Identity", [second], ["quality"]))
+    graph = net.model(first, ["n", 4])
+    graph.graph.output.append(helper.make_tensor_value_info("quality", TensorProto.FLOAT, ["n", 2]))
+    qualities = [ModelClass(0, "bad", "#ff0000"), ModelClass(1, "good", "#00ff00")]
+    further = FurtherOutput("quality", qualities, shape=(-1, 2))
+    model = save(folder / "two.onnx", graph, make_card(BANDS, CLASSES, "patch", further_outputs=[further]))
+    report = run(folder, folder / "scene.tif", model)
+    assert any("--output-name" in warning for warning in report["warnings"])
+    assert [entry["name"] for entry in report["classes"]] == list(CLASSES)
+    report = run(folder, folder / "scene.tif", model, "q.gpkg", output_name="quality")
+    assert [entry["name"] for entry in report["classes"]] == ["bad", "good"]
+    assert set(table(folder / "q.gpkg")["label"]) <= {"bad", "good"}

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ from thematica.models.card import METADATA_KEY
 from thematica.models.reading import read_model_card
 from thematica.models.store import add_model, list_models, resolve_model
 
-from .networks import image, make_card, noise, read, z_scores
+from .networks import image, make_card, noise, read, save, z_scores
 from .torch_networks import KINDS, Segmenter, Spectral, seeded, segmenter_card, write
 from .workplace import Workplace
 
@@ -122,6 +123,62 @@ def test_per_pixel_networks(tmp_path):
     wanted = outputs(write(tmp_path, "net.onnx", module, card), samples, 1e-4)
     for kind in KINDS[1:]:
         same(wanted, outputs(write(tmp_path, kind, module, card), samples, 1e-4))
+
+
+class Whole(nn.Module):
+    """Looks at all of a 5 × 5 window or patch: (N,C,5,5) or (N,1,C,5,5) → (N,K)."""
+
+    def __init__(self, bands: int, classes: int) -> None:
+        super().__init__()
+        self.last = nn.Linear(bands * 25, classes)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.last(image.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"),
+    [
+        ("window", (-1, 3, 5, 5)),
+        ("window", (-1, 1, 3, 5, 5)),
+        ("patch", (-1, 3, 5, 5)),
+        ("patch-multilabel", (-1, 3, 5, 5)),
+    ],
+)
+def test_windows_and_patches(tmp_path, task, shape):
+    torch.manual_seed(0)
+    module = Whole(3, 4).eval()
+    card = make_card(3, 4, task, input_shape=shape, output_shape=(-1, 4))
+    example = torch.rand(2, *shape[1:])
+    onnx_file, torch_file = tmp_path / "net.onnx", tmp_path / "net.pt"
+    torch.onnx.export(
+        module, (example,), str(onnx_file), input_names=["image"], output_names=["scores"], opset_version=17,
+        dynamic_axes={"image": {0: "n"}, "scores": {0: "n"}}, dynamo=False,
+    )  # fmt: skip
+    save(onnx_file, onnx.load(onnx_file), card)
+    torch.jit.trace(module, example).save(str(torch_file))
+    torch_file.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
+    patches = task.startswith("patch")
+    found = []
+    for path in (onnx_file, torch_file):
+        network = load_network(path, read_model_card(path), patches)
+        assert (network.kind, network.tile) == ("patch" if patches else "window", (5, 5))
+        deployment = deploy(network, np.dtype("uint8"), [1 / 255] * 3, [0.0] * 3, decide=not patches)
+        found.append(create_session(deployment, "cpu").run(noise((6, 3, 5, 5))))
+    same(*found)
+    with pytest.raises(ModelError, match=r"patches|pixels"):
+        load_network(torch_file, read_model_card(torch_file), not patches)
+
+
+def test_scores_alone_for_who_blends_tiles(forms):
+    samples, found = noise((1, 3, 32, 32)), []
+    for kind in KINDS:
+        network = load_network(forms[kind], read_model_card(forms[kind]))
+        deployment = deploy(network, samples.dtype, [1 / 255] * 3, [0.0] * 3, decide=False)
+        found.append(create_session(deployment, "cpu").run(samples))
+    assert set(found[0]) == {"check", "shape", "probabilities"}
+    for other in found[1:]:
+        same(found[0], other)
 
 
 def test_a_per_pixel_network_with_a_fixed_number_of_pixels(tmp_path):

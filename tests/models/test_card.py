@@ -32,6 +32,10 @@ numbers = st.floats(-1e6, 1e6, allow_nan=False)
 positive = st.floats(1e-3, 1e6)
 
 
+def ranges(ends: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[float, float]]:
+    return st.tuples(ends, ends).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: (min(pair), max(pair)))
+
+
 @st.composite
 def cards(draw) -> ModelCard:
     names = draw(st.lists(words, min_size=1, max_size=6, unique=True))
@@ -64,9 +68,9 @@ def cards(draw) -> ModelCard:
         output_name=draw(words),
         input_shape=(-1, len(names), -1, -1),
         output_shape=(-1, len(values), -1, -1),
-        value_range=draw(st.none() | st.tuples(numbers, numbers).map(sorted).map(tuple)),
+        value_range=draw(st.none() | ranges(numbers)),
         gsd=draw(st.none() | positive),
-        gsd_range=draw(st.none() | st.tuples(positive, positive).map(sorted).map(tuple)),
+        gsd_range=draw(st.none() | ranges(positive)),
         receptive_field=draw(st.integers(0, 1000)),
         tile=draw(st.integers(0, 4096)),
         nodata=draw(st.none() | numbers),

@@ -13,6 +13,7 @@ from thematica.errors import ModelError
 from thematica.models.reading import read_model_card
 
 from ..engine.networks import Net, save
+from ..engine.test_outputs import maps, several
 
 
 def network(path: Path, metadata: dict, channels: int = 3, bands: int = 3) -> Path:
@@ -114,3 +115,63 @@ def test_images_of_eight_bits_are_wanted(tmp_path: Path, mean: list[float], expe
     """Deepness divides by 255; numbers of 16 bits would run into the network a hundred times too large."""
     metadata = {"standardization_mean": mean, "standardization_std": [0.2, 0.2, 0.2]}
     assert read_model_card(network(tmp_path / "m.onnx", metadata)).value_range == expected
+
+
+def test_every_output_is_a_map_with_names_of_its_own(tmp_path: Path) -> None:
+    net = Net(3)
+    outputs = {
+        "a": (net.conv(net.input, 3), maps(3)),
+        "b": (net.node("Sigmoid", net.conv(net.input, 1)), maps(1)),
+        "c": (net.node("Softmax", net.conv(net.input, 2), axis=1), maps(2)),
+    }
+    names = [{"0": "x", "1": "y", "2": "z"}, {"0": "road"}, {"1": "tree"}]
+    metadata = {"model_type": '"Segmentor"', "class_names": json.dumps(names), "seg_thresh": "0.3"}
+    card = read_model_card(save(tmp_path / "m.onnx", several(net, outputs), metadata=metadata))
+    assert card.output_names() == ["a", "b", "c"]
+    assert [[entry.name for entry in card.for_output(name).classes] for name in "abc"] == [
+        ["x", "y", "z"], ["background", "road"], ["class 0", "tree"],
+    ]  # fmt: skip
+    assert [card.for_output(name).activation for name in "abc"] == ["logits", "sigmoid", "softmax"]
+    assert {card.for_output(name).thresholds for name in "abc"} == {(0.3,)}
+
+
+def test_names_of_one_output_count_by_their_own_place(tmp_path: Path) -> None:
+    """An embedding between two maps has a table of names too, which is left out with it."""
+    net = Net(3)
+    vector = net.node("Flatten", net.node("GlobalAveragePool", net.conv(net.input, 8)))
+    outputs = {
+        "a": (net.conv(net.input, 2), maps(2)), "e": (vector, ["n", 8]), "b": (net.conv(net.input, 2), maps(2)),
+    }  # fmt: skip
+    names = [{"0": "Coffee", "1": "Tea"}, {}, {"0": "Juice", "1": "Beer"}]
+    metadata = {"class_names": json.dumps(names)}
+    card = read_model_card(save(tmp_path / "m.onnx", several(net, outputs), metadata=metadata))
+    assert card.output_names() == ["a", "b"]
+    assert [entry.name for entry in card.for_output("b").classes] == ["Juice", "Beer"]
+
+
+def test_channels_that_the_graph_leaves_open_are_counted_by_their_names(tmp_path: Path) -> None:
+    net = Net(3)
+    model = several(net, {"out": (net.conv(net.input, 3), ["n", "k", "h", "w"])})
+    metadata = {"class_names": json.dumps({"0": "a", "1": "b", "2": "c"})}
+    card = read_model_card(save(tmp_path / "m.onnx", model, metadata=metadata))
+    assert [entry.name for entry in card.classes] == ["a", "b", "c"]
+
+
+def test_class_numbers_are_named_by_the_table(tmp_path: Path) -> None:
+    net = Net(3)
+    numbers = net.node("ArgMax", net.conv(net.input, 3), axis=1, keepdims=0)
+    model = several(net, {"out": (numbers, ["n", "h", "w"])}, {"out": "int64"})
+    metadata = {"class_names": json.dumps({"0": "a", "1": "b", "2": "c"}), "seg_thresh": "0.5"}
+    card = read_model_card(save(tmp_path / "m.onnx", model, metadata=metadata))
+    assert ([entry.name for entry in card.classes], card.thresholds) == (["a", "b", "c"], ())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field", "expected"),
+    [
+        ("tile_size", "512", "tile", 512), ("tiles_size", "256", "tile", 256), ("resolution", "20", "gsd", 0.2),
+        ("resolution", "5.5", "gsd", 0.055), ("seg_thresh", "0.25", "thresholds", (0.25,)),
+    ],
+)  # fmt: skip
+def test_keys_one_by_one(tmp_path: Path, key: str, value: str, field: str, expected: object) -> None:
+    assert getattr(read_model_card(network(tmp_path / "m.onnx", {"names": "{}", key: value})), field) == expected

@@ -262,3 +262,27 @@ def test_a_band_of_two_dates_is_told() -> None:
     assert check_fit(wanting(*bands), one).warnings == []
     by_hand = {"B2": (1, 1), "B5": (4, 1)}
     assert check_fit(wanting(*bands), files("T31UDQ_2016", "T31UDQ_2017"), by_hand).warnings == []
+
+
+def picture(*colours: str) -> RasterFacts:
+    return RasterFacts("photo.jpg", [Band()] * len(colours), "uint8", colours=list(colours))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "bands"),
+    [
+        (["red", "green", "blue"], ["red", "green", "blue"], [1, 2, 3]),
+        # By position blue would be taken for red.
+        (["blue", "green", "red"], ["red", "green", "blue", ""], [3, 2, 1]),
+        (["green"], ["red", "green", "blue"], [2]),
+        # Infrared, red and green are shown as red, green and blue: the colours say nothing of them.
+        (["nir", "red", "green"], ["red", "green", "blue"], [1, 2, 3]),
+        (["red", "green", "blue"], ["", "", ""], [1, 2, 3]),
+    ],
+)
+def test_a_picture_has_its_colours_where_the_model_wants_but_those(wanted, given, bands):
+    card = ModelCard("rgb", "segmentation", [Band(name, name) for name in wanted], [ModelClass(0, "a", "#000000")] * 2)
+    fit = check_fit(card, [picture(*given)])
+    assert [match.band for match in fit.matches] == bands
+    colours = set(wanted) <= {"red", "green", "blue"} and any(given)
+    assert {match.how for match in fit.matches} == ({"common name"} if colours else {"position"})

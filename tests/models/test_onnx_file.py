@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from thematica.errors import ModelError
-from thematica.models.onnx_file import read_onnx_facts
+from thematica.models.onnx_file import OnnxFacts, TensorFacts, class_outputs, read_onnx_facts
 from thematica.models.reading import read_model_card
 
 from ..engine.networks import Net, light, save
+from ..engine.test_outputs import maps, several
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 axes = st.one_of(st.integers(0, 2**40), st.none(), st.just("free"))
@@ -183,3 +184,46 @@ def test_names_that_are_no_text_are_told(tmp_path: Path, field: str) -> None:
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(ModelError, match="not an ONNX file"):
         read_onnx_facts(tmp_path / "m.onnx")
+
+
+def test_the_last_operator_of_every_output(tmp_path: Path) -> None:
+    """What changes only the form of a tensor is passed over; an output that another one is made from counts too."""
+    net = Net(3)
+    score = net.node("Sigmoid", net.conv(net.input, 1))
+    turned = net.node("Softmax", net.node("Transpose", net.conv(net.input, 2), perm=[0, 2, 3, 1]), axis=-1)
+    back = net.node("Transpose", turned, perm=[0, 3, 1, 2])
+    flat = net.node("Gather", score, net.weight(np.array(0, np.int64)), axis=1)
+    plain = net.conv(net.input, 3)
+    outputs = {
+        "score": (score, maps(1)), "flat": (flat, ["n", "h", "w"]), "soft": (back, maps(2)), "plain": (plain, maps(3)),
+        "image_itself": (net.input, maps(3)),
+    }  # fmt: skip
+    facts = read_onnx_facts(save(tmp_path / "net.onnx", several(net, outputs)))
+    assert {tensor.name: tensor.operator for tensor in facts.outputs} == {
+        "score": "Sigmoid", "flat": "Sigmoid", "soft": "Softmax", "plain": "Conv", "image_itself": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        (["map"], ["map"]),
+        (["map", "map2"], ["map", "map2"]),
+        (["map", "vector"], ["map"]),
+        (["vector", "map"], ["map"]),
+        (["vector", "features"], ["vector"]),
+        (["features", "vector"], ["features"]),
+        (["numbers", "map"], ["map"]),
+        (["numbers"], ["numbers"]),
+        (["vector"], ["vector"]),
+    ],
+)
+def test_which_outputs_are_classes(outputs: list[str], expected: list[str]) -> None:
+    shapes = {
+        "map": ("float32", (-1, 4, -1, -1)), "map2": ("float32", (-1, -1, -1)), "vector": ("float32", (-1, 64)),
+        "features": ("float32", (-1, 32, 8, 8)), "numbers": ("int64", (-1, -1, -1)),
+    }  # fmt: skip
+    facts = OnnxFacts(
+        [TensorFacts("image", "float32", (-1, 3, -1, -1))], [TensorFacts(name, *shapes[name]) for name in outputs]
+    )
+    assert [tensor.name for tensor in class_outputs(facts)] == expected

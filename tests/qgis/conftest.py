@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
+import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +17,8 @@ qgis_core = pytest.importorskip("qgis.core", reason="these tests run in QGIS's P
 
 from osgeo import gdal, osr  # noqa: E402
 from qgis.core import QgsApplication, QgsProject  # noqa: E402
+
+from .driving import WRITES, FakeInterface, settle, wait_for  # noqa: E402
 
 gdal.UseExceptions()
 
@@ -125,6 +130,85 @@ def scene(make_raster: Callable[..., Path]) -> Path:
     return make_raster("szene ä 1.tif", bands, width, descriptions=SENTINEL_BANDS, nodata=-1.0)
 
 
+# Made by the runtime, which has the libraries for it.  Every network gives per class how much of one band there is.
+_MAKE_NETWORKS = """
+import sys
+from pathlib import Path
+import numpy as np
+from onnx import TensorProto, helper
+from thematica.models.bands import Band
+from thematica.models.card import FurtherOutput
+from thematica.tests.engine.networks import Net, make_card, save
+
+folder, side, names = Path(sys.argv[1]), 8, ["Water", "Forest", "Bare soil"]
+
+def patch(file, task, activation, bands=3, **more):
+    net = Net(3, shape=["n", 3, side, side])
+    mean = net.node("Flatten", net.node("GlobalAveragePool", net.input), channels=3)
+    scores = net.node("Mul", net.node("Sub", mean, net.weight(np.float32(0.5))), net.weight(np.float32(20)))
+    if activation == "sigmoid":
+        scores = net.node("Sigmoid", scores)
+    model = net.model(scores, output_shape=["n", 3])
+    card = make_card(bands, names, task, activation=activation, gsd=10.0, **more) if more.pop("card", True) else None
+    return save(folder / file, model, card)
+
+patch("patch.onnx", "patch", "logits")
+patch("multilabel.onnx", "patch-multilabel", "sigmoid")
+named = [Band(name) for name in ("B4", "B8", "B11")]
+patch("multilabel-sentinel2.onnx", "patch-multilabel", "sigmoid", bands=named)
+patch("own-thresholds.onnx", "patch-multilabel", "sigmoid", thresholds=(0.3, 0.5, 0.7))
+patch("bare-patch.onnx", "patch", "logits", card=False)
+
+net = Net(3)
+save(folder / "bare.onnx", net.model(net.conv(net.input, 3, 1)))
+
+# The band with the highest number wins: red, green or blue.
+net = Net(3)
+net.input = net.node("Mul", net.input, net.weight(np.float32(1)))
+card = make_card([Band(n, n) for n in ("red", "green", "blue")], ["Red", "Green", "Blue"], gsd=10.0, unit="dn")
+save(folder / "colours.onnx", net.model(net.input), card)
+
+net = Net(2)
+first = net.conv(net.input, 2, 1)
+second = net.conv(net.input, 3, 1)
+model = net.model(first)
+model.graph.node.append(helper.make_node("Identity", [second], ["moisture"]))
+model.graph.output.append(helper.make_tensor_value_info("moisture", TensorProto.FLOAT, ["n", 3, "h", "w"]))
+card = make_card(2, ["Land", "Sea"], output_name="scores")
+wet = make_card(2, ["dry", "moist", "wet"]).classes
+card.further_outputs = [FurtherOutput("moisture", wet, shape=(-1, 3, -1, -1))]
+save(folder / "two-outputs.onnx", model, card)
+"""
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory, real_runtime: Path) -> Path:
+    """A folder with tiny networks: ``patch``, ``multilabel``, ``own-thresholds`` (patches of 8 × 8 pixels, 3 bands),
+    ``bare-patch`` and ``bare`` (without a card), ``colours`` (the brightest of three colours), ``two-outputs``."""
+    folder = tmp_path_factory.mktemp("networks")
+    package = ROOT / "build" / "pkg"
+    arguments = [str(real_runtime), "-c", _MAKE_NETWORKS, str(folder)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        arguments, env={**environment, "PYTHONPATH": str(package)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def patchwork(make_raster: Callable[..., Path]) -> Path:
+    """Three bands, 32 × 16 pixels: patches of 8 × 8 pixels of water, forest, both, nothing, and again."""
+    width, height = 32, 16
+
+    def value(band: int, column: int) -> float:
+        shown = ((0.9, 0.1, 0.1), (0.1, 0.8, 0.1), (0.7, 0.6, 0.1), (0.1, 0.1, 0.1))[column // 8]
+        return shown[band]
+
+    bands = [[value(band, column) for _ in range(height) for column in range(width)] for band in range(3)]
+    return make_raster("patchwork.tif", bands, width, descriptions=("B1", "B2", "B3"))
+
+
 # What the fake worker does is said by $THEMATICA_FAKE, which a clean environment keeps.
 _FAKE = r"""#!{python} -I
 import json, os, signal, sys, time
@@ -153,3 +237,65 @@ def fake_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         return Runtime(interpreter, "environment")
 
     return make
+
+
+# -- dialogs ---------------------------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def _settings():
+    qgis_core.QgsSettings().remove("thematica")
+    yield
+    qgis_core.QgsSettings().remove("thematica")
+
+
+@pytest.fixture(autouse=True)
+def _no_exception_in_a_slot(monkeypatch):
+    """Qt swallows what a slot raises, or aborts; a test must fail instead."""
+    raised = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: raised.append("".join(traceback.format_exception(*error))))
+    yield
+    assert raised == []
+
+
+@pytest.fixture
+def iface():
+    interface = FakeInterface()
+    yield interface
+    interface.window.deleteLater()
+
+
+@pytest.fixture
+def runtime(fake_worker, monkeypatch, tmp_path):
+    """``runtime(code)``: find_runtime() gives a fake worker; jobs that it saw are in ``runtime.job()``."""
+    seen = tmp_path / "seen-job.json"
+    monkeypatch.setenv("THEMATICA_SEEN_JOB", str(seen))
+
+    def use(code):
+        monkeypatch.setenv("THEMATICA_RUNTIME", str(fake_worker(code).python))
+
+    use.job = lambda: json.loads(seen.read_text())
+    use(WRITES)
+    return use
+
+
+@pytest.fixture
+def open_dialog(iface, runtime):
+    dialogs = []
+
+    def make():
+        shown = []
+        from thematica.ui.classify_dialog import ClassifyDialog
+
+        dialog = ClassifyDialog(iface, shown.append)
+        dialog.shown_reports = shown
+        dialog.show()
+        dialogs.append(dialog)
+        settle()
+        return dialog
+
+    yield make
+    for dialog in dialogs:
+        if dialog.current_run is not None and dialog.current_run.is_running:
+            dialog.current_run.cancel()
+            wait_for(lambda dialog=dialog: not dialog.current_run.is_running)
+        dialog.close()
+        dialog.deleteLater()

@@ -440,6 +440,66 @@ def test_the_worker_ends_when_qgis_is_killed(runtime, large_scene, tmp_path, rep
     assert list(folder.iterdir()) == []
 
 
+# ------------------------------------------------------------------------------------------------ patches
+@pytest.fixture
+def classify_patches(processing, fake_worker, monkeypatch, patchwork, networks, tmp_path):
+    """``classify_patches(PARAMETER=value, …)`` with a worker that does nothing; gives results and the job."""
+    seen = tmp_path / "job.json"
+    report = {
+        "classes": [{"value": 0, "name": "Water", "color": "#0", "patches": 3, "hectares": None, "percent": 75.0}],
+        "patches": {"side": 8, "stride": 8, "count": 4, "without_data": 0, "below_threshold": 1},
+    }
+    code = (
+        f"json.dump(job, open({str(seen)!r}, 'w'))\n"
+        f"say(event='result', files={{'output': job['output']}}, report={report!r})"
+    )
+    monkeypatch.setenv("THEMATICA_RUNTIME", str(fake_worker(code).python))
+
+    def run(**parameters):
+        log = Log()
+        given = {"INPUT": str(patchwork), "MODEL": str(networks / "patch.onnx"), **parameters}
+        return processing.run("thematica:classifypatches", given, feedback=log), json.loads(seen.read_text()), log
+
+    return run
+
+
+def test_patches_as_polygons(classify_patches, tmp_path):
+    results, job, log = classify_patches(OUTPUT=str(tmp_path / "p.gpkg"), STRIDE=4, THRESHOLD=0.0)
+    assert (job["command"], job["stride"], job["threshold"]) == ("classify-patches", 4, 0.0)
+    assert job["output"] == results["OUTPUT"] == str(tmp_path / "p.gpkg")
+    assert results["PATCHES"] == 4
+    rows = json.loads(results["CLASS_AREAS"])
+    assert [(row["name"], row["patches"]) for row in rows] == [("Water", 3), ("below the threshold", 1)]
+    assert "Water: 3 patches (75.0 %)" in log.infos
+
+
+def test_patches_as_a_raster_or_a_temporary_file(classify_patches, tmp_path):
+    results, job, _ = classify_patches(RASTER=str(tmp_path / "p.tif"))
+    assert job["output"] == results["RASTER"] == str(tmp_path / "p.tif")
+    assert "OUTPUT" not in results
+    _, job, _ = classify_patches(OUTPUT="TEMPORARY_OUTPUT")
+    assert job["output"].endswith(".gpkg")
+    assert "threshold" not in job
+
+
+@pytest.mark.parametrize("wanted", [{}, {"OUTPUT": "TEMPORARY_OUTPUT", "RASTER": "TEMPORARY_OUTPUT"}])
+def test_exactly_one_result_of_patches(classify_patches, wanted):
+    with pytest.raises(QgsProcessingException, match="Choose one result"):
+        classify_patches(**wanted)
+
+
+def test_several_rasters_are_passed_on_in_order(classify_patches, patchwork, scene, tmp_path):
+    _, job, _ = classify_patches(
+        INPUT=[str(patchwork), QgsRasterLayer(str(scene), "s")], RASTER=str(tmp_path / "p.tif")
+    )
+    assert job["rasters"] == [str(patchwork), str(scene)]
+
+
+def test_a_raster_that_is_missing_among_several_is_told(classify_patches, patchwork, tmp_path):
+    with pytest.raises(QgsProcessingException, match=r"could not be opened|INPUT|Raster"):
+        classify_patches(INPUT=[str(patchwork), str(tmp_path / "gone.tif")], RASTER=str(tmp_path / "p.tif"))
+
+
 # --------------------------------------------------------------------------- loading, batch, models, headless
 def test_loaded_results_are_styled_and_grouped(processing, runtime, scene, tmp_path):
     from processing.gui.Postprocessing import handleAlgorithmResults
@@ -648,3 +708,56 @@ def test_the_model_widget_of_the_model_designer(processing, runtime):
     wrapper.setValue(QgsProcessingModelChildParameterSource.fromModelParameter("network"))
     assert chosen().parameterName() == "network"
     dialog.close()
+
+
+def test_qgis_process_labels_patches(qgis_process, runtime, patchwork, networks, tmp_path):
+    done = qgis_process(
+        "--json", "run", "thematica:classifypatches", f"--INPUT={patchwork}", f"--MODEL={networks / 'multilabel.onnx'}",
+        f"--OUTPUT={tmp_path / 'patches.gpkg'}", "--THRESHOLD=0.4",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["results"]["PATCHES"] == 8
+    layer = QgsVectorLayer(str(tmp_path / "patches.gpkg"), "patches", "ogr")
+    assert {str(feature["label"] or "") for feature in layer.getFeatures()} == {"Water", "Forest", "Water; Forest", ""}
+
+
+def test_qgis_process_takes_several_rasters(qgis_process, runtime, make_raster, tmp_path):
+    from .conftest import FOREST, SENTINEL_BANDS
+
+    def part(name, chosen):
+        bands = [[FOREST[i]] * 64 for i in chosen]
+        return make_raster(name, bands, 8, descriptions=[SENTINEL_BANDS[i] for i in chosen])
+
+    first, second = part("one, 1.tif", range(5)), part("two.tif", range(5, 10))
+    done = qgis_process(
+        "--json", "run", "thematica:classifypixels", f"--INPUT={first}", f"--INPUT={second}", f"--MODEL={MODEL}",
+        f"--OUTPUT={tmp_path / 'map.tif'}", f"--MASK={first}", "--GSD=20", "--RESAMPLING=average",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    codes = read_codes(tmp_path / "map.tif")
+    assert (len(codes), len(codes[0])) == (4, 4)
+    assert len({code for row in codes for code in row}) == 1
+
+
+@pytest.mark.parametrize("wrong", ["0,5", "models"])
+def test_a_pixel_size_that_is_none_is_told(classify, wrong):
+    with pytest.raises(QgsProcessingException, match="GSD must be a number of metres or the word model"):
+        classify(GSD=wrong)
+
+
+def test_labelled_patches_are_loaded_with_style_and_group(processing, runtime, patchwork, networks, tmp_path):
+    from processing.gui.Postprocessing import handleAlgorithmResults
+
+    project = QgsProject.instance()
+    context, log = QgsProcessingContext(), Log()
+    context.setProject(project)
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypatches")
+    output = QgsProcessingOutputLayerDefinition(str(tmp_path / "patches.gpkg"), project)
+    parameters = {"INPUT": str(patchwork), "MODEL": str(networks / "patch.onnx"), "OUTPUT": output}
+    _, ok = algorithm.run(parameters, context, log)
+    assert ok, log.errors
+    handleAlgorithmResults(algorithm, context, log, parameters)
+    (node,) = project.layerTreeRoot().findLayers()
+    assert node.parent().name() == "Thematica"
+    assert node.layer().renderer().type() == "categorizedSymbol"
+    assert node.layer().customProperty("thematica/report") == str(tmp_path / "patches.report.json")

@@ -6,30 +6,33 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from qgis.core import QgsSettings
 
 from thematica import __version__
-from thematica.errors import Cancelled, RuntimeMissingError
-from thematica.plugin import runtime as module
+from thematica.errors import RuntimeMissingError
 from thematica.plugin.runtime import (
     SETTING,
     STAMP,
     Runtime,
+    base_python,
     check_runtime,
     clean_environment,
-    create_runtime,
-    find_base_python,
+    find,
     find_runtime,
     interpreter_in,
+    judge,
+    process,
     process_options,
-    requirements,
     runtime_problem,
     worker_command,
 )
+from thematica.plugin.runtime.base_python import candidates, find_base_python, probe
+from thematica.plugin.runtime.build import requirements
+
+from .runtime_parts import Watching
 
 POISON = {
     "PYTHONHOME": "/nonsense",
@@ -51,7 +54,7 @@ def _no_runtime(monkeypatch, tmp_path):
     """Neither variable nor setting nor checkout names a runtime, unless a test says so."""
     monkeypatch.delenv("THEMATICA_RUNTIME", raising=False)
     monkeypatch.setenv("THEMATICA_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(module, "PLUGIN_FOLDER", tmp_path / "plugin")
+    monkeypatch.setattr(process, "PLUGIN_FOLDER", tmp_path / "plugin")
     (tmp_path / "plugin").mkdir()
     (tmp_path / "plugin" / "requirements.txt").write_text("# why\nnumpy>=1.26  # reason\n\nrasterio\n")
     QgsSettings().remove(SETTING)
@@ -100,6 +103,67 @@ def test_problems_are_told_in_a_sentence(monkeypatch, tmp_path):
     assert runtime_problem(own) == "", "what counts is the packages, since the code is the plugin's own"
 
 
+@pytest.mark.parametrize(
+    ("made_for", "packages", "kind", "told"),
+    [
+        ("0.0.1", {"numpy": "2.1", "rasterio": "1.4"}, "", ""),
+        ("0.0.1", {"numpy": "1.25", "rasterio": "1.4"}, "outdated", "needs numpy>=1.26. Open Raster"),
+        ("0.0.1", {"numpy": "2.1"}, "outdated", "needs rasterio. Open Raster"),
+        ("99.1", {"numpy": "2.1", "rasterio": "1.4", "more": "1"}, "", ""),
+        ("99.1", {"rasterio": "1.4"}, "newer", "Update the plugin; or open Raster"),
+    ],
+)
+def test_a_runtime_of_another_version_is_good_while_it_has_what_is_needed(tmp_path, made_for, packages, kind, told):
+    own = Runtime(make_interpreter(tmp_path / "home" / "runtime"), "user")
+    (own.folder / STAMP).write_text(json.dumps({"thematica": made_for, "requirements": [], "packages": packages}))
+    verdict = judge(own)
+    assert verdict.kind == kind
+    assert told in verdict.sentence
+    assert not kind or made_for in verdict.sentence
+
+
+def test_a_runtime_whose_python_is_gone_is_told_apart(tmp_path):
+    own = Runtime(make_interpreter(tmp_path / "home" / "runtime"), "user")
+    (own.folder / STAMP).write_text(json.dumps({"base": "/opt/python3.11", "packages": {}}))
+    own.python.unlink()
+    own.python.symlink_to(tmp_path / "gone")
+    assert judge(own).kind == "lost"
+    assert "/opt/python3.11" in runtime_problem(find_runtime())
+
+
+def test_an_exchange_that_was_killed_in_the_middle_is_finished(tmp_path):
+    """The old runtime was taken away, and the new one not yet put there."""
+    home = tmp_path / "home"
+    make_interpreter(home / "runtime.old-7-1")
+    (home / "runtime.old-7-1" / STAMP).write_text('{"thematica": "old"}')
+    make_interpreter(home / "runtime.new")
+    (home / "runtime.new" / STAMP).write_text('{"thematica": "new"}')
+    assert find_runtime().folder == home / "runtime"
+    assert "new" in (home / "runtime" / STAMP).read_text()
+
+
+def test_what_is_being_made_is_no_runtime(tmp_path):
+    home = tmp_path / "home"
+    make_interpreter(home / "runtime.new")
+    assert find_runtime() is None
+    make_interpreter(home / "runtime.old-7-1")
+    (home / "runtime.old-7-1" / STAMP).write_text('{"thematica": "old"}')
+    assert "old" in (find_runtime().folder / STAMP).read_text(), "the old one works until then"
+
+
+def test_a_broken_off_repair_is_no_runtime(tmp_path):
+    own = Runtime(make_interpreter(tmp_path / "home" / "runtime"), "user")
+    (own.folder / find.REPAIRING).write_text("{}")
+    assert find_runtime() == own
+    assert "repair" in runtime_problem(own)
+
+
+def test_an_environment_of_conda_on_windows(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "platform", "win32")
+    (tmp_path / "python.exe").touch()
+    assert interpreter_in(tmp_path) == tmp_path / "python.exe"
+
+
 def test_requirements_are_read_without_comments():
     assert requirements() == ["numpy>=1.26", "rasterio"]
 
@@ -120,7 +184,7 @@ def test_clean_environment(monkeypatch):
 
 
 def test_on_windows_qgis_leaves_the_path_and_opens_no_window(monkeypatch, tmp_path):
-    monkeypatch.setattr(module.sys, "platform", "win32")
+    monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(subprocess, "CREATE_NO_WINDOW", 0x08000000, raising=False)
     monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0x200, raising=False)
     assert process_options() == {"creationflags": 0x08000200}
@@ -136,8 +200,8 @@ def test_on_windows_qgis_leaves_the_path_and_opens_no_window(monkeypatch, tmp_pa
 
 
 def test_on_macos_the_application_leaves_the_path(monkeypatch):
-    monkeypatch.setattr(module.sys, "platform", "darwin")
-    monkeypatch.setattr(module.sys, "executable", "/Applications/QGIS.app/Contents/MacOS/QGIS")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "executable", "/Applications/QGIS.app/Contents/MacOS/QGIS")
     monkeypatch.setenv("PATH", "/Applications/QGIS.app/Contents/MacOS/bin:/usr/local/bin")
     assert clean_environment()["PATH"] == "/usr/local/bin"
 
@@ -149,10 +213,9 @@ def test_worker_command_runs_the_plugins_own_code(tmp_path):
 
 
 def test_a_base_python_is_found_and_can_make_environments():
-    try:
-        base = find_base_python()
-    except RuntimeMissingError as error:
-        pytest.skip(f"this machine has no Python for it: {error.message}")
+    base = find_base_python(Watching())
+    if base is None:
+        pytest.skip("this machine has no Python for it")
     version = subprocess.run([base, "-I", "-c", "import venv, ensurepip, sys; print(sys.version_info >= (3, 10))"],
                              capture_output=True, text=True, check=True, env=clean_environment())  # fmt: skip
     assert version.stdout.strip() == "True"
@@ -165,13 +228,12 @@ def test_unusable_pythons_are_named(monkeypatch, tmp_path):
     bare.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'ensurepip'\" >&2\nexit 1\n")
     for path in (old, bare):
         path.chmod(0o755)
-    monkeypatch.setattr(module, "_candidates", lambda: [old, bare, tmp_path / "none"])
-    lines = []
-    with pytest.raises(RuntimeMissingError, match="python3-venv") as caught:
-        find_base_python(lines.append)
-    assert "it is Python 3.8" in caught.value.details
-    assert "its module ensurepip is missing" in caught.value.details
-    assert len(lines) == 3
+    monkeypatch.setattr(base_python, "candidates", lambda: [old, bare, tmp_path / "none"])
+    listener = Watching()
+    assert find_base_python(listener) is None
+    assert "it is Python 3.8" in listener.text
+    assert "its module ensurepip is missing" in listener.text
+    assert len(listener.lines) == 3
 
 
 def test_a_python_that_cannot_load_packages_from_the_network_is_passed_over(tmp_path):
@@ -179,81 +241,17 @@ def test_a_python_that_cannot_load_packages_from_the_network_is_passed_over(tmp_
     code = "import sys; sys.modules['_ssl'] = None"
     without_ssl.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -I -c "{code}\n$3"\n')
     without_ssl.chmod(0o755)
-    found, why_not = module._probe(without_ssl)
+    found, why_not = probe(without_ssl)
     assert found is None
     assert "_ssl" in why_not
 
 
 def test_apples_stub_is_not_started(monkeypatch):
-    monkeypatch.setattr(module.sys, "platform", "darwin")
-    monkeypatch.setattr(module.shutil, "which", lambda name, path: {"python3": "/usr/bin/python3"}.get(name))
-    assert Path("/usr/bin/python3") not in module._candidates()
-    monkeypatch.setattr(module.sys, "platform", "linux")
-    assert Path("/usr/bin/python3") in module._candidates()
-
-
-def fake_base(monkeypatch, tmp_path, pip: str) -> None:
-    """A base Python whose environments have a pip that does this (shell)."""
-    base = tmp_path / "base-python"
-    base.write_text(
-        "#!/bin/sh\n"
-        'for last; do :; done\nmkdir -p "$last/bin"\n'
-        f"cat > \"$last/bin/python\" <<'END'\n#!/bin/sh\n{pip}\nEND\n"
-        'chmod +x "$last/bin/python"\necho made "$last"\n'
-    )
-    base.chmod(0o755)
-    monkeypatch.setattr(module, "find_base_python", lambda on_line: base)
-
-
-def test_create_puts_the_stamp_last_and_replaces(monkeypatch, tmp_path):
-    fake_base(monkeypatch, tmp_path, 'echo "Successfully installed"')
-    old = tmp_path / "home" / "runtime"
-    make_interpreter(old)
-    (old / "old-file").touch()
-    lines = []
-    made = create_runtime(lines.append, lambda: False)
-    assert made == find_runtime() == Runtime(interpreter_in(old), "user")
-    assert runtime_problem(made) == ""
-    assert json.loads((old / STAMP).read_text())["thematica"] == __version__
-    assert not (old / "old-file").exists()
-    assert "Successfully installed" in lines
-    assert [path.name for path in old.parent.iterdir()] == ["runtime"], "nothing is left beside it"
-
-
-def test_a_failed_installation_leaves_the_old_runtime(monkeypatch, tmp_path):
-    fake_base(monkeypatch, tmp_path, 'echo "ERROR: No matching distribution found for numpy"; exit 1')
-    old = tmp_path / "home" / "runtime"
-    make_interpreter(old)
-    (old / STAMP).write_text("{}")
-    with pytest.raises(RuntimeMissingError, match="No matching distribution found for numpy"):
-        create_runtime(lambda line: None, lambda: False)
-    assert (old / STAMP).exists()
-    assert [path.name for path in old.parent.iterdir()] == ["runtime"]
-
-
-def test_cancelling_kills_pip_and_its_children(monkeypatch, tmp_path):
-    marker = tmp_path / "child-pid"
-    fake_base(monkeypatch, tmp_path, f"sleep 60 &\necho $! > {marker}\nwait")
-    started = time.monotonic()
-    with pytest.raises(Cancelled):
-        create_runtime(lambda line: None, lambda: marker.exists() and marker.read_text() != "")
-    assert time.monotonic() - started < 5
-    assert find_runtime() is None
-    for _ in range(100):  # the orphan is reaped by the system, not by us
-        status = Path(f"/proc/{marker.read_text().strip()}/stat")
-        if not status.exists() or status.read_text().split()[2] == "Z":
-            break
-        time.sleep(0.02)
-    else:
-        pytest.fail("pip's child still runs")
-    assert list((tmp_path / "home").iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_written(monkeypatch, tmp_path):
-    fake_base(monkeypatch, tmp_path, "exit 0")
-    (tmp_path / "file").touch()
-    with pytest.raises(RuntimeMissingError, match="could not be written"):
-        create_runtime(lambda line: None, lambda: False, tmp_path / "file" / "runtime")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(base_python.shutil, "which", lambda name, path: {"python3": "/usr/bin/python3"}.get(name))
+    assert Path("/usr/bin/python3") not in candidates()
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert Path("/usr/bin/python3") in candidates()
 
 
 def test_check_refuses_another_version_and_nonsense(tmp_path):
@@ -271,7 +269,7 @@ def test_check_refuses_another_version_and_nonsense(tmp_path):
 
 
 def test_doctor_in_a_poisoned_environment(monkeypatch, real_runtime, repository):
-    monkeypatch.setattr(module, "PLUGIN_FOLDER", repository)
+    monkeypatch.setattr(process, "PLUGIN_FOLDER", repository)
     for name, value in POISON.items():
         monkeypatch.setenv(name, value)
     answer = check_runtime(Runtime(real_runtime, "checkout"))

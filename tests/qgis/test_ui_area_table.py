@@ -82,4 +82,45 @@ def test_csv_keeps_commas_quotes_and_umlauts(table, tmp_path, monkeypatch):
 def test_rows_survive_the_round_trip_through_csv():
     rows = area_rows(REPORT)
     back = list(csv.DictReader(io.StringIO(table_text(rows, ","))))
-    assert [(row["class"], int(row["pixels"])) for row in back] == [(row.name, row.pixels) for row in rows]
+    assert [(row["class"], int(row["pixels"])) for row in back] == [(row.name, row.count) for row in rows]
+
+
+PATCHES = {
+    **REPORT,
+    "task": "patch-multilabel",
+    "threshold": 0.3,
+    "patches": {"side": 64, "stride": 64, "count": 10, "without_data": 2, "below_threshold": 1},
+    "classes": [
+        {"value": 0, "name": "Water", "color": "#0000ff", "patches": 5, "hectares": 204.8, "percent": 50.0},
+        {"value": 1, "name": "Wood", "color": "#00aa00", "patches": 8, "hectares": 327.68, "percent": 80.0},
+    ],
+}
+
+
+def test_patches_are_counted_and_labels_that_overlap_are_not_added_up():
+    dialog = AreaTable(PATCHES)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+    assert dialog.table.horizontalHeaderItem(1).text() == "Patches"
+    names = [dialog.table.item(row, 0).text() for row in range(dialog.table.rowCount())]
+    assert names == ["Wood", "Water", "below the threshold", "no data"]
+    assert "(threshold 30 %): the areas overlap" in dialog.notes.text()
+    assert table_text(dialog.rows, unit=dialog.unit).startswith("class\tpatches")
+    one_label = AreaTable({**PATCHES, "task": "patch"})
+    assert one_label.table.item(one_label.table.rowCount() - 1, 0).text() == "all classes"
+    for table in (dialog, one_label):
+        table.deleteLater()
+
+
+def test_every_output_of_a_network_has_its_rows():
+    moisture = [{"value": 0, "name": "dry", "color": "#aa0000", "pixels": 9, "hectares": 0.09, "percent": 100.0}]
+    report = {
+        **REPORT,
+        "output_name": "cover",
+        "further_outputs": [{"output_name": "moisture", "classes": moisture, "unclassified": {"pixels": 0}}],
+    }
+    dialog = AreaTable(report)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+    names = [dialog.table.item(row, 0).text() for row in range(dialog.table.rowCount())]
+    assert names == ["cover: Water", "cover: Grünland, „nass“", "cover: Snow", "moisture: dry", "no data"]
+    assert table_text(dialog.rows).split("\n")[4] == "moisture\tdry\t9\t0.0900\t100.000"
+    dialog.deleteLater()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
-import time
-import traceback
 from pathlib import Path
 
 import pytest
@@ -17,185 +13,21 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
     QgsRasterRange,
-    QgsSettings,
     QgsVectorLayer,
 )
-from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPoint, Qt, QTimer
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import (
     QAbstractButton,
     QApplication,
     QComboBox,
     QLabel,
-    QMainWindow,
     QMessageBox,
     QPushButton,
     QWidget,
 )
 
-from thematica.ui.classify_dialog import ClassifyDialog
-
-LEFT = Qt.MouseButton.LeftButton
-
-# A worker that writes what it was asked to, says where it is, and ends.
-WRITES = """
-say(event="progress", fraction=0.4, stage="Classifying", pixels_per_second=2.5e6, seconds_left=3.0)
-say(event="log", level="warning", message="Bands were guessed.")
-sys.path.append("/usr/lib/python3/dist-packages")
-from osgeo import gdal
-source = gdal.Open(job["rasters"][0])
-gdal.GetDriverByName("GTiff").CreateCopy(job["output"], source)
-json.dump(job, open(os.environ["THEMATICA_SEEN_JOB"], "w"))
-report = {
-    "classes": [
-        {"value": 1, "name": "Water", "color": "#2c6fbb", "pixels": 190, "hectares": 1.9, "percent": 51.0},
-        {"value": 2, "name": "Forest", "color": "#2e8b3d", "pixels": 182, "hectares": 1.82, "percent": 49.0},
-    ],
-    "nodata": {"value": 255, "pixels": 12},
-    "seconds": 1.5,
-    "inputs": [{"path": job["rasters"][0]}],
-    "model": {"name": "basic-cover-sentinel2", "title": "Basic cover"},
-    "files": {"output": job["output"]},
-    "warnings": ["The bands carry no names; perhaps use --offset -0.1."],
-}
-report_file = os.path.splitext(job["output"])[0] + ".report.json"
-json.dump(report, open(report_file, "w"))
-say(event="result", files={"output": job["output"], "report": report_file}, report=report)
-"""
-WAITS = """
-say(event="progress", fraction=0.25, stage="Classifying", pixels_per_second=None, seconds_left=None)
-wait_for_cancel()
-"""
-REFUSES = """
-say(event="error", code="misfit", message="Set the scale (--scale, --offset) to match.", details="deep down")
-sys.exit(2)
-"""
-
-
-class FakeInterface:
-    """The part of QGIS's interface that the dialog touches, with real widgets behind it."""
-
-    def __init__(self):
-        self.window = QMainWindow()
-        self.canvas = QgsMapCanvas(self.window)
-        self.bar = QgsMessageBar(self.window)
-        self.log_opened = 0
-
-    def mainWindow(self):
-        return self.window
-
-    def mapCanvas(self):
-        return self.canvas
-
-    def messageBar(self):
-        return self.bar
-
-    def openMessageLog(self):
-        self.log_opened += 1
-
-    def addRasterLayer(self, path, name):
-        layer = QgsRasterLayer(path, name)
-        QgsProject.instance().addMapLayer(layer)
-        return layer
-
-
-@pytest.fixture(autouse=True)
-def _settings():
-    QgsSettings().remove("thematica")
-    yield
-    QgsSettings().remove("thematica")
-
-
-@pytest.fixture(autouse=True)
-def _no_exception_in_a_slot(monkeypatch):
-    """Qt swallows what a slot raises, or aborts; a test must fail instead."""
-    raised = []
-    monkeypatch.setattr(sys, "excepthook", lambda *error: raised.append("".join(traceback.format_exception(*error))))
-    yield
-    assert raised == []
-
-
-@pytest.fixture
-def iface():
-    interface = FakeInterface()
-    yield interface
-    interface.window.deleteLater()
-
-
-@pytest.fixture
-def runtime(fake_worker, monkeypatch, tmp_path):
-    """``runtime(code)``: find_runtime() gives a fake worker; jobs that it saw are in ``runtime.job()``."""
-    seen = tmp_path / "seen-job.json"
-    monkeypatch.setenv("THEMATICA_SEEN_JOB", str(seen))
-
-    def use(code):
-        monkeypatch.setenv("THEMATICA_RUNTIME", str(fake_worker(code).python))
-
-    use.job = lambda: json.loads(seen.read_text())
-    use(WRITES)
-    return use
-
-
-@pytest.fixture
-def layer(scene):
-    layer = QgsRasterLayer(str(scene), "my scene")
-    QgsProject.instance().addMapLayer(layer)
-    return layer
-
-
-@pytest.fixture
-def open_dialog(iface, runtime):
-    dialogs = []
-
-    def make():
-        shown = []
-        dialog = ClassifyDialog(iface, shown.append)
-        dialog.shown_reports = shown
-        dialog.show()
-        dialogs.append(dialog)
-        settle()
-        return dialog
-
-    yield make
-    for dialog in dialogs:
-        if dialog.current_run is not None and dialog.current_run.is_running:
-            dialog.current_run.cancel()
-            wait_for(lambda dialog=dialog: not dialog.current_run.is_running)
-        dialog.close()
-        dialog.deleteLater()
-
-
-def settle():
-    for _ in range(5):
-        QCoreApplication.processEvents()
-
-
-def wait_for(condition, seconds=20.0):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "waited in vain"
-        QCoreApplication.processEvents()
-        time.sleep(0.005)
-
-
-def click(button):
-    assert button.isEnabled(), f"{button.text()} cannot be pressed: {button.toolTip()}"
-    # A check box or radio button answers on its indicator and text, not on all of its rectangle.
-    QTest.mouseClick(button, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(10, button.height() // 2))
-    settle()
-
-
-def pick(combo, text):
-    """Choose an entry with the keyboard."""
-    combo.setFocus()
-    index = combo.findText(text)
-    assert index >= 0, [combo.itemText(i) for i in range(combo.count())]
-    QTest.keyClick(combo, Qt.Key.Key_Home)
-    for _ in range(index):
-        QTest.keyClick(combo, Qt.Key.Key_Down)
-    settle()
-    assert combo.currentText() == text
+from .driving import REFUSES, WAITS, WRITES, answer_next_question, click, pick, settle, wait_for
 
 
 def row_of(dialog, band):
@@ -205,6 +37,13 @@ def row_of(dialog, band):
 
 def raster_band(dialog, band) -> QComboBox:
     return dialog.bands.table.cellWidget(row_of(dialog, band), 2)
+
+
+@pytest.fixture
+def layer(scene):
+    layer = QgsRasterLayer(str(scene), "my scene")
+    QgsProject.instance().addMapLayer(layer)
+    return layer
 
 
 # -- what is shown ------------------------------------------------------------------------------
@@ -322,14 +161,6 @@ def test_a_file_that_is_no_network_is_told_in_one_sentence(open_dialog, layer, t
     assert dialog.summary.toPlainText() == ""
 
 
-def test_a_layer_that_is_no_file_is_refused_at_once(open_dialog):
-    url = "type=xyz&url=https://invalid.invalid/{z}/{x}/{y}.png"
-    QgsProject.instance().addMapLayer(QgsRasterLayer(url, "tiles", "wms"))
-    dialog = open_dialog()
-    assert dialog.fit_notice.kind == "error"
-    assert "export it first" in dialog.fit_notice.said
-
-
 def test_a_model_added_to_the_store_is_there_when_the_dialog_is_opened_again(open_dialog, layer, monkeypatch, tmp_path):
     from thematica.models.store import BUNDLED_FOLDER
 
@@ -419,6 +250,34 @@ def test_a_run_ends_with_a_layer_a_message_and_an_area_table(open_dialog, layer,
     assert dialog.run_button.isEnabled()
 
 
+LACKS_CUDA = """
+say(event="log", level="warning", message="CUDA did not load: no driver. The network runs on the CPU instead.")
+while not os.path.exists(GATE): time.sleep(0.02)
+""" + WRITES.replace(
+    '"warnings": [',
+    '"backend": {"asked": ["cuda"], "why_not": {"cuda": "no driver."}}, '
+    '"warnings": ["CUDA did not load: no driver. The network runs on the CPU instead.", ',
+)
+
+
+def test_a_provider_that_did_not_load_is_said_loudly_and_at_once(open_dialog, layer, runtime, iface, tmp_path):
+    gate = tmp_path / "gate"
+    runtime(LACKS_CUDA.replace("GATE", repr(str(gate))))
+    dialog = open_dialog()
+    click(dialog.run_button)
+    wait_for(lambda: dialog.run_notice.kind == "warning")
+    assert dialog.current_run.is_running
+    assert "CUDA did not load: no driver." in dialog.run_notice.said
+    gate.touch()
+    wait_for(lambda: not dialog.current_run.is_running)
+    assert dialog.run_notice.kind == "warning"
+    assert "CUDA did not load" in dialog.run_notice.said
+    assert iface.bar.currentItem().text().endswith("But cuda did not load: no driver.")
+    assert iface.bar.currentItem().duration() == 0
+    click(dialog.run_notice.button)
+    assert dialog.shown_reports
+
+
 def test_cancel_ends_the_run_and_says_so(open_dialog, layer, runtime, iface):
     runtime(WAITS)
     dialog = open_dialog()
@@ -462,22 +321,6 @@ def test_an_error_is_one_sentence_in_dialog_and_message_bar_and_details_in_the_l
     assert "deep down" not in dialog.run_notice.said
     pick(dialog.model.models, dialog.model.models.itemText(0))
     assert not dialog.run_notice.isVisible(), "it says nothing about the model chosen now"
-
-
-def answer_next_question(button):
-    """Press a button of the next message box, and return the list that its text will be in."""
-    seen = []
-
-    def press():
-        box = QApplication.activeModalWidget()
-        if not isinstance(box, QMessageBox):
-            QTimer.singleShot(20, press)
-            return
-        seen.append(box.text())
-        QTest.mouseClick(box.button(button), LEFT)
-
-    QTimer.singleShot(0, press)
-    return seen
 
 
 def test_replacing_a_file_is_asked_and_no_means_no(open_dialog, layer, runtime, tmp_path):

@@ -19,7 +19,7 @@ import gc, json, os, sys, time, traceback
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QTimer, Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QToolBar
+from qgis.PyQt.QtWidgets import QDockWidget, QToolBar
 import qgis.utils
 from qgis.utils import iface
 
@@ -41,7 +41,8 @@ def traces():
     return {
         "menu": [t for t in menu_texts(iface.rasterMenu()) if t in ("Thematica", "Classify layer…", "Runtime…")],
         "toolbar": [t for t in toolbars if t == "Classify layer…"],
-        "layer": [t for t in tree if t in ("Classify layer…", "Area per class…")],
+        "layer": [t for t in tree if t in ("Classify layer…", "Area per class…", "Labels at threshold…")],
+        "docks": [type(d).__name__ for d in window.findChildren(QDockWidget) if "Threshold" in d.objectName()],
         "provider": QgsApplication.processingRegistry().providerById("thematica") is not None,
     }
 
@@ -88,6 +89,30 @@ def work():
     from thematica.ui.area_table import AreaTable
     gc.collect()
     found["area_tables"] = len(iface.mainWindow().findChildren(AreaTable))
+    # Patches with several labels: the layer's own menu opens the panel.
+    dialog.model.choose_file(os.environ["PATCH_MODEL"])
+    dialog.bands.set_values(1.0, 0.0)
+    wait_for(lambda: dialog.run_button.isEnabled(), 10)
+    before = set(QgsProject.instance().mapLayers())
+    QTest.mouseClick(dialog.run_button, Qt.MouseButton.LeftButton)
+    run = dialog.current_run
+    wait_for(lambda: not run.is_running)
+    (patches,) = set(QgsProject.instance().mapLayers()) - before
+    patches = QgsProject.instance().mapLayer(patches)
+    iface.setActiveLayer(patches)
+    found["on_patches"] = traces()["layer"]
+    plugin.threshold_action.trigger()
+    QCoreApplication.processEvents()
+    panel = plugin.threshold_panel
+    found["docks"] = traces()["docks"]
+    panel.slider.setFocus()
+    for _ in range(30):
+        QTest.keyClick(panel.slider, Qt.Key.Key_Left)
+    found["threshold"] = panel.threshold()
+    QTest.mouseClick(panel.write_button, Qt.MouseButton.LeftButton)
+    found["edited"] = patches.isEditable()
+    patches.rollBack()
+    del panel, patches
     plugin.runtime_action.trigger()
     QTest.mouseClick(iface.mainWindow().findChildren(AreaTable)[0].copy_button, Qt.MouseButton.LeftButton)
     found["copied"] = QgsApplication.clipboard().text()
@@ -126,7 +151,7 @@ QTimer.singleShot(500, go)
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory, real_runtime):
+def found(tmp_path_factory, real_runtime, networks):
     qgis = shutil.which("qgis.bin", path="/usr/bin") or shutil.which("qgis")
     if qgis is None or shutil.which("xvfb-run") is None:
         pytest.skip("QGIS's window needs qgis and xvfb-run")
@@ -148,6 +173,7 @@ def found(tmp_path_factory, real_runtime):
     environment.update(
         FOUND=str(folder / "found.json"),
         SCENE=str(scene),
+        PATCH_MODEL=str(networks / "multilabel-sentinel2.onnx"),
         THEMATICA_RUNTIME=str(real_runtime),
         QT_QPA_PLATFORM="xcb",
         # QGIS finds its Python by the path.
@@ -206,8 +232,15 @@ def test_a_map_has_its_area_table_in_the_layer_tree(found):
     assert found["runtime_dialog"]
 
 
+def test_patches_with_several_labels_have_a_panel(found):
+    assert found["on_patches"] == ["Labels at threshold…", "Area per class…"]
+    assert found["docks"] == ["ThresholdPanel"]
+    assert found["threshold"] == 0.2
+    assert found["edited"]
+
+
 def test_unloading_leaves_nothing_and_loading_again_works(found):
-    assert found["left"] == {"menu": [], "toolbar": [], "layer": [], "provider": False}
+    assert found["left"] == {"menu": [], "toolbar": [], "layer": [], "docks": [], "provider": False}
     assert found["windows"] == []
     assert found["was_running"]
     assert found["tasks_left"] == 0

@@ -74,20 +74,24 @@ def raster(count, names=(), path="x.tif"):
 
 
 def test_what_is_there_is_shown_beside_what_is_missing():
-    fit = view_fit(card(list(SENSORS["sentinel2-4"])), raster(3, ("B2", "B4", "B8")))
+    fit = view_fit(card(list(SENSORS["sentinel2-4"])), [raster(3, ("B2", "B4", "B8"))])
     assert not fit.fits
     assert [match.band if match else None for match in fit.matches] == [1, None, 2, 3]
 
 
 def test_a_choice_by_hand_is_kept_while_another_band_is_missing():
-    fit = view_fit(card(list(SENSORS["sentinel2-4"])), raster(3, ("B2", "?", "B8")), {"B3": (1, 2)})
+    fit = view_fit(card(list(SENSORS["sentinel2-4"])), [raster(3, ("B2", "?", "B8"))], {"B3": (1, 2)})
     assert not fit.fits
     assert [match.band if match else None for match in fit.matches] == [1, 2, None, 3]
 
 
-@pytest.mark.parametrize("task", ["patch", "change", "patch-multilabel"])
-def test_other_tasks_are_refused_with_a_sentence(task):
-    fit = view_fit(card([Band("1")], task=task), raster(1))
+@pytest.mark.parametrize("task", ["pixel", "window", "segmentation", "patch", "patch-multilabel"])
+def test_these_tasks_are_served(task):
+    assert view_fit(card([Band("1")], task=task), [raster(1)]).fits
+
+
+def test_change_between_dates_is_refused_with_a_sentence():
+    fit = view_fit(card([Band("1")], task="change"), [raster(1)])
     assert not fit.fits
     assert "choose a model" in fit.sentence
 

@@ -194,7 +194,7 @@ def test_task_fails_with_the_sentence(fake_worker, monkeypatch, tmp_path):
 
 
 def test_task_never_raises(fake_worker, monkeypatch, tmp_path):
-    monkeypatch.setattr("thematica.plugin.classify_task.run_worker", lambda *_: 1 / 0)
+    monkeypatch.setattr("thematica.plugin.classify_task.run_prepared", lambda *_: 1 / 0)
     sent = run_task("", fake_worker, monkeypatch, tmp_path)
     assert sent[0][0] == "failed"
     assert "ZeroDivisionError" in sent[0][1]

@@ -27,8 +27,11 @@ def tracked_files() -> list[Path]:
 
 
 def test_no_paths_of_a_machine_and_no_private_registries():
-    # Put together here, so that this file does not find itself.
-    telling = re.compile("|".join(["/" + "work/", "/" + "root/", r"/home/\w+/", "index-" + "url", "find-" + "links"]))
+    # Put together here, so that this file does not find itself.  pip's options may be spoken of, with the public
+    # indexes or a placeholder, but not with an address of some machine's.
+    public = r"https://(pypi\.org|download\.pytorch\.org|mirror\.example)\b"
+    address = "(?:index-" + "url|find-" + rf"links)[ =]+(?!{public})(\w+:/|/)"
+    telling = re.compile("|".join(["/" + "work/", "/" + "root/", r"/home/\w+/", address]))
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
         for path in tracked_files()
@@ -45,7 +48,12 @@ def test_nothing_made_is_tracked():
 
 
 def test_no_large_files():
-    assert [str(path.relative_to(ROOT)) for path in tracked_files() if path.stat().st_size > 2 * 2**20] == []
+    # A model that ships may have 10 MB.
+    assert [
+        str(path.relative_to(ROOT))
+        for path in tracked_files()
+        if path.stat().st_size > (10_000_000 if path.suffix == ".onnx" else 2 * 2**20)
+    ] == []
 
 
 def test_every_folder_of_code_is_a_package_that_pip_installs():

@@ -80,7 +80,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("module", "line", "wall"),
     [
-        ("plugin/runtime.py", "import numpy", "QGIS's process"),
+        ("plugin/runtime/find.py", "import numpy", "QGIS's process"),
         ("ui/forms.py", "from ..engine import job", "QGIS's process"),
         ("engine/tiling.py", "from qgis.core import QgsProject", "never see QGIS"),
         ("trainer/__init__.py", "from ..engine import job", "meet only in models"),

@@ -26,7 +26,7 @@ QGIS_ENV := $(CLEAN_ENV) PATH="$(dir $(QGIS_PYTHON)):$$PATH" QT_QPA_PLATFORM=off
 # Recipes share .venv and build/; two at once would only be in each other's way.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types walls check units qgis-tests bench screenshots train-bundled train-eurosat package install runtime torch dev clean
+.PHONY: help demo test lint style types walls check fuzz units qgis-tests bench screenshots train-bundled train-eurosat package install runtime torch dev clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -105,6 +105,13 @@ units: $(DEV) $(PACKAGE_LINK)
 
 qgis-tests: $(RUNTIME) $(SYSTEM)/qgis $(SYSTEM)/qgis-tests $(PACKAGE_LINK)
 	@cd build/pkg && $(QGIS_ENV) $(QGIS_PYTHON) $(PYTEST) -q thematica/tests/qgis
+
+# Each fuzzer of tests/fuzz gets its share of the minutes, and other examples every time.
+MINUTES ?= 10
+FUZZERS = $(shell cat tests/fuzz/test_*.py | grep -c '^    fuzz(')
+fuzz: $(DEV) $(PACKAGE_LINK) ## spoiled rasters, networks, cards and jobs for a while: make fuzz MINUTES=10
+	@cd build/pkg && $(CLEAN_ENV) THEMATICA_FUZZ_SECONDS=$$(($(MINUTES) * 60 / $(FUZZERS))) \
+		../../$(BIN)/python $(PYTEST) -q thematica/tests/fuzz
 
 T ?= tests
 check: $(DEV) $(PACKAGE_LINK) ## some tests: make check T="tests/engine -k halo" (tests/qgis runs in QGIS's Python)

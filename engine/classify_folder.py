@@ -27,6 +27,7 @@ from .classify_patches import load_patch_network
 from .cog import WorkFolder, move_into_place, writing
 from .deployment import fill_values
 from .in_order import run_in_order
+from .job import check_counts
 from .network import Network
 from .patch_grid import LEAST_VALID
 from .patch_labels import DIGITS, Labelling
@@ -87,10 +88,7 @@ class FolderJob:
             InputError: an option outside its range, or no such folder.
             OutputError: the table cannot have this name.
         """
-        for name in ("batch", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name} must be at least 1, not {value}.")
+        check_counts(self)
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"--threshold must lie between 0 and 1, not {self.threshold}.")
         for name in ("scale", "offset"):

@@ -33,7 +33,7 @@ def read_facts(
     """
     try:
         bands = _bands(dataset)
-    except UnicodeDecodeError as error:
+    except READ_ERRORS as error:
         raise damaged(file.path, error) from error
     types = dataset.dtypes
     scales, offsets = ([float(value) for value in values] for values in (dataset.scales, dataset.offsets))

@@ -23,6 +23,20 @@ _LEAST = {"tile": 1, "overlap": 0, "batch": 1, "threads": 1, "stride": 1, "patch
 _MOST = {"tile": 16384, "overlap": 4096, "patch": 4096, "batch": 65536, "threads": 1024}
 
 
+def check_counts(job: object) -> None:
+    """Check the whole numbers of any kind of job.
+
+    Raises:
+        InputError: one of them is outside its range.
+    """
+    for name, lowest in _LEAST.items():
+        value = getattr(job, name, None)
+        if value is not None and value < lowest:
+            raise InputError(f"--{name} must be at least {lowest}, not {_short(value)}.")
+        if value is not None and value > _MOST.get(name, value):
+            raise InputError(f"--{name} must be at most {_MOST[name]}, not {_short(value)}.")
+
+
 @dataclass
 class RasterJob:
     """What every classification of a raster needs.
@@ -113,12 +127,7 @@ class RasterJob:
             raise InputError(f"There is no precision “{self.precision}”; use one of {', '.join(PRECISIONS)}.")
         if self.invalid not in ("any", "all"):
             raise InputError(f"“{self.invalid}” is no rule for missing pixels; use any or all.")
-        for name, lowest in _LEAST.items():
-            value = getattr(self, name, None)
-            if value is not None and value < lowest:
-                raise InputError(f"--{name} must be at least {lowest}, not {_short(value)}.")
-            if value is not None and value > _MOST.get(name, value):
-                raise InputError(f"--{name} must be at most {_MOST[name]}, not {_short(value)}.")
+        check_counts(self)
         for name in ("scale", "offset"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):

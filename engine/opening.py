@@ -7,11 +7,13 @@ from pathlib import Path
 
 import rasterio
 import rasterio.errors
+from rasterio._err import CPLE_BaseError  # rasterio.errors has no name for it
 
 from ..errors import InputError, UnreadableRasterError
 
-# What rasterio raises for damaged files; GDAL's message may hold bytes that it cannot decode.
-READ_ERRORS = (rasterio.errors.RasterioIOError, UnicodeDecodeError)
+# What rasterio raises for damaged files: GDAL's own errors where a tag is read, and GDAL's message may hold bytes that
+# are no text.
+READ_ERRORS = (rasterio.errors.RasterioIOError, CPLE_BaseError, UnicodeDecodeError)
 
 # GDAL's shared cache of decoded blocks.  Set by us: its default is a share of the machine's memory.
 LEAST_CACHE, MOST_CACHE = 64 << 20, 256 << 20

@@ -502,7 +502,7 @@ def _resolve_given(
         if not hits and key.isdigit() and 1 <= int(key) <= len(model_bands):
             hits = [int(key) - 1]
         if not hits:
-            names = ", ".join(band.name for band in model_bands)
+            names = _listed([band.name for band in model_bands])
             raise InputError(f"The model has no band “{key}”; its bands are {names}.")
         if source > len(raster_bands):
             raise InputError(
@@ -581,6 +581,12 @@ def _without_repeats(matches: list[BandMatch], given: Mapping[str, tuple[int, in
     return matches
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Names as a sentence can hold them."""
+    short = [name if len(name) <= 40 else f"{name[:40]}…" for name in names[:14]]
+    return ", ".join([*short, "…"] if len(names) > len(short) else short)
+
+
 def _missing_sentence(
     missing: Sequence[Band],
     model_bands: Sequence[Band],
@@ -589,14 +595,14 @@ def _missing_sentence(
     def label(band: Band) -> str:
         return f"{band.name} ({band.common_name})" if band.common_name != band.name and band.common_name else band.name
 
-    wanted = ", ".join(label(band) for band in missing)
+    wanted = _listed([label(band) for band in missing])
     count = len(candidates)
     has = f"the raster has {count} image band{'s' if count != 1 else ''}"
     known = [
         number_name for _, _, band, named in candidates if (number_name := band.name or (named.name if named else ""))
     ]
     if known:
-        has += f" ({', '.join(known[:14])}{', …' if len(known) > 14 else ''})"
+        has += f" ({_listed(known)})"
     if len(missing) == len(model_bands):
         return (
             f"The model needs {len(model_bands)} bands ({wanted}), but {has} and none of them could be recognised: "

@@ -60,8 +60,8 @@ _UNSUPPORTED = {
 }
 ACTIVATIONS = ("logits", "softmax", "sigmoid")
 
-# Pixels of a tile's or window's side; more do not fit into memory.
-_LARGEST_SIDE = 65536
+#: Pixels of a tile's or window's side; more do not fit into memory.
+LARGEST_SIDE = 65536
 
 #: Value of a pixel without a class in thematic rasters with 8 and 16 bits.
 NODATA_CODE_8BIT = 255
@@ -555,14 +555,14 @@ def _from_item(item: Mapping[str, Any]) -> ModelCard:
         if not value:
             return None
         low, high = float(value[0]), float(value[1])
-        if not -math.inf < low < high < math.inf:
+        if not -math.inf < low <= high < math.inf:
             raise ModelError(f"{key} must be two finite numbers, the smaller one first.")
         return low, high
 
     def whole(key: str) -> int:
         value = int(properties.get(key, 0))
-        if not 0 <= value <= _LARGEST_SIDE:
-            raise ModelError(f"{key} must lie between 0 and {_LARGEST_SIDE}.")
+        if not 0 <= value <= LARGEST_SIDE:
+            raise ModelError(f"{key} must lie between 0 and {LARGEST_SIDE}.")
         return value
 
     gsd, nodata, parameters = (properties.get(key) for key in ("gsd", "thematica:nodata", "mlm:total_parameters"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ModelError
 from .bands import Band
-from .card import FurtherOutput, ModelCard, ModelClass, Normalisation, distinct_colors, slug
+from .card import LARGEST_SIDE, FurtherOutput, ModelCard, ModelClass, Normalisation, distinct_colors, slug
 from .onnx_file import OnnxFacts, TensorFacts, class_outputs
 
 _KEYS = ("model_type", "class_names", "names", "resolution", "tile_size", "tiles_size", "standardization_mean")
@@ -93,7 +93,7 @@ def card_from_deepness(name: str, facts: OnnxFacts) -> ModelCard | None:
         value_range=(0.0, 255.0) if max(mean) <= 1 else None,
         output_name=maps[0].name,
         gsd=resolution / 100 if resolution is not None else None,
-        tile=int(tile),
+        tile=int(tile) if tile <= LARGEST_SIDE else 0,
         unsupported=unsupported,
         further_outputs=maps[1:],
     )

@@ -165,7 +165,7 @@ def parse_classes(text: str, card: ModelCard) -> list[ModelClass]:
     Raises:
         ModelError: another number of them than the network gives, or a value twice.
     """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = [" ".join(part.split()) for part in text.split(",") if part.strip()]
     _check_class_count(len(parts), card)
     olds = list(card.classes) or [ModelClass(n, "", color) for n, color in enumerate(distinct_colors(len(parts)))]
     classes = []

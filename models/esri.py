@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ from typing import Any
 
 from ..errors import ModelError
 from .bands import Band
-from .card import ModelCard, ModelClass, Normalisation, distinct_colors, slug
+from .card import LARGEST_SIDE, ModelCard, ModelClass, Normalisation, distinct_colors, slug
 from .describe import check_classes, scaling
 from .onnx_file import OnnxFacts, class_outputs
 
@@ -177,7 +176,7 @@ def card_from_emd(content: Mapping[str, Any], name: str, facts: OnnxFacts) -> Mo
     if str(content.get("ModelName") or "") == "FeatureClassifier" and content.get("MultiLabel"):
         task = "patch-multilabel"
     tile = int(content.get("ImageHeight") or 0)
-    if not 0 <= tile < 1 << 20:
+    if not 0 <= tile <= LARGEST_SIDE:
         raise ValueError(f"ImageHeight {tile}")
     cell = content.get("MinCellSize") or {}
     threshold = content.get("Threshold")
@@ -258,18 +257,20 @@ def _normalisation(content: Mapping[str, Any], bands: int) -> Normalisation:
             raise ValueError(f"ExtractBands {chosen} of a network with {bands} bands")
 
         def of(key: str, default: float) -> list[float]:
-            values = stats.get(key) or [default] * (max(chosen) + 1)
-            return [float(values[number]) for number in chosen]
+            values = stats.get(key)
+            return [float(values[number]) if values else default for number in chosen]
 
         low, high = of("band_min_values", 0.0), of("band_max_values", 1.0)
         mean, std = of("scaled_mean_values", 0.0), of("scaled_std_values", 1.0)
         if content.get("DoNormalize") is False:
             # Scaled to 0…1 and no further.
             mean, std = [0.0] * bands, [1.0] * bands
-        if not all(map(math.isfinite, [*low, *high, *mean, *std])) or min(std) <= 0:
-            raise ValueError("NormalizationStats that are no numbers, or deviations that are not positive")
         # A band that is the same everywhere enters as its minimum's distance, not as a division by nothing.
         spans = [b - a if b > a else 1.0 for a, b in zip(low, high)]
+        if not all(1e-15 < value < 1e15 for value in (*spans, *std)) or not all(
+            abs(m) < 1e15 for m in (*low, *high, *mean)
+        ):
+            raise ValueError(f"NormalizationStats are beyond all images: {stats}")
         return Normalisation(
             tuple(1 / (span * s) for span, s in zip(spans, std)),
             tuple(-(a / span + m) / s for a, span, m, s in zip(low, spans, mean, std)),

@@ -213,12 +213,11 @@ def _read_model(data: memoryview) -> OnnxFacts:
             has_opsets = True
         elif number == _MODEL_GRAPH and wire == 2:
             has_graph = True
-            with data[start:end] as graph:
-                facts.weights_sha256 = hashlib.sha256(graph).hexdigest()
-                _read_graph(graph, facts)
+            graph = data[start:end]
+            facts.weights_sha256 = hashlib.sha256(graph).hexdigest()
+            _read_graph(graph, facts)
         elif number == _MODEL_METADATA and wire == 2:
-            with data[start:end] as entry:
-                key, value = _read_entry(entry)
+            key, value = _read_entry(data[start:end])
             facts.metadata[key] = value
     if not (has_version and has_graph and has_opsets):
         raise _Malformed("no graph, version or operator set")
@@ -287,7 +286,11 @@ def _last_operators(graph: memoryview, nodes: list[tuple[int, int]], outputs: li
 
 def _read_entry(entry: memoryview) -> tuple[str, str]:
     """Key and value of a ``StringStringEntryProto``."""
-    strings = {number: _text(entry[start:end]) for number, wire, start, end in _fields(entry) if wire == 2}
+    strings: dict[int, str] = {}
+    # No comprehension: it would hold a part of the file beyond the failure of a line, and the file could not be closed.
+    for number, wire, start, end in _fields(entry):
+        if wire == 2:
+            strings[number] = _text(entry[start:end])
     return strings.get(1, ""), strings.get(2, "")
 
 

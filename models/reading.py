@@ -119,7 +119,8 @@ def _find_card(path: Path, facts: OnnxFacts, given: str | Path | None) -> tuple[
         )
     if not facts.inputs or not facts.outputs:
         raise ModelError(f"“{path}” has no input or no output tensor; it is not a network that classifies images.")
-    if any(size > _MOST_CHANNELS for tensor in (facts.inputs[0], facts.outputs[0]) for size in tensor.shape[1:2]):
+    tensors = (facts.inputs[0], *facts.outputs)
+    if any(size > _MOST_CHANNELS for one in tensors for size in one.shape[1 : 3 if len(one.shape) == 5 else 2]):
         raise ModelError(f"“{path}” has a tensor with more than {_MOST_CHANNELS} channels; the file is damaged.")
     foreign = card_from_deepness(path.stem, facts)
     if foreign is not None:

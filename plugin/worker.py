@@ -29,13 +29,17 @@ from ..errors import (
     UnreadableRasterError,
 )
 from .runtime import Runtime, clean_environment, kill_process, process_options, require_runtime, worker_command
+from .worker_event import parse_event
 
 #: How long a cancelled worker may take to end by itself.
 SECONDS_TO_END = 10.0
 _POLL_SECONDS = 0.1
+_SECONDS_TO_READ = 2.0
 #: Lines that are not JSON come from libraries; a flood of them would only freeze the log.
 _FOREIGN_LINES = 200
 _STDERR_CHARACTERS = 20_000
+#: Characters of a line; a report with all the classes that a map can have is shorter.
+_LONGEST_LINE = 32 << 20
 
 _FAMILY = {
     kind.code: kind
@@ -135,7 +139,7 @@ class _Conversation:
     def _read_lines(self) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as stream:
-            for line in stream:
+            for line in iter(lambda: stream.readline(_LONGEST_LINE), ""):
                 self.lines.put(line)
         self.lines.put(None)
 
@@ -153,7 +157,7 @@ class _Conversation:
     def _listen(self) -> None:
         """Pass events on until the worker has ended, cancelling it when asked to."""
         finished = False
-        next_poll = 0.0
+        next_poll = silent_from = 0.0
         while not finished or self.process.poll() is None:
             # By the clock and not only when idle: a worker that floods its output can be cancelled too.
             if time.monotonic() >= next_poll:
@@ -169,9 +173,12 @@ class _Conversation:
             try:
                 line = self.lines.get(timeout=_POLL_SECONDS)
             except Empty:
-                # A child of the worker may hold the pipe open after the worker died.
-                finished = self.process.poll() is not None
+                # A child of the worker may hold the pipe open after the worker died; but its last line may be long.
+                if self.process.poll() is not None:
+                    silent_from = silent_from or time.monotonic()
+                    finished = time.monotonic() - silent_from > _SECONDS_TO_READ
                 continue
+            silent_from = 0.0
             if line is None:
                 finished = True
             else:
@@ -195,17 +202,14 @@ class _Conversation:
             pass  # closing flushes, and the worker at the other end may be gone
 
     def _take(self, line: str) -> None:
-        try:
-            event = json.loads(line)
-            kind = event["event"]
-        except (ValueError, TypeError, KeyError):
+        event = parse_event(line)
+        if event is None:
             if line.strip() and self.foreign_lines < _FOREIGN_LINES:
                 self.foreign_lines += 1
                 self.on_event({"event": "log", "level": "info", "message": line.strip()[:2000]})
-            return
-        if kind == "result":
+        elif event["event"] == "result":
             self.result = event
-        elif kind == "error":
+        elif event["event"] == "error":
             self.error = event
         else:
             self.on_event(event)
@@ -220,9 +224,9 @@ class _Conversation:
         if self.cancelled_at is not None:
             raise Cancelled(details=tail)
         if self.error is not None:
-            code, message = str(self.error.get("code", "")), str(self.error.get("message", ""))
+            code, message = self.error["code"], self.error["message"]
             kind = _FAMILY.get(code) or _BY_STATUS.get(status, ThematicaError)
-            details = "\n".join(filter(None, (str(self.error.get("details") or ""), tail)))
+            details = "\n".join(filter(None, (self.error["details"], tail)))
             raise kind(message or "The worker reported a fault without a reason.", details)
         if status == Cancelled.exit_status:
             raise Cancelled(details=tail)

@@ -23,7 +23,7 @@ from onnx import TensorProto, helper
 
 from thematica.models.card import ModelClass
 
-from .bad_input import TABLE, Row, cards, commands, jobs, models, options, outputs, row, spoiled  # noqa: F401 - rows
+from .bad_input import TABLE, Row, cards, commands, folders, jobs, models, options, outputs, row, spoiled  # noqa: F401 - rows
 from .bad_input.jobs import good_job, job
 from .networks import Net, image, light, make_card, noise, read, save
 from .workplace import Outcome, Workplace, run_here, run_there, slow_run

@@ -135,11 +135,13 @@ def spoil_text(text: str, mutations: list[Step]) -> str:
             continue
         lines = text.splitlines(keepends=True)
         at = int(where * len(lines))
+        if not lines:
+            break
         if kind == "drop":
             del lines[at]
-        elif kind == "double" and lines:
+        elif kind == "double":
             lines.insert(at, lines[at])
-        elif kind == "swap" and lines:
+        elif kind == "swap":
             other = far % len(lines)
             lines[at], lines[other] = lines[other], lines[at]
         elif kind == "cut":

@@ -54,7 +54,7 @@ def _facts(first: tuple[int, ...] = (-1, 3, -1, -1), result: tuple[int, ...] = (
     return OnnxFacts([TensorFacts("image", "float32", first)], [TensorFacts("scores", "float32", result)])
 
 
-_sides = st.sampled_from((-1, 0, 1, 2, 3, 64, 2**40))
+_sides = st.sampled_from((-1, 0, 1, 2, 3, 64, 1000))
 _shapes = st.one_of(
     st.just((-1, 3, -1, -1)), st.just((1, 3, 512, 512)), st.lists(_sides, max_size=5).map(tuple)
 )  # fmt: skip

@@ -170,6 +170,22 @@ def test_weights_kept_beside_the_file_are_part_of_the_hash(tmp_path: Path) -> No
         read_onnx_facts(path)
 
 
+@pytest.mark.parametrize("field", ["location", "name", "key", "metadata"])
+def test_names_that_are_no_text_are_told(tmp_path: Path, field: str) -> None:
+    """Also deep inside, where parts of the file are still held when it is closed."""
+    tensor = helper.make_tensor("weightname", TensorProto.FLOAT, [1], [1.0])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="locationkey", value="locationvalue")
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    model = helper.make_model(helper.make_graph([], "g", [value], [value], [tensor]))
+    helper.set_model_props(model, {"metadatakey": "v"})
+    spoilt = {"location": b"locationvalue", "name": b"weightname", "key": b"locationkey", "metadata": b"metadatakey"}
+    content = model.SerializeToString().replace(spoilt[field], b"\xff" * len(spoilt[field]))
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match="not an ONNX file"):
+        read_onnx_facts(tmp_path / "m.onnx")
+
+
 def test_the_last_operator_of_every_output(tmp_path: Path) -> None:
     """What changes only the form of a tensor is passed over; an output that another one is made from counts too."""
     net = Net(3)

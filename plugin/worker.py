@@ -118,7 +118,7 @@ class _Conversation:
             )
         except OSError as error:
             raise RuntimeMissingError(
-                "The runtime's Python does not start. Open Raster ▸ Thematica ▸ Runtime… and create it anew.",
+                "The runtime's Python does not start. Open Raster ▸ Thematica ▸ Runtime… and repair it.",
                 f"{self.arguments}\n{error}",
             ) from error
         readers = [threading.Thread(target=read, daemon=True) for read in (self._read_lines, self._read_errors)]
@@ -238,7 +238,7 @@ def _unexpected_end(status: int, tail: str) -> ThematicaError:
     missing = re.search(r"ModuleNotFoundError: No module named '([^'.]+)", tail)
     if missing and missing.group(1) != "thematica":
         return RuntimeMissingError(
-            f"The runtime lacks the package {missing.group(1)}. Open Raster ▸ Thematica ▸ Runtime… and create it anew.",
+            f"The runtime lacks the package {missing.group(1)}. Open Raster ▸ Thematica ▸ Runtime… and repair it.",
             details,
         )
     if sys.platform != "win32" and status == -9:

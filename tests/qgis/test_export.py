@@ -222,7 +222,7 @@ def test_what_the_runtime_cannot_open_is_exported_after_all(fake_worker, monkeyp
                 "    say(event='error', code='unreadable-raster', message=job['rasters'][0] + ' is no raster.')\n"
                 "    sys.exit(2)\n"
                 "say(event='progress', fraction=0.5)\n"
-                "say(event='result', files={}, report={'raster': job['rasters'][0]})"
+                "say(event='result', files={'output': 'o.tif'}, report={'raster': job['rasters'][0]})"
             ).python
         ),
     )

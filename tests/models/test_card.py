@@ -61,7 +61,7 @@ def cards(draw) -> ModelCard:
         description=draw(text.filter(bool)),
         normalisation=card_module._normalisation(steps, len(names)),
         normalisation_steps=steps,
-        activation=draw(st.sampled_from(card_module.ACTIVATIONS)),
+        activation=draw(st.sampled_from(("", *card_module.ACTIVATIONS))),
         thresholds=draw(st.sampled_from([(), (0.5,), tuple(0.1 for _ in values)])),
         data_type=draw(st.sampled_from(["float32", "float16", "uint8", "uint16"])),
         input_name=draw(words),

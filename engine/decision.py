@@ -29,7 +29,8 @@ def decide(probabilities: np.ndarray, head: Head, scores: Sequence[str] = ()) ->
     if head.channels == 1:
         threshold = card.thresholds[-1] if card.thresholds else 0.5
         index = (probabilities[1] >= np.float32(threshold)).astype(np.intp)
-        best = probabilities.max(axis=0)
+        # Of the class that was chosen: under a threshold that is not 0.5 it need not be the more probable one.
+        best = np.where(index == 1, probabilities[1], probabilities[0])
     else:
         index = probabilities.argmax(axis=0)
         best = np.take_along_axis(probabilities, index[None], axis=0)[0]

@@ -21,7 +21,7 @@ class PatchLabels:
     Args:
         names: (n,) text: the best class, or for several labels all that count, joined by ``; ``.
         codes: (n,) code of the best class (or of "unclassified").
-        scores: (n,) probability of the best class.
+        scores: (n,) probability of the best class; where one score chooses between two, of the chosen one.
         counted: (n, K): the classes that each patch counts for.
         probabilities: (n, K), rounded.
     """

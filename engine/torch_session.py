@@ -173,7 +173,9 @@ class TorchSession(Session):
             index = result.argmax(1)
         if not card.decide:
             return {**results, "probabilities": probabilities}
-        if "confidence" in card.scores or (card.thresholds and not binary):
+        if binary and "confidence" in card.scores:
+            results["confidence"] = torch.where(index, probabilities[:, 1], probabilities[:, 0])
+        elif "confidence" in card.scores or (card.thresholds and not binary):
             best = probabilities.amax(1)
             results["confidence"] = best
             if card.thresholds and not binary:

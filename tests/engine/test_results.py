@@ -193,7 +193,8 @@ def test_one_score_per_pixel(workplace: Workplace, activation: str, threshold: f
     np.testing.assert_array_equal(read(workplace.output)[0], probabilities[1] >= (threshold or 0.5))
     # One score always decides; the legend must not show what cannot occur.
     assert "Unclassified" not in workplace.output.with_suffix(".qml").read_text(encoding="utf-8")
-    for name, expected in softmax_scores(probabilities).items():
+    chosen = np.where(read(workplace.output)[0] == 1, probabilities[1], probabilities[0])
+    for name, expected in {**softmax_scores(probabilities), "confidence": chosen}.items():
         np.testing.assert_allclose(read(scores[name])[0], expected, atol=2e-6)
     assert report["unclassified"]["pixels"] == 0
 

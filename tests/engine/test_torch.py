@@ -112,6 +112,8 @@ def test_one_score_for_two_classes(tmp_path, activation, thresholds):
     samples = noise((1, 3, 32, 32), "uint8")
     wanted = outputs(write(tmp_path, "net.onnx", module, card), samples, 1 / 255)
     assert set(np.unique(wanted["classes"])) == {0, 1}
+    chosen = np.where(wanted["classes"] == 1, wanted["probabilities"][:, 1], wanted["probabilities"][:, 0])
+    np.testing.assert_array_equal(wanted["confidence"], chosen)
     for kind in KINDS[1:]:
         same(wanted, outputs(write(tmp_path, kind, module, card), samples, 1 / 255))
 

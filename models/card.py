@@ -301,11 +301,11 @@ def parse_card(text: str, source: str = "the model card") -> ModelCard:
 
 
 def _to_item(card: ModelCard) -> dict[str, Any]:
-    channels = len(card.classes)
     rank2 = card.task == "pixel" and len(card.input_shape) in (0, 2)
     one_per_image = rank2 or card.task == "window" or card.task.startswith("patch")
     input_shape = list(card.input_shape) or ([-1, len(card.bands)] if rank2 else [-1, len(card.bands), -1, -1])
-    output_shape = list(card.output_shape) or ([-1, channels] if one_per_image else [-1, channels, -1, -1])
+    behind = [] if one_per_image else [-1, -1]
+    output_shape = list(card.output_shape) or [-1, len(card.classes), *behind]
     input_order = {
         2: ["batch", "bands"],
         4: ["batch", "bands", "height", "width"],
@@ -337,7 +337,9 @@ def _to_item(card: ModelCard) -> dict[str, Any]:
             _stac_output(card.task, card.output_name or "output", output_shape, card.classes),
             *(
                 {
-                    **_stac_output(card.task, output.name, list(output.shape) or output_shape, output.classes),
+                    **_stac_output(
+                        card.task, output.name, list(output.shape) or [-1, len(output.classes), *behind], output.classes
+                    ),
                     **({"thematica:activation": output.activation} if output.activation else {}),
                     **({"thematica:thresholds": list(output.thresholds)} if output.thresholds else {}),
                 }

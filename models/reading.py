@@ -57,9 +57,15 @@ def _describe_tensors(card: ModelCard, facts: OnnxFacts) -> None:
     """A PyTorch file does not name its tensors' shapes; those of the card count, or what its task implies."""
     free = (-1, -1)
     shape = card.input_shape or (-1, len(card.bands), *(() if card.task == "pixel" else free))
-    result = card.output_shape or (-1, len(card.classes), *(free if card.task == "segmentation" else ()))
+    behind = free if card.task == "segmentation" else ()
     facts.inputs = [TensorFacts(card.input_name or "input", card.data_type, tuple(shape))]
-    facts.outputs = [TensorFacts(card.output_name or "output", "float32", tuple(result))]
+    facts.outputs = [
+        TensorFacts(name, "float32", tuple(given or (-1, len(classes), *behind)))
+        for name, given, classes in [
+            (card.output_name or "output", card.output_shape, card.classes),
+            *((output.name, output.shape, output.classes) for output in card.further_outputs),
+        ]
+    ]
 
 
 def corrected_card_path(weights_sha256: str) -> Path:

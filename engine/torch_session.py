@@ -283,7 +283,8 @@ def create_torch_session(deployment: TorchDeployment, order: Order, threads: int
             if order.asked or (entry.device == "cuda" and torch.version.cuda):
                 why_not[entry.short] = reason
             continue
-        half = precision in ("fp16", "auto") and entry.on_gpu
+        # Single pixels enter as they are stored, which 16 bits do not hold.
+        half = precision in ("fp16", "auto") and entry.on_gpu and deployment.kind != "pixel"
         session = TorchSession(deployment, order, entry, entry.device, threads, "fp16" if half else "fp32")
         session.why_not = why_not
         return session

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from thematica.engine import providers
 from thematica.engine.backend import deploy, load_network
 from thematica.engine.pt2_archive import without_code
 from thematica.engine.session import create_session, tile_options
@@ -599,6 +601,24 @@ def test_half_precision_on_the_processor_is_told_to_bring_nothing(workplace: Wor
     report = outcome.events[-1]["report"]
     assert report["backend"]["precision"] == "fp32"
     assert any("fp16) brings nothing on the CPU" in warning for warning in report["warnings"])
+
+
+@pytest.mark.parametrize(("kind", "asked", "used"), [
+    (Segmenter, "fp16", "fp16"), (Segmenter, "auto", "fp16"), (Spectral, "fp16", "fp32"), (Spectral, "auto", "fp32"),
+])  # fmt: skip
+def test_per_pixel_networks_stay_in_single_precision_on_a_gpu(tmp_path, monkeypatch, kind, asked, used):
+    """On a provider for GPUs, which computes on the processor here."""
+    posing = replace(providers.find_provider("CUDAExecutionProvider"), device="cpu")
+    monkeypatch.setitem(providers._BY_SHORT, "cuda", posing)
+    card = segmenter_card() if kind is Segmenter else make_card(3, 4, "pixel")
+    path = write(tmp_path, "traced.pt", seeded(kind, 3, 4), card)
+    network = load_network(path, read_model_card(path))
+    deployment = deploy(network, np.dtype("uint16"), [1.0] * 3, [0.0] * 3)
+    session = create_session(deployment, "cuda", precision=asked)
+    assert session.on_gpu
+    assert session.precision == used
+    told = [warning for warning in session.warnings if "would lose radiometry in this per-pixel network" in warning]
+    assert len(told) == (kind is Spectral and asked == "fp16")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

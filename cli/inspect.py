@@ -13,6 +13,7 @@ from ..models.describe import describe, parse_bands, parse_classes
 from ..models.onnx_file import read_onnx_facts
 from ..models.reading import forget_corrected_card, no_classes, read_model_card, save_corrected_card
 from ..models.store import resolve_model
+from ..models.torch_file import is_torch_file, read_torch_facts
 from .console import Console
 
 _DESCRIBING = ("title", "task", "divide", "mean", "std", "activation", "threshold", "gsd", "tile", "nodata", "unit")
@@ -63,7 +64,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     path = resolve_model(options.model)
     if options.forget:
         # The correction may be what cannot be read.
-        forget_corrected_card(read_onnx_facts(path).weights_sha256)
+        facts_of_file = read_torch_facts(path) if is_torch_file(path) else read_onnx_facts(path)
+        forget_corrected_card(facts_of_file.weights_sha256)
     card = read_model_card(path, options.card)
     given = {name: getattr(options, name) for name in _DESCRIBING if getattr(options, name) is not None}
     if options.classes is not None:

@@ -12,13 +12,16 @@ import numpy as np
 from .network import Head
 
 
-def decide(probabilities: np.ndarray, head: Head, scores: Sequence[str] = ()) -> dict[str, np.ndarray]:
+def decide(
+    probabilities: np.ndarray, head: Head, scores: Sequence[str] = (), unrounded: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Class index and scores.
 
     Args:
-        probabilities: (K, …) float32, one per class of the head's card.
+        probabilities: (K, …), one per class of the head's card; compared with thresholds in their own precision.
         head: the network's output.
         scores: which of :data:`.scores.SCORES` to compute too.
+        unrounded: (K, …): finds the best class where ``probabilities`` were rounded, and may be equal by that.
 
     Returns:
         ``classes`` (class index, or K under the threshold) and the scores, each of the shape behind K;
@@ -28,13 +31,14 @@ def decide(probabilities: np.ndarray, head: Head, scores: Sequence[str] = ()) ->
     count = len(card.classes)
     if head.channels == 1:
         threshold = card.thresholds[-1] if card.thresholds else 0.5
-        index = (probabilities[1] >= np.float32(threshold)).astype(np.intp)
-        best = probabilities.max(axis=0)
+        index = (probabilities[1] >= probabilities.dtype.type(threshold)).astype(np.intp)
+        # Of the class that was chosen: under a threshold that is not 0.5 it need not be the more probable one.
+        best = np.where(index == 1, probabilities[1], probabilities[0])
     else:
-        index = probabilities.argmax(axis=0)
+        index = (probabilities if unrounded is None else unrounded).argmax(axis=0)
         best = np.take_along_axis(probabilities, index[None], axis=0)[0]
         if card.thresholds:
-            limits = np.broadcast_to(np.asarray(card.thresholds, np.float32), (count,))
+            limits = np.broadcast_to(np.asarray(card.thresholds, probabilities.dtype), (count,))
             index = np.where(best < limits[index], count, index)
     result: dict[str, np.ndarray] = {"classes": index}
     if "confidence" in scores:

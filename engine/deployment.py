@@ -407,7 +407,7 @@ def _decision(
         nodes.append(make("GreaterOrEqual", [probabilities, limit], [prefix + "above_threshold"]))
         axes = add("class_axis", np.array([1], np.int64))
         nodes.append(make("Squeeze", [prefix + "above_threshold", axes], [prefix + "index"]))
-        probabilities = prefix + "both"
+        second, probabilities = probabilities, prefix + "both"
     else:
         nodes.append(make("ArgMax", [result], [prefix + "index"], axis=1, keepdims=0))
 
@@ -416,7 +416,13 @@ def _decision(
         return nodes, leave("check", "shape", "probabilities")
     index = prefix + "index"
     best = prefix + "best"
-    if "confidence" in scores or (card.thresholds and not binary):
+    if binary and "confidence" in scores:
+        # Of the class that was chosen: under a threshold that is not 0.5 it need not be the more probable one.
+        chosen = [prefix + "above_threshold", second, prefix + "other"]
+        nodes.append(make("Where", chosen, [prefix + "chosen"]))
+        axes = add("chosen_axis", np.array([1], np.int64))
+        nodes.append(make("Squeeze", [prefix + "chosen", axes], [best]))
+    elif "confidence" in scores or (card.thresholds and not binary):
         if opset < 18:
             nodes.append(make("ReduceMax", [probabilities], [best], axes=[1], keepdims=0))
         else:

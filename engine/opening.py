@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import rasterio
 import rasterio.errors
@@ -41,23 +40,27 @@ def open_raster(path: str) -> rasterio.DatasetReader:
     Raises:
         InputError: no such file, or nothing that GDAL can read.
     """
+    # A VRT may be given as text instead of a file's name.
+    is_text = path.startswith("<")
     # QGIS appends options to a path behind a bar; but a bar may also stand in a file's name.
-    plain = path if Path(path).exists() else path.split("|")[0]
-    looks_local = not plain.startswith(("/vsi", "http:", "https:", "s3:")) and "://" not in plain
+    plain = path if is_text or os.path.exists(path) else path.split("|")[0]
+    looks_local = not plain.startswith(("/vsi", "http:", "https:", "s3:", "<")) and "://" not in plain
     is_subdataset = looks_local and ":" in plain[2:]
-    if looks_local and not is_subdataset and not Path(plain).exists():
+    # os.path, not Path: a name that is too long for the system is no file, and no error.
+    if looks_local and not is_subdataset and not os.path.exists(plain):
         raise InputError(f"There is no file “{plain}”; check the path.")
-    if looks_local and Path(plain).is_file() and Path(plain).stat().st_size == 0:
+    if looks_local and os.path.isfile(plain) and os.path.getsize(plain) == 0:
         raise InputError(f"“{plain}” is empty; it holds no raster.")
     if looks_local and plain.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz")):
         raise InputError(f"“{plain}” is an archive: unpack it, and choose the folder or the raster in it.")
     try:
         dataset = rasterio.open(plain)
     except READ_ERRORS as error:
-        if looks_local and Path(plain).exists() and not os.access(plain, os.R_OK):
+        if looks_local and os.path.exists(plain) and not os.access(plain, os.R_OK):
             raise InputError(f"“{plain}” may not be read; change its permissions.", str(error)) from error
+        shown = plain if not is_text else f"{plain[:40]}…"
         raise UnreadableRasterError(
-            f"“{plain}” is not a raster that can be read (or it is damaged): choose an image such as a GeoTIFF.",
+            f"“{shown}” is not a raster that can be read (or it is damaged): choose an image such as a GeoTIFF.",
             str(error),
         ) from error
     if dataset.count == 0:

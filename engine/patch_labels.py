@@ -21,7 +21,7 @@ class PatchLabels:
     Args:
         names: (n,) text: the best class, or for several labels all that count, joined by ``; ``.
         codes: (n,) code of the best class (or of "unclassified").
-        scores: (n,) probability of the best class.
+        scores: (n,) probability of the best class; where one score chooses between two, of the chosen one.
         counted: (n, K): the classes that each patch counts for.
         probabilities: (n, K), rounded.
     """
@@ -78,11 +78,10 @@ class Labelling:
             best = probabilities.argmax(axis=1)
             counted = rounded >= self.limits
             return PatchLabels(self._names_of_sets(counted), self._codes[best], rounded.max(axis=1), counted, rounded)
-        decided = decide(np.ascontiguousarray(probabilities.T), self.head, ["confidence"])
+        decided = decide(rounded.T, self.head, ["confidence"], unrounded=probabilities.T)
         index = decided["classes"]
         counted = index[:, None] == np.arange(count)
-        scores = np.round(decided["confidence"].astype(np.float64), DIGITS)
-        return PatchLabels(self._one_name[index], self._codes[index], scores, counted, rounded)
+        return PatchLabels(self._one_name[index], self._codes[index], decided["confidence"], counted, rounded)
 
     def _names_of_sets(self, counted: np.ndarray) -> np.ndarray:
         """The names of each set of labels; few of the possible sets occur."""

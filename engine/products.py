@@ -8,6 +8,7 @@ USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide (LSDS-1619).
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,13 +53,14 @@ def expand(paths: Sequence[str]) -> list[BandFile]:
     files: list[BandFile] = []
     for path in paths:
         place = Path(path)
-        if _WITH_FILE.search(place.name) and place.is_file():
+        # os.path, not Path: a name that is too long for the system, or a VRT as text, is no file, and no error.
+        if _WITH_FILE.search(place.name) and os.path.isfile(place):
             place = place.parent
-        names = [str(file) for file in _bands_in(place)] if place.is_dir() and not _is_raster(place) else [path]
+        names = [str(file) for file in _bands_in(place)] if os.path.isdir(place) and not _is_raster(place) else [path]
         files += [_with_metadata(name) for name in names]
     seen: set[str] = set()
     for file in files:
-        real = str(Path(file.path).resolve()) if Path(file.path).exists() else file.path
+        real = str(Path(file.path).resolve()) if os.path.exists(file.path) else file.path
         if real in seen:
             raise InputError(f"“{file.path}” is given twice; name every raster once.")
         seen.add(real)
@@ -125,7 +127,7 @@ def _band_order(name: str) -> tuple[str, int, str]:
 def _with_metadata(path: str) -> BandFile:
     """What the product of a band file says of it; nothing where it is of none."""
     place = Path(path)
-    if "://" in path or path.startswith("/vsi") or not place.is_file():
+    if "://" in path or path.startswith("/vsi") or not os.path.isfile(place):
         return BandFile(path)
     name = band_in_file_name(place.name)
     if name is None:

@@ -15,7 +15,7 @@ import onnx
 
 from ..errors import MisfitError, ModelError, RuntimeMissingError
 from ..models.card import ModelCard
-from .deployment import Deployment, _arithmetic
+from .deployment import Deployment, _arithmetic, output_of
 from .network import Head, Network, kind_wanted, window_field
 from .receptive_field import ReceptiveField
 from .scores import SCORES
@@ -30,9 +30,33 @@ class TorchNetwork(Network):
 
     Args:
         path: the file.
+        output_name: the output that was asked for by a name which the card does not know, or empty.
     """
 
     path: Path = Path()
+    output_name: str = ""
+
+
+@dataclass(frozen=True)
+class TorchHead:
+    """One output of a PyTorch network, and the decision behind it.
+
+    Args:
+        name: the entry to take where the network gives a dictionary.
+        place: of the entry to take where it gives a tuple; None: only a name finds it.
+        any_will_do: whether the first entry (or ``out``) counts where none is called so: the card's own name may be
+            a mere placeholder.
+        activation: what the output holds.
+        thresholds: see :class:`..models.card.ModelCard`.
+        classes: their number.
+    """
+
+    name: str
+    place: int | None = 0
+    any_will_do: bool = True
+    activation: str = "logits"
+    thresholds: tuple[float, ...] = ()
+    classes: int = 0
 
 
 @dataclass
@@ -49,10 +73,7 @@ class TorchDeployment(Deployment):
         several: whether a patch may have several labels, each with its own probability.
         decide: False: only ``probabilities`` leave.
         rows: pixels per run of a pixelwise network with a fixed batch, or 0.
-        output_name: the entry to take where the network gives a dictionary.
-        activation: what the network's output holds.
-        thresholds: see :class:`..models.card.ModelCard`.
-        classes: their number.
+        heads: the outputs that are used.
         scores: which of :data:`.scores.SCORES` to compute too.
     """
 
@@ -68,10 +89,7 @@ class TorchDeployment(Deployment):
     several: bool = False
     decide: bool = True
     rows: int = 0
-    output_name: str = ""
-    activation: str = "logits"
-    thresholds: tuple[float, ...] = ()
-    classes: int = 0
+    heads: list[TorchHead] = field(default_factory=list)
     scores: tuple[str, ...] = ()
 
 
@@ -82,10 +100,11 @@ def load_torch_network(path: str | Path, card: ModelCard, patches: bool = False,
         path: the file.
         card: its card.
         patches: True for Classify patches, False for Classify pixels.
-        output_name: the entry to use of a network that gives a dictionary; empty: what the card says.
+        output_name: the one output to use; empty: all that the card names.  Where the card names only one, another
+            entry of a network that gives a dictionary can be asked for: one with the same classes.
 
     Raises:
-        ModelError: not a network of the kind that is wanted.
+        ModelError: not a network of the kind that is wanted, or an output that it does not have.
         RuntimeMissingError: PyTorch is not in this runtime.
     """
     kind = kind_wanted(card, patches)
@@ -96,8 +115,11 @@ def load_torch_network(path: str | Path, card: ModelCard, patches: bool = False,
             f"“{Path(path).name}” is a PyTorch network, and PyTorch is not in this runtime: add it (QGIS, Thematica, "
             "Runtime…: with PyTorch; in a shell: pip install torch), or export the network as ONNX."
         )
-    if output_name:
-        card = replace(card, output_name=output_name)
+    unknown = output_name if not card.further_outputs and output_name != card.output_name else ""
+    if unknown:
+        cards = [replace(card, output_name=unknown)]
+    else:
+        cards = [card.for_output(name) for name in ([output_name] if output_name else card.output_names())]
     batch = max(card.input_shape[0], 0)
     tile = None
     if kind != "pixel":
@@ -109,10 +131,13 @@ def load_torch_network(path: str | Path, card: ModelCard, patches: bool = False,
         reach = window_field(card, tile)
     else:
         reach = _field(card) if kind == "image" else ReceptiveField(0, 1)
+    heads = [Head(entry, _channels(entry)) for entry in cards]
+    return TorchNetwork(card, onnx.ModelProto(), reach, kind, heads, batch, tile, Path(path), unknown)
+
+
+def _channels(card: ModelCard) -> int:
     shape = card.output_shape
-    channels = shape[1] if len(shape) in (2, 4) and shape[1] > 0 else 1 if len(shape) == 3 else len(card.classes)
-    head = Head(replace(card, further_outputs=[]), channels)
-    return TorchNetwork(card, onnx.ModelProto(), reach, kind, [head], batch, tile, Path(path))
+    return shape[1] if len(shape) in (2, 4) and shape[1] > 0 else 1 if len(shape) == 3 else len(card.classes)
 
 
 def _field(card: ModelCard) -> ReceptiveField:
@@ -151,14 +176,15 @@ def deploy_torch(
             f"The network takes {wanted} values as they are, but the raster holds {data_type}: convert the "
             f"raster to {wanted}, or give the scaling with --scale and --offset."
         )
+    leaving = ["classes", "check", "shape", *(name for name in SCORES if name in scores)]
+    if not decide:
+        leaving = ["check", "shape", "probabilities"]
     return TorchDeployment(
         content=b"",
         input_name=card.input_name,
-        outputs=["classes", "check", "shape", *(name for name in SCORES if name in scores)]
-        if decide
-        else ["check", "shape", "probabilities"],
+        outputs=[output_of(name, number) for number in range(len(network.heads)) for name in leaving],
         batch=0 if network.pixelwise else network.batch,
-        channels=[network.channels],
+        channels=[head.channels for head in network.heads],
         path=network.path,
         data_type=data_type,
         gain=gain,
@@ -171,9 +197,18 @@ def deploy_torch(
         several=card.task == "patch-multilabel",
         decide=decide,
         rows=network.batch if network.pixelwise else 0,
-        output_name=card.output_name,
+        heads=[_torch_head(head.card, network) for head in network.heads],
+        scores=tuple(scores),
+    )
+
+
+def _torch_head(card: ModelCard, network: TorchNetwork) -> TorchHead:
+    names = network.card.output_names()
+    return TorchHead(
+        name=card.output_name,
+        place=None if network.output_name else names.index(card.output_name),
+        any_will_do=len(names) == 1 and not network.output_name,
         activation=card.activation,
         thresholds=tuple(card.thresholds),
         classes=len(card.classes),
-        scores=tuple(scores),
     )

@@ -20,11 +20,12 @@ import torch
 
 from ..errors import InputError, ModelError
 from ..models.torch_file import read_torch_facts
+from .deployment import output_of
 from .library_messages import catch_messages, explain
 from .providers import Order, Provider
 from .pt2_archive import without_code
 from .session import Session
-from .torch_network import TorchDeployment
+from .torch_network import TorchDeployment, TorchHead
 
 # PyTorch's own unsigned types know few operations: the bits travel as signed ones and are mended on the device.
 _SIGNED = {np.dtype(np.uint16): (np.int16, 0xFFFF), np.dtype(np.uint32): (np.int32, 0xFFFFFFFF)}
@@ -62,7 +63,10 @@ class TorchSession(Session):
         if getattr(options, "terminate", False):
             raise RuntimeError("The run was told to stop.")
         with torch.inference_mode(), self._stream():
-            results = self._decide(self._scores(self._scaled(self._upload(tiles))))
+            results: dict[str, torch.Tensor] = {}
+            for number, scores in enumerate(self._scores(self._scaled(self._upload(tiles)))):
+                decided = self._decide(scores, number)
+                results.update({output_of(name, number): tensor for name, tensor in decided.items()})
             return self._download(results)
 
     def _stream(self) -> contextlib.AbstractContextManager[Any]:
@@ -110,58 +114,57 @@ class TorchSession(Session):
             values = values.round().clamp(0, float(np.iinfo(wanted).max))
         return values.to(getattr(torch, wanted.name))
 
-    def _scores(self, images: torch.Tensor) -> torch.Tensor:
-        """The network's output in float32: (N, K, H, W)."""
+    def _scores(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The network's outputs in float32: (N, K, H, W)."""
         half = self.precision == "fp16"
         with torch.autocast(self.device.type, dtype=torch.float16) if half else contextlib.nullcontext():
             if self.deployment.kind != "pixel":
                 given = images.unsqueeze(1) if self.deployment.window_axis else images
-                scores = self._output(self._network(given)).to(torch.float32)
+                results = [scores.to(torch.float32) for scores in self._outputs(self._network(given))]
                 # (N, H, W): one score per pixel.
-                return scores.unsqueeze(1) if scores.ndim == 3 else scores
+                return [scores.unsqueeze(1) if scores.ndim == 3 else scores for scores in results]
             # (N, C, H, W) → (pixels, C) and back.
             count, _, height, width = images.shape
             rows = images.permute(0, 2, 3, 1).reshape(count * height * width, -1)
-            scores = self._rows(rows).to(torch.float32)
-        if scores.ndim != 2 or scores.shape[0] != rows.shape[0]:
-            raise ModelError(
-                f"The network turned {rows.shape[0]} pixels into a tensor of shape {tuple(scores.shape)}: that "
-                "contradicts its card; it cannot be used for a map pixel by pixel."
-            )
-        return scores.reshape(count, height, width, -1).permute(0, 3, 1, 2)
+            results = [scores.to(torch.float32) for scores in self._rows(rows)]
+        for scores in results:
+            if scores.ndim != 2 or scores.shape[0] != rows.shape[0]:
+                raise ModelError(
+                    f"The network turned {rows.shape[0]} pixels into a tensor of shape {tuple(scores.shape)}: that "
+                    "contradicts its card; it cannot be used for a map pixel by pixel."
+                )
+        return [scores.reshape(count, height, width, -1).permute(0, 3, 1, 2) for scores in results]
 
-    def _rows(self, rows: torch.Tensor) -> torch.Tensor:
+    def _rows(self, rows: torch.Tensor) -> list[torch.Tensor]:
         step = self.deployment.rows
         if not step:
-            return self._output(self._network(rows))
+            return self._outputs(self._network(rows))
         parts = []
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             short = step - len(part)
             if short:
                 part = torch.cat([part, part[-1:].expand(short, -1)])
-            parts.append(self._output(self._network(part))[: step - short])
-        return torch.cat(parts)
+            parts.append([scores[: step - short] for scores in self._outputs(self._network(part))])
+        return [torch.cat(scores) for scores in zip(*parts, strict=True)]
 
-    def _output(self, result: Any) -> torch.Tensor:
-        """The scores among what a network gives: a tensor, or a dictionary or tuple with them."""
-        if isinstance(result, dict) and result:
-            name = self.deployment.output_name
-            result = result[name] if name in result else result.get("out", next(iter(result.values())))
-        if isinstance(result, (tuple, list)) and result:
-            result = result[0]
-        if not isinstance(result, torch.Tensor) or result.ndim < 2:
-            raise ModelError("The network gives no tensor of class scores; it cannot be used for a map.")
-        return result
+    def _outputs(self, result: Any) -> list[torch.Tensor]:
+        return [_output(result, head) for head in self.deployment.heads]
 
-    def _decide(self, result: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _failure(self, tiles: np.ndarray, error: Exception) -> ModelError:
+        # What was said here already is plainer than that the run failed.
+        if isinstance(error, ModelError):
+            return ModelError(error.message, error.details)
+        return super()._failure(tiles, error)
+
+    def _decide(self, result: torch.Tensor, number: int) -> dict[str, torch.Tensor]:
         """Class indices, a NaN check and the scores asked for; index K (the number of classes): under the threshold."""
-        card = self.deployment
+        deployment, card = self.deployment, self.deployment.heads[number]
         results = {"check": result.sum(), "shape": torch.tensor(result.shape)}
-        binary = card.channels[0] == 1
+        binary = deployment.channels[number] == 1
         probabilities = result
-        needed = bool(card.scores or card.thresholds or not card.decide)
-        if card.activation == "logits" and (binary or (card.several and needed)):
+        needed = bool(deployment.scores or card.thresholds or not deployment.decide)
+        if card.activation == "logits" and (binary or (deployment.several and needed)):
             probabilities = torch.sigmoid(result)
         elif card.activation == "logits" and needed:
             probabilities = torch.softmax(result, 1)
@@ -171,9 +174,11 @@ class TorchSession(Session):
             probabilities = torch.cat([1 - probabilities, probabilities], 1)
         else:
             index = result.argmax(1)
-        if not card.decide:
+        if not deployment.decide:
             return {**results, "probabilities": probabilities}
-        if "confidence" in card.scores or (card.thresholds and not binary):
+        if binary and "confidence" in deployment.scores:
+            results["confidence"] = torch.where(index, probabilities[:, 1], probabilities[:, 0])
+        elif "confidence" in deployment.scores or (card.thresholds and not binary):
             best = probabilities.amax(1)
             results["confidence"] = best
             if card.thresholds and not binary:
@@ -181,14 +186,14 @@ class TorchSession(Session):
                 limit_here = torch.from_numpy(limits.copy()).to(self.device)[index]
                 index = torch.where(best < limit_here, card.classes, index)
         results["classes"] = index.to(torch.int32 if card.classes > 255 else torch.uint8)
-        if "margin" in card.scores:
+        if "margin" in deployment.scores:
             top = probabilities.topk(2, dim=1).values
             results["margin"] = top[:, 0] - top[:, 1]
-        if "entropy" in card.scores:
+        if "entropy" in deployment.scores:
             shares = probabilities / probabilities.sum(1, keepdim=True).clamp(min=1e-12)
             terms = shares * shares.clamp(min=1e-12).log()
             results["entropy"] = terms.sum(1) * float(np.float32(-1 / np.log(max(card.classes, 2))))
-        if "probabilities" in card.scores:
+        if "probabilities" in deployment.scores:
             results["probabilities"] = probabilities
         return results
 
@@ -215,6 +220,36 @@ class TorchSession(Session):
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
             torch.mps.empty_cache()
+
+
+def _output(result: Any, head: TorchHead) -> torch.Tensor:
+    """The scores of one output among what a network gives: a tensor, or a dictionary or tuple with them."""
+    if isinstance(result, dict) and result:
+        if head.name not in result and not head.any_will_do:
+            raise ModelError(
+                f"The network has no output “{head.name}”; its outputs are {', '.join(map(str, result))}: choose one "
+                "of these (--output-name), or call them so in its card."
+            )
+        result = result[head.name] if head.name in result else result.get("out", next(iter(result.values())))
+        if isinstance(result, (tuple, list)) and result:
+            result = result[0]
+    else:
+        given = result if isinstance(result, (tuple, list)) else [result]
+        if head.place is None:
+            count = "a single output" if len(given) == 1 else f"{len(given)} outputs"
+            raise ModelError(
+                f"The network gives {count} without a name, so that there is no “{head.name}”: name its outputs in "
+                "its card (mlm:output), in their order."
+            )
+        if given and head.place >= len(given):
+            raise ModelError(
+                f"The network has no output “{head.name}”: its card names it as number {head.place + 1}, but the "
+                f"network gives {len(given)}; correct the card."
+            )
+        result = given[head.place] if given else None
+    if not isinstance(result, torch.Tensor) or result.ndim < 2:
+        raise ModelError("The network gives no tensor of class scores; it cannot be used for a map.")
+    return result
 
 
 def create_torch_session(deployment: TorchDeployment, order: Order, threads: int, precision: str) -> TorchSession:
@@ -248,7 +283,8 @@ def create_torch_session(deployment: TorchDeployment, order: Order, threads: int
             if order.asked or (entry.device == "cuda" and torch.version.cuda):
                 why_not[entry.short] = reason
             continue
-        half = precision in ("fp16", "auto") and entry.on_gpu
+        # Single pixels enter as they are stored, which 16 bits do not hold.
+        half = precision in ("fp16", "auto") and entry.on_gpu and deployment.kind != "pixel"
         session = TorchSession(deployment, order, entry, entry.device, threads, "fp16" if half else "fp32")
         session.why_not = why_not
         return session

@@ -116,7 +116,7 @@ class FurtherOutput:
     Args:
         name: of the tensor.
         classes: in the order of the output channels.
-        activation: what it holds: one of :data:`ACTIVATIONS`.
+        activation: what it holds, as in :class:`ModelCard`.
         thresholds: as in :class:`ModelCard`.
         shape: with -1 for free axes; empty where unknown.
     """
@@ -141,7 +141,8 @@ class ModelCard:
         classes: the output's classes, in the order of the output channels.
         normalisation: from physical values to the network's input.
         normalisation_steps: the MLM ``value_scaling`` objects that ``normalisation`` came from.
-        activation: what the output holds: one of :data:`ACTIVATIONS`.
+        activation: what the output holds: one of :data:`ACTIVATIONS`; empty: the card does not say it, and
+            :func:`.reading.read_model_card` finds it out from the graph.
         thresholds: per class or one for all: a best score under it means "unclassified"; empty: none.
         data_type: of the input tensor (``float32``, ``float16``, ``uint8``, ``uint16``).
         input_name, output_name: names of the tensors; empty: the first of the graph.
@@ -300,11 +301,11 @@ def parse_card(text: str, source: str = "the model card") -> ModelCard:
 
 
 def _to_item(card: ModelCard) -> dict[str, Any]:
-    channels = len(card.classes)
     rank2 = card.task == "pixel" and len(card.input_shape) in (0, 2)
     one_per_image = rank2 or card.task == "window" or card.task.startswith("patch")
     input_shape = list(card.input_shape) or ([-1, len(card.bands)] if rank2 else [-1, len(card.bands), -1, -1])
-    output_shape = list(card.output_shape) or ([-1, channels] if one_per_image else [-1, channels, -1, -1])
+    behind = [] if one_per_image else [-1, -1]
+    output_shape = list(card.output_shape) or [-1, len(card.classes), *behind]
     input_order = {
         2: ["batch", "bands"],
         4: ["batch", "bands", "height", "width"],
@@ -336,16 +337,19 @@ def _to_item(card: ModelCard) -> dict[str, Any]:
             _stac_output(card.task, card.output_name or "output", output_shape, card.classes),
             *(
                 {
-                    **_stac_output(card.task, output.name, list(output.shape) or output_shape, output.classes),
-                    "thematica:activation": output.activation,
+                    **_stac_output(
+                        card.task, output.name, list(output.shape) or [-1, len(output.classes), *behind], output.classes
+                    ),
+                    **({"thematica:activation": output.activation} if output.activation else {}),
                     **({"thematica:thresholds": list(output.thresholds)} if output.thresholds else {}),
                 }
                 for output in card.further_outputs
             ),
         ],
         "thematica:task": card.task,
-        "thematica:activation": card.activation,
     }
+    if card.activation:
+        properties["thematica:activation"] = card.activation
     if card.parameters is not None:
         properties["mlm:total_parameters"] = card.parameters
     if card.gsd is not None:
@@ -610,7 +614,9 @@ def _from_item(item: Mapping[str, Any]) -> ModelCard:
 
 
 def _activation(holder: Mapping[str, Any]) -> str:
-    activation = str(holder.get("thematica:activation", "logits"))
+    if holder.get("thematica:activation") is None:
+        return ""
+    activation = str(holder["thematica:activation"])
     if activation not in ACTIVATIONS:
         raise ModelError(f"thematica:activation is “{activation}”; it must be one of {', '.join(ACTIVATIONS)}.")
     return activation

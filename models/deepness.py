@@ -113,7 +113,8 @@ def _output(metadata: Mapping[str, str], index: int, tensor: TensorFacts, thresh
     return FurtherOutput(
         tensor.name,
         classes,
-        "sigmoid" if binary else "softmax",
+        # Deepness compares the one score of two classes with its threshold as it is.
+        "sigmoid" if binary else "",
         (threshold,) if threshold is not None else (),
         tensor.shape,
     )

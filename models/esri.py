@@ -188,7 +188,7 @@ def card_from_emd(content: Mapping[str, Any], name: str, facts: OnnxFacts) -> Mo
         bands=_bands(content, bands),
         classes=_classes(content, channels),
         normalisation=_normalisation(content, bands),
-        activation="logits",
+        activation="",
         output_name=result.name,
         thresholds=(float(threshold),) if threshold is not None and channels == 1 else (),
         unit="dn",

@@ -43,8 +43,7 @@ def read_model_card(path: str | Path, given: str | Path | None = None) -> ModelC
     card.origin = origin
     card.weights_sha256 = facts.weights_sha256
     _take_tensors(card, facts)
-    if origin in ("none", "deepness", "esri"):
-        _take_activations(card, facts)
+    _take_activations(card, facts)
     return card
 
 
@@ -58,9 +57,15 @@ def _describe_tensors(card: ModelCard, facts: OnnxFacts) -> None:
     """A PyTorch file does not name its tensors' shapes; those of the card count, or what its task implies."""
     free = (-1, -1)
     shape = card.input_shape or (-1, len(card.bands), *(() if card.task == "pixel" else free))
-    result = card.output_shape or (-1, len(card.classes), *(free if card.task == "segmentation" else ()))
+    behind = free if card.task == "segmentation" else ()
     facts.inputs = [TensorFacts(card.input_name or "input", card.data_type, tuple(shape))]
-    facts.outputs = [TensorFacts(card.output_name or "output", "float32", tuple(result))]
+    facts.outputs = [
+        TensorFacts(name, "float32", tuple(given or (-1, len(classes), *behind)))
+        for name, given, classes in [
+            (card.output_name or "output", card.output_shape, card.classes),
+            *((output.name, output.shape, output.classes) for output in card.further_outputs),
+        ]
+    ]
 
 
 def corrected_card_path(weights_sha256: str) -> Path:
@@ -163,6 +168,7 @@ def _bare_card(name: str, facts: OnnxFacts) -> ModelCard:
         task=task,
         bands=[Band(str(number)) for number in range(1, bands + 1)],
         classes=maps[0].classes if maps else [],
+        activation="",
         output_name=result.name,
         tile=first.shape[-1] if task in ("patch", "window") and first.shape[-1] > 0 else 0,
         unsupported=unsupported,
@@ -174,14 +180,14 @@ def _bare_output(name: str, tensor: TensorFacts) -> FurtherOutput:
     channels = 1 if len(tensor.shape) == 3 else tensor.shape[1] if len(tensor.shape) > 1 else 0
     if tensor.holds_whole_numbers and channels <= 1:
         # How many classes there are, only who made it knows: they are named by hand.
-        return FurtherOutput(tensor.name, [], shape=tensor.shape)
+        return FurtherOutput(tensor.name, [], "", shape=tensor.shape)
     if channels <= 0:
         raise ModelError(f"“{name}” does not say how many classes it gives; describe it with a model card (--card).")
     # One score per pixel is that of the second of two classes.
     count = 2 if channels == 1 else channels
     colors = distinct_colors(count)
     classes = [ModelClass(value, f"class {value}", colors[value]) for value in range(count)]
-    return FurtherOutput(tensor.name, classes, shape=tensor.shape)
+    return FurtherOutput(tensor.name, classes, "", shape=tensor.shape)
 
 
 def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
@@ -214,21 +220,15 @@ def _take_tensors(card: ModelCard, facts: OnnxFacts) -> None:
 
 
 def _take_activations(card: ModelCard, facts: OnnxFacts) -> None:
-    """What the outputs hold, by the operator at their end, where no card says it."""
-    named = {tensor.name: tensor for tensor in facts.outputs}
+    """What the outputs hold, by the operator at their end, where the card does not say it."""
+    ends = {tensor.name: tensor.operator.lower() for tensor in facts.outputs}
 
-    def found(name: str, otherwise: str) -> str:
-        tensor = named[name]
-        kind = tensor.operator.lower()
-        if kind in ("sigmoid", "softmax"):
-            return kind
-        # Deepness compares the one score of two classes with its threshold as it is.
-        one_score = len(tensor.shape) == 3 or tensor.shape[1:2] == (1,)
-        return otherwise if one_score else "logits"
+    def found(name: str) -> str:
+        return ends[name] if ends.get(name) in ("sigmoid", "softmax") else "logits"
 
-    card.activation = found(card.output_name, card.activation)
+    card.activation = card.activation or found(card.output_name)
     card.further_outputs = [
-        replace(output, activation=found(output.name, output.activation)) for output in card.further_outputs
+        replace(output, activation=output.activation or found(output.name)) for output in card.further_outputs
     ]
 
 

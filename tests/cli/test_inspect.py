@@ -13,6 +13,7 @@ from thematica.models.reading import corrected_card_path, read_model_card
 
 from ..engine.networks import Net, make_card, save
 from ..engine.test_outputs import maps, several
+from ..engine.torch_networks import Segmenter, seeded, segmenter_card, write
 from ..engine.workplace import Workplace, run_here
 
 
@@ -115,6 +116,16 @@ def test_forgetting(bare: Path) -> None:
     assert "Mine" not in run_here("inspect", bare, "--forget").out
     # Nothing to forget is no fault.
     assert run_here("inspect", bare, "--forget").status == 0
+
+
+def test_forgetting_what_was_said_of_a_pytorch_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "traced.pt", seeded(Segmenter, 3, 2), segmenter_card(3, 2))
+    assert run_here("inspect", path, "--title", "Mine", "--keep").status == 0
+    assert read_model_card(path).origin == "corrected"
+    outcome = run_here("inspect", path, "--forget")
+    assert outcome.status == 0, outcome.err
+    assert "Mine" not in outcome.out
+    assert read_model_card(path).origin == "beside"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])

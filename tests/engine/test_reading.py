@@ -391,3 +391,16 @@ def test_paths_with_spaces_and_letters_of_all_kinds(tmp_path: Path) -> None:
     path = image(folder / "Szene, №1 (neu).tif", noise((2, 8, 9)))
     found, _ = entered(folder, path, echo(folder / "Modell ü.onnx", 2))
     np.testing.assert_array_equal(found, read(path))
+
+
+def test_a_vrt_may_be_given_as_text(tmp_path: Path) -> None:
+    """As raster and as mask; it holds file names that are longer than the system allows for one."""
+    samples = noise((3, 20, 25), "float32", high=1)
+    scene = image(tmp_path / "scene.tif", samples)
+    copy(scene, tmp_path / "scene.vrt", driver="VRT")
+    text = (tmp_path / "scene.vrt").read_text(encoding="utf-8")
+    text = text.replace('relativeToVRT="1">scene.tif', f'relativeToVRT="0">{scene}')
+    assert len(text) > 255
+    values, missing = entered(tmp_path, [text], echo(tmp_path / "m.onnx", 3), mask=text)
+    np.testing.assert_array_equal(values, samples)
+    assert not missing.any()

@@ -179,21 +179,25 @@ def test_scores_are_what_they_say(workplace: Workplace, activation: str, opset: 
         assert dataset.descriptions == ("class 0", "class 1", "class 2", "class 3")
 
 
-@pytest.mark.parametrize("activation", ["logits", "sigmoid"])
+# "": the card does not say it, and the graph ends in Sigmoid.
+@pytest.mark.parametrize("activation", ["logits", "sigmoid", ""])
 @pytest.mark.parametrize("threshold", [None, 0.3, 0.8])
 def test_one_score_per_pixel(workplace: Workplace, activation: str, threshold: float | None) -> None:
     net = Net(3)
     x = net.conv(net.node("Sigmoid", net.conv(net.input, 4)), 1, 1)
-    x = net.node("Sigmoid", x) if activation == "sigmoid" else x
+    x = net.node("Sigmoid", x) if activation != "logits" else x
     card = make_card(3, ["no", "yes"], activation=activation, thresholds=() if threshold is None else (threshold,))
     scores = {name: str(workplace / f"{name}.tif") for name in ("confidence", "entropy", "margin", "probabilities")}
     report = run(workplace, model=str(save(workplace / "m.onnx", net.model(x), card)), **scores)["report"]
     probabilities = read(scores["probabilities"]).astype(float)
     assert len(probabilities) == 2
+    # Sigmoid of sigmoid would never lie below.
+    assert probabilities[1].min() < 0.5
     np.testing.assert_array_equal(read(workplace.output)[0], probabilities[1] >= (threshold or 0.5))
     # One score always decides; the legend must not show what cannot occur.
     assert "Unclassified" not in workplace.output.with_suffix(".qml").read_text(encoding="utf-8")
-    for name, expected in softmax_scores(probabilities).items():
+    chosen = np.where(read(workplace.output)[0] == 1, probabilities[1], probabilities[0])
+    for name, expected in {**softmax_scores(probabilities), "confidence": chosen}.items():
         np.testing.assert_allclose(read(scores[name])[0], expected, atol=2e-6)
     assert report["unclassified"]["pixels"] == 0
 

@@ -180,7 +180,9 @@ def run(case: Case, folder: Path) -> dict:
     ordered = np.sort(p, axis=0)
     shares = p / p.sum(axis=0)
     entropy = -(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=0) / np.log(len(p))
-    for name, values in (("confidence", ordered[-1]), ("margin", ordered[-1] - ordered[-2]), ("entropy", entropy)):
+    # Of one score the threshold decides, and the class that it chose may be the less probable one.
+    best = np.where(chosen == 1, p[1], p[0]) if case.channels == 1 else ordered[-1]
+    for name, values in (("confidence", best), ("margin", ordered[-1] - ordered[-2]), ("entropy", entropy)):
         score = read(folder / f"{name}.tif")[0]
         assert np.isnan(score[~here]).all()
         np.testing.assert_allclose(score[here], values, atol=1e-5)

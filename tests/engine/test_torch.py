@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ import pytest
 import torch
 from torch import nn
 
+from thematica.engine import providers
 from thematica.engine.backend import deploy, load_network
 from thematica.engine.pt2_archive import without_code
 from thematica.engine.session import create_session, tile_options
 from thematica.engine.torch_session import TorchSession
 from thematica.errors import InputError, ModelError, RuntimeMissingError
-from thematica.models.card import METADATA_KEY
+from thematica.models.card import METADATA_KEY, FurtherOutput
 from thematica.models.reading import read_model_card
 from thematica.models.store import add_model, list_models, resolve_model
 
@@ -112,6 +114,8 @@ def test_one_score_for_two_classes(tmp_path, activation, thresholds):
     samples = noise((1, 3, 32, 32), "uint8")
     wanted = outputs(write(tmp_path, "net.onnx", module, card), samples, 1 / 255)
     assert set(np.unique(wanted["classes"])) == {0, 1}
+    chosen = np.where(wanted["classes"] == 1, wanted["probabilities"][:, 1], wanted["probabilities"][:, 0])
+    np.testing.assert_array_equal(wanted["confidence"], chosen)
     for kind in KINDS[1:]:
         same(wanted, outputs(write(tmp_path, kind, module, card), samples, 1 / 255))
 
@@ -212,6 +216,98 @@ def test_networks_that_give_a_dictionary_or_a_tuple(tmp_path):
         torch.jit.trace(Wrapped(module, form), torch.rand(1, 3, 16, 16), strict=False).save(str(path))
         path.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
         same(wanted, outputs(path, samples, 1 / 255))
+
+
+class Several(nn.Module):
+    """Three classes and one score, in a dictionary or a tuple, or only the first as a tensor."""
+
+    def __init__(self, form: str, kind: type[nn.Module] = Segmenter) -> None:
+        super().__init__()
+        self.cover, self.roads, self.form = seeded(kind, 3, 3), seeded(kind, 3, 1, 1), form
+
+    def forward(self, image: torch.Tensor):
+        first, second = self.cover(image), self.roads(image)
+        if self.form == "tensor":
+            return first
+        return {"roads": second, "cover": first} if self.form == "dictionary" else (first, second)
+
+
+def several(folder: Path, form: str, kind: type[nn.Module] = Segmenter, outputs: int = 2) -> Path:
+    """A traced network whose card names its outputs."""
+    free = (-1, -1) if kind is Segmenter else ()
+    roads = FurtherOutput("roads", make_card(3, 2).classes, "logits", (0.4,), (-1, 1, *free))
+    card = make_card(3, 3, "segmentation" if free else "pixel", output_name="cover", receptive_field=7 if free else 1,
+                     further_outputs=[roads][: outputs - 1])  # fmt: skip
+    path = folder / f"{form}.pt"
+    example = torch.rand(1, 3, 16, 16) if free else torch.rand(7, 3)
+    torch.jit.trace(Several(form, kind), example, strict=False).save(str(path))
+    path.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", [Segmenter, Spectral])
+@pytest.mark.parametrize("form", ["dictionary", "tuple"])
+def test_several_outputs_give_a_map_each_or_the_one_that_is_asked_for(tmp_path, form, kind):
+    path = several(tmp_path, form, kind)
+    samples = noise((1, 3, 32, 32), "uint8")
+    both = outputs(path, samples, 1 / 255)
+    values = torch.from_numpy(samples.astype("float32") / 255)
+    net = Several("tuple", kind)
+    with torch.inference_mode():
+        if kind is Segmenter:
+            cover, roads = net(values)
+        else:
+            cover, roads = (s.T.reshape(1, -1, 32, 32) for s in net(values[0].reshape(3, -1).T))
+    np.testing.assert_allclose(both["probabilities"], cover.softmax(1), atol=1e-5)
+    np.testing.assert_allclose(both["probabilities.1"][:, 1], torch.sigmoid(roads)[:, 0], atol=1e-5)
+    np.testing.assert_array_equal(both["classes"], cover.argmax(1))
+    np.testing.assert_array_equal(both["classes.1"], (torch.sigmoid(roads) >= 0.4)[:, 0])
+    for name, mark in (("cover", ""), ("roads", ".1")):
+        network = load_network(path, read_model_card(path), output_name=name)
+        deployment = deploy(network, samples.dtype, [1 / 255] * 3, [0.0] * 3, ALL_SCORES)
+        one = create_session(deployment, "cpu").run(samples)
+        for what in ("classes", *ALL_SCORES):
+            np.testing.assert_array_equal(one[what], both[what + mark])
+
+
+def test_several_outputs_of_a_pytorch_file_become_a_map_each(workplace: Workplace) -> None:
+    outcome = workplace.run("--scale", 0.01, model=several(workplace.folder, "tuple"))
+    assert outcome.status == 0, outcome.out
+    assert set(np.unique(read(workplace.output))) <= {0, 1, 2, 255}
+    assert set(np.unique(read(workplace / "map_roads.tif"))) <= {0, 1, 255}
+
+
+@pytest.mark.parametrize(
+    ("form", "count", "name", "words"),
+    [
+        # The card names one output only: others can be asked for where the network names them.
+        ("dictionary", 1, "raods", "no output “raods”; its outputs are roads, cover"),
+        ("tuple", 1, "second", "gives 2 outputs without a name, so that there is no “second”"),
+        ("tensor", 1, "second", "gives a single output without a name, so that there is no “second”"),
+        # It names both: what is not among them is told before anything runs.
+        ("dictionary", 2, "raods", "no output “raods”; its outputs are cover, roads"),
+        ("tensor", 2, None, "no output “roads”: its card names it as number 2, but the network gives 1"),
+        ("tensor", 2, "roads", "no output “roads”: its card names it as number 2, but the network gives 1"),
+    ],
+)
+def test_an_output_that_is_not_there_is_refused(workplace: Workplace, form, count, name, words) -> None:
+    model = several(workplace.folder, form, outputs=count)
+    outcome = workplace.run(*(["--output-name", name] if name else []), model=model)
+    assert outcome.status == 2, outcome.out
+    assert words in outcome.sentence
+    assert not workplace.output.exists()
+
+
+def test_a_name_that_a_dictionary_holds_may_be_unknown_to_the_card(tmp_path):
+    path = several(tmp_path, "dictionary", outputs=1)
+    card = read_model_card(path)
+    card.classes, card.output_shape = card.classes[:2], (-1, 1, -1, -1)
+    network = load_network(path, card, output_name="roads")
+    found = create_session(deploy(network, np.dtype("uint8"), [1 / 255] * 3, [0.0] * 3), "cpu").run(
+        noise((1, 3, 16, 16))
+    )
+    assert set(np.unique(found["classes"])) <= {0, 1}
+    assert list(found["shape"]) == [1, 1, 16, 16]
 
 
 # The whole way
@@ -505,6 +601,24 @@ def test_half_precision_on_the_processor_is_told_to_bring_nothing(workplace: Wor
     report = outcome.events[-1]["report"]
     assert report["backend"]["precision"] == "fp32"
     assert any("fp16) brings nothing on the CPU" in warning for warning in report["warnings"])
+
+
+@pytest.mark.parametrize(("kind", "asked", "used"), [
+    (Segmenter, "fp16", "fp16"), (Segmenter, "auto", "fp16"), (Spectral, "fp16", "fp32"), (Spectral, "auto", "fp32"),
+])  # fmt: skip
+def test_per_pixel_networks_stay_in_single_precision_on_a_gpu(tmp_path, monkeypatch, kind, asked, used):
+    """On a provider for GPUs, which computes on the processor here."""
+    posing = replace(providers.find_provider("CUDAExecutionProvider"), device="cpu")
+    monkeypatch.setitem(providers._BY_SHORT, "cuda", posing)
+    card = segmenter_card() if kind is Segmenter else make_card(3, 4, "pixel")
+    path = write(tmp_path, "traced.pt", seeded(kind, 3, 4), card)
+    network = load_network(path, read_model_card(path))
+    deployment = deploy(network, np.dtype("uint16"), [1.0] * 3, [0.0] * 3)
+    session = create_session(deployment, "cuda", precision=asked)
+    assert session.on_gpu
+    assert session.precision == used
+    told = [warning for warning in session.warnings if "would lose radiometry in this per-pixel network" in warning]
+    assert len(told) == (kind is Spectral and asked == "fp16")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -18,7 +18,16 @@ from stac_model.schema import MLModelProperties
 from thematica.errors import ModelError
 from thematica.models import card as card_module
 from thematica.models.bands import Band
-from thematica.models.card import ModelCard, ModelClass, Normalisation, distinct_colors, parse_card, read_card, slug
+from thematica.models.card import (
+    FurtherOutput,
+    ModelCard,
+    ModelClass,
+    Normalisation,
+    distinct_colors,
+    parse_card,
+    read_card,
+    slug,
+)
 from thematica.models.onnx_file import read_onnx_facts
 from thematica.models.reading import corrected_card_path, read_model_card, save_corrected_card
 from thematica.models.store import BUNDLED_FOLDER
@@ -61,7 +70,7 @@ def cards(draw) -> ModelCard:
         description=draw(text.filter(bool)),
         normalisation=card_module._normalisation(steps, len(names)),
         normalisation_steps=steps,
-        activation=draw(st.sampled_from(card_module.ACTIVATIONS)),
+        activation=draw(st.sampled_from(("", *card_module.ACTIVATIONS))),
         thresholds=draw(st.sampled_from([(), (0.5,), tuple(0.1 for _ in values)])),
         data_type=draw(st.sampled_from(["float32", "float16", "uint8", "uint16"])),
         input_name=draw(words),
@@ -83,6 +92,14 @@ def cards(draw) -> ModelCard:
         parameters=draw(st.none() | st.integers(0, 10**9)),
         weights_sha256=draw(st.sampled_from(["", "ab" * 32])),
     )
+
+
+@pytest.mark.parametrize(("task", "behind"), [("segmentation", (-1, -1)), ("patch", ())])
+def test_an_output_without_a_shape_is_written_with_that_of_its_own_classes(task: str, behind: tuple[int, ...]) -> None:
+    card = make_card(3, 3, task, output_name="a", further_outputs=[FurtherOutput("b", make_card(3, 5).classes)])
+    read = parse_card(card.to_json())
+    assert read.output_shape == (-1, 3, *behind)
+    assert read.further_outputs[0].shape == (-1, 5, *behind)
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from thematica.errors import ModelError
-from thematica.models.reading import forget_corrected_card, read_model_card, save_corrected_card
+from thematica.models.card import FurtherOutput
+from thematica.models.reading import (
+    corrected_card_path,
+    forget_corrected_card,
+    read_model_card,
+    save_corrected_card,
+)
 
 from ..engine.networks import Net, make_card, save
 
@@ -122,3 +129,38 @@ def test_a_correction_belongs_to_the_weights_not_to_the_file(tmp_path: Path) -> 
     assert read_model_card(save(tmp_path / "b.onnx", model, metadata={"author": "x"})).title == "mine"
     other = Net(3, seed=1)
     assert read_model_card(save(tmp_path / "c.onnx", other.model(other.conv(other.input, 3)))).origin == "none"
+
+
+def ending_in(operators: dict[str, str]) -> onnx.ModelProto:
+    """A network whose outputs, called as the keys, have three channels and end in these operators."""
+    nodes = [helper.make_node(operator, ["image"], [name]) for name, operator in operators.items()]
+    axes = ["n", 3, "h", "w"]
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("image", TensorProto.FLOAT, axes)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, axes) for name in operators],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("place", ["embedded", "beside", "given", "corrected"])
+def test_what_no_card_says_of_the_activation_the_graph_says_of_each_output(tmp_path: Path, place: str) -> None:
+    model = ending_in({"a": "Sigmoid", "b": "Softmax", "c": "Relu"})
+    further = [FurtherOutput(name, make_card(3, 3).classes, "") for name in "bc"]
+    card = make_card(3, 3, output_name="a", activation="", further_outputs=further)
+    assert "thematica:activation" not in card.to_json()
+    path = save(tmp_path / "net.onnx", model, card if place == "embedded" else None)
+    beside = {"beside": tmp_path / "net.json", "given": tmp_path / "other.json"}
+    beside["corrected"] = corrected_card_path(read_model_card(path).weights_sha256)
+    if place in beside:
+        beside[place].parent.mkdir(parents=True, exist_ok=True)
+        beside[place].write_text(card.to_json(), encoding="utf-8")
+    read = read_model_card(path, beside["given"] if place == "given" else None)
+    assert read.origin == place
+    assert [read.for_output(name).activation for name in "abc"] == ["sigmoid", "softmax", "logits"]
+
+
+def test_what_a_card_says_of_the_activation_counts_against_the_graph(tmp_path: Path) -> None:
+    further = [FurtherOutput("b", make_card(3, 3).classes, "sigmoid")]
+    card = make_card(3, 3, output_name="a", activation="logits", further_outputs=further)
+    read = read_model_card(save(tmp_path / "net.onnx", ending_in({"a": "Sigmoid", "b": "Softmax"}), card))
+    assert [read.for_output(name).activation for name in "ab"] == ["logits", "sigmoid"]

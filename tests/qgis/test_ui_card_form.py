@@ -117,6 +117,16 @@ def test_opened_again_it_shows_what_was_said_and_can_forget_it(form, networks):
     assert read_model_card(networks / "bare.onnx").origin == "none"
 
 
+def test_what_a_card_leaves_open_of_the_activation_is_shown_as_the_graph_has_it(form, networks, tmp_path):
+    card = read_model_card(networks / "multilabel.onnx")
+    card.activation = ""
+    (tmp_path / "plain.json").write_text(card.to_json(), encoding="utf-8")
+    assert "activation" not in (tmp_path / "plain.json").read_text(encoding="utf-8")
+    made = form(read_model_card(networks / "multilabel.onnx", tmp_path / "plain.json"))
+    assert made.activation.currentData() == "sigmoid"
+    assert made.described().activation == "sigmoid"
+
+
 def test_saving_without_a_change_changes_nothing(form, networks):
     """What the form shows rounded must stay as it was: a card goes through unharmed."""
     card = read_model_card(networks / "bare.onnx")

@@ -85,6 +85,21 @@ def _raster_name_with_nul(w):
     return w.command(raster="scene\0.tif")
 
 
+@row("no file")
+def _raster_name_too_long(w):
+    return w.command(raster=w / ("x" * 300 + ".tif"))
+
+
+@row("no file")
+def _mask_name_too_long(w):
+    return w.command("--mask", w / ("x" * 300 + ".tif"))
+
+
+@row("not a raster that can be read")
+def _damaged_vrt_as_text(w):
+    return w.command(raster="<VRTDataset rasterXSize='3'>" + "x" * 1000)
+
+
 @row("no model|name")
 def _model_name_with_nul(w):
     return w.command(model="net\0.onnx")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Callable, ClassVar
 
 from qgis.core import (
     QgsMapLayer,
@@ -35,7 +34,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..errors import InputError, ThematicaError
 from ..models.bands import SENSOR_TITLES, SENSORS
 from ..models.store import BUNDLED_FOLDER, list_models, resolve_model
-from ..ui.wording import progress_label
+from ..ui.wording import for_processing, progress_label
 from .compat import NUMBER_DOUBLE, NUMBER_INTEGER, PARAMETER_ADVANCED, RASTER_HINT, SOURCE_POLYGON, SOURCE_RASTER
 from .job import ONE_AREA, PreparedJob, check_area, check_raster, raster_job
 from .replacing import refuse_held_file
@@ -190,7 +189,7 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
             _pixel_size(self.parameterAsString(parameters, "GSD", context))
             self.check_own(parameters, context)
         except ThematicaError as error:
-            return False, error.message
+            return False, self._worded(error.message)
         return True, ""
 
     def check_own(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
@@ -237,9 +236,9 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
                 options=self._options(parameters, context),
             )
         except ThematicaError as error:
-            raise _for_processing(error, feedback) from error
+            raise self._failed(error, feedback) from error
         for warning in self.prepared.warnings:
-            feedback.pushWarning(warning)
+            feedback.pushWarning(self._worded(warning))
         return True
 
     def _options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
@@ -279,9 +278,9 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
             # Processing replaces results without asking.  Where there are none, nothing may be replaced: a
             # ``fields.qml`` that lies there is the style of another layer.
             job["overwrite"] = any(Path(path).exists() for path in (*places.values(), report_file) if path)
-            result = run_prepared(prepared, _Progress(feedback), feedback.isCanceled)
+            result = run_prepared(prepared, _Progress(feedback, self._worded), feedback.isCanceled)
         except ThematicaError as error:
-            raise _for_processing(error, feedback) from error
+            raise self._failed(error, feedback) from error
         finally:
             prepared.discard()
         for path in places.values():
@@ -296,6 +295,15 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
             "CLASS_AREAS": json.dumps(rows, ensure_ascii=False),
             **self.figures(report),
         }
+
+    def _failed(self, error: ThematicaError, feedback: QgsProcessingFeedback) -> QgsProcessingException:
+        """Processing shows the sentence; what helps a developer goes to its log."""
+        if error.details:
+            feedback.pushDebugInfo(error.details)
+        return QgsProcessingException(self._worded(error.message))
+
+    def _worded(self, sentence: str) -> str:
+        return for_processing(sentence, {definition.name() for definition in self.parameterDefinitions()})
 
     def figures(self, report: dict[str, Any]) -> dict[str, Any]:
         """Further outputs, from the report."""
@@ -354,29 +362,22 @@ def _row_text(row: dict[str, Any]) -> str:
     return f"{row['name']}: {area}" + (f" ({percent:.1f} %)" if percent is not None else "")
 
 
-def _for_processing(error: ThematicaError, feedback: QgsProcessingFeedback) -> QgsProcessingException:
-    """Processing shows the sentence; what helps a developer goes to its log."""
-    if error.details:
-        feedback.pushDebugInfo(error.details)
-    return QgsProcessingException(_in_parameters(error.message))
-
-
-def _in_parameters(sentence: str) -> str:
-    """The engine speaks of the shell's options (``--output-name``); here they are parameters (``OUTPUT_NAME``)."""
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)\b", lambda option: option.group(1).upper().replace("-", "_"), sentence)
-
-
 class _Progress:
-    """Passes the worker's events to Processing: the bar always, words every few seconds."""
+    """Passes the worker's events to Processing: the bar always, words every few seconds.
 
-    def __init__(self, feedback: QgsProcessingFeedback) -> None:
-        self.feedback = feedback
+    Args:
+        feedback: Processing's.
+        worded: puts what the engine says into Processing's words.
+    """
+
+    def __init__(self, feedback: QgsProcessingFeedback, worded: Callable[[str], str]) -> None:
+        self.feedback, self.worded = feedback, worded
         self.stage = ""
         self.next_text = 0.0
 
     def __call__(self, event: dict[str, Any]) -> None:
         if event["event"] == "log":
-            message = _in_parameters(str(event.get("message", "")))
+            message = self.worded(str(event.get("message", "")))
             if event.get("level") == "warning":
                 self.feedback.pushWarning(message)
             else:

@@ -176,7 +176,7 @@ class ClassifyDialog(QDialog):
                 check_raster(layer)
             self._facts = [facts_of_layer(layer) for layer in layers]
         except ThematicaError as error:
-            self._facts_problem = error.message
+            self._facts_problem = for_dialog(error.message)
             log(f"{error.message}\n{error.details}".strip())
         if self._facts:
             facts = self._facts

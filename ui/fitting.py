@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..models.bands import SENSORS, Band, BandMatch, guess_sensor, match_bands, named_by_file
 from ..models.card import TASK_TITLES, ModelCard
 from ..models.fit import RasterFacts, check_fit
+from ..models.reading import no_classes
 from .wording import for_dialog
 
 #: Tasks of the card that "Classify layer" serves.
@@ -58,6 +59,8 @@ def view_fit(
             f"This model's task is {TASK_TITLES[card.task]}, which is not done here: "
             "choose a model that classifies pixels or patches of one image.",
         )
+    if not card.classes:
+        return FitView(False, for_dialog(no_classes(card)), matches=_each_band(card.bands, rasters, given, sensor))
     try:
         fit = check_fit(card, rasters, given, scale, offset, sensor, gsd)
     except InputError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,31 @@ def test_a_choice_by_hand_is_kept_while_another_band_is_missing():
     fit = view_fit(card(list(SENSORS["sentinel2-4"])), [raster(3, ("B2", "?", "B8"))], {"B3": (1, 2)})
     assert not fit.fits
     assert [match.band if match else None for match in fit.matches] == [1, 2, None, 3]
+
+
+def test_bands_that_were_found_are_shown_where_only_the_scale_is_wrong():
+    rgb = [Band(name, name) for name in ("red", "green", "blue")]
+    model = card(rgb, unit="reflectance", value_range=(0.0, 1.0))
+    photo = replace(raster(3, path="photo.jpg"), data_type="uint8", sample=dict.fromkeys((1, 2, 3), (10.0, 250.0)))
+    for facts, how in ((replace(photo, colours=["red", "green", "blue"]), "common name"), (photo, "position")):
+        fit = view_fit(model, [facts])
+        assert not fit.fits
+        assert "scale" in fit.sentence
+        assert [(match.band, match.how) if match else None for match in fit.matches] == [(n, how) for n in (1, 2, 3)]
+
+
+def test_the_colours_of_a_picture_are_shown_beside_a_band_that_is_missing():
+    model = card([Band("red", "red"), Band("blue", "blue")])
+    fit = view_fit(model, [replace(raster(3, path="photo.jpg"), colours=["red", "green", "blue"])], {"blue": (1, 7)})
+    assert not fit.fits
+    assert [match and match.band for match in fit.matches] == [1, 7]
+
+
+def test_of_a_band_in_several_files_the_finest_is_shown_beside_one_that_is_missing():
+    coarse, fine = (replace(raster(1, ("B2",), path), gsd=gsd) for path, gsd in (("c.tif", 60.0), ("f.tif", 10.0)))
+    fit = view_fit(card([Band("B2", "blue"), Band("B4", "red")]), [coarse, fine])
+    assert not fit.fits
+    assert [match and match.source for match in fit.matches] == [2, None]
 
 
 @pytest.mark.parametrize("task", ["pixel", "window", "segmentation", "patch", "patch-multilabel"])

@@ -39,7 +39,7 @@ from ..models.reading import read_model_card
 from ..models.store import BUNDLED_FOLDER, list_models, resolve_model
 from ..ui.wording import for_processing, progress_label
 from .compat import NUMBER_DOUBLE, NUMBER_INTEGER, PARAMETER_ADVANCED, RASTER_HINT, SOURCE_POLYGON, SOURCE_RASTER
-from .job import ONE_AREA, PreparedJob, check_area, check_raster, raster_job
+from .job import ONE_AREA, PreparedJob, check_area, check_mask, check_raster, raster_job
 from .replacing import refuse_held_file
 from .results import GROUP, area_table, counted, describe_layer
 from .running import run_prepared
@@ -183,6 +183,9 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
             resolve_model(self.parameterAsString(parameters, "MODEL", context))
             for layer in self._rasters(parameters, context):
                 check_raster(layer)
+            mask = self.parameterAsRasterLayer(parameters, "MASK", context)
+            if mask is not None:
+                check_mask(mask)
             area = self.parameterAsSource(parameters, "AREA", context)
             if area is not None:
                 check_area(area)

@@ -34,6 +34,7 @@ from qgis.core import (
     QgsProcessingParameterString,
     QgsProject,
     QgsRasterLayer,
+    QgsRasterRange,
     QgsRectangle,
     QgsReferencedRectangle,
     QgsVectorLayer,
@@ -230,6 +231,13 @@ def test_what_cannot_be_prepared_is_said(classify, parameters, sentence):
     with pytest.raises(QgsProcessingException) as caught:
         classify(**parameters)
     assert sentence in str(caught.value)
+
+
+def test_a_mask_with_nodata_of_its_own_is_refused_with_the_sentence(classify, scene):
+    mask = QgsRasterLayer(str(scene), "mask")
+    mask.dataProvider().setUserNoDataValue(1, [QgsRasterRange(0.05, 0.06)])
+    with pytest.raises(QgsProcessingException, match="nodata value that was set on the mask"):
+        classify(MASK=mask)
 
 
 def test_area_without_crs_is_refused(classify):

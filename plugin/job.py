@@ -241,8 +241,8 @@ def check_mask(mask: QgsRasterLayer) -> None:
     provider = mask.dataProvider()
     if provider.crs().isValid() and mask.crs().isValid() and mask.crs() != provider.crs():
         raise InputError(
-            f"The CRS that was set on the mask “{mask.name()}” is not its file's, which is what the run goes by: assign "
-            "it to the file (Raster ▸ Projections ▸ Assign Projection…), or set the layer's CRS back."
+            f"The CRS that was set on the mask “{mask.name()}” is not its file's, which is what the run goes by: "
+            "assign it to the file (Raster ▸ Projections ▸ Assign Projection…), or set the layer's CRS back."
         )
     # Marked is what is not 0 in the first band: as nodata, 0 changes nothing.
     declared = {0.0, provider.sourceNoDataValue(1)} if provider.sourceHasNoDataValue(1) else {0.0}

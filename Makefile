@@ -108,7 +108,7 @@ qgis-tests: $(RUNTIME) $(SYSTEM)/qgis $(SYSTEM)/qgis-tests $(PACKAGE_LINK)
 
 # Each fuzzer of tests/fuzz gets its share of the minutes, and other examples every time.
 MINUTES ?= 10
-FUZZERS = $(shell cat tests/fuzz/test_*.py | grep -c '^    fuzz(')
+FUZZERS = $(shell cat tests/fuzz/test_*.py | grep -cE '^ {4}fuzz\b')
 fuzz: $(DEV) $(PACKAGE_LINK) ## spoiled rasters, networks, cards and jobs for a while: make fuzz MINUTES=10
 	@cd build/pkg && $(CLEAN_ENV) THEMATICA_FUZZ_SECONDS=$$(($(MINUTES) * 60 / $(FUZZERS))) \
 		../../$(BIN)/python $(PYTEST) -q thematica/tests/fuzz

@@ -46,7 +46,7 @@ def run_pipeline(
     write: Callable[[ChunkResult], None],
     monitor: Monitor,
 ) -> Timing:
-    """Classify a region: calls ``write`` in this thread for every chunk, in no fixed order.
+    """Classify a region: calls ``write`` in this thread for every chunk, in the plan's order.
 
     Args:
         source: where samples come from; its bands are chosen.

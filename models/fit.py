@@ -118,6 +118,7 @@ def check_fit(
     by_position = [match for match in matches if match.how == "position"]
     if by_position and len(card.bands) > 1:
         warnings.append("The bands carry no names and were taken in their order; check the assignment.")
+    warnings += _seen_by_colour(card, rasters, matches)
     warnings += _guessed_sensor(rasters, matches, sensor)
     warnings += _bands_in_several_files(rasters, matches)
     scales, offsets = _scaling(card, rasters, matches, scale, offset)
@@ -149,7 +150,7 @@ def find_bands(
     """
     return match_bands(
         wanted,
-        [_bands_of_picture(card, raster) for raster in rasters],
+        [bands_of_picture(card, raster) for raster in rasters],
         given_bands,
         sensor,
         [raster.path for raster in rasters],
@@ -157,16 +158,34 @@ def find_bands(
     )
 
 
-def _bands_of_picture(card: ModelCard, raster: RasterFacts) -> list[Band]:
+_COLOURS = {"red", "green", "blue"}
+
+
+def bands_of_picture(card: ModelCard, raster: RasterFacts) -> list[Band]:
     """The bands of a raster, named by their colours where nothing else names them and the model wants but these.
 
     Not for other models: who stores infrared, red and green shows them as red, green and blue.
     """
-    colours = {"red", "green", "blue"}
-    wanted = {band.common_name for band in card.bands}
-    if not wanted <= colours or not colours <= set(raster.colours) or not all(map(says_nothing, raster.bands)):
+    wanted = {normalise_name(band.common_name or band.name) for band in card.bands}
+    if not wanted <= _COLOURS or not _COLOURS.issubset(raster.colours) or not all(map(says_nothing, raster.bands)):
         return raster.bands
-    return [replace(band, common_name=colour) for band, colour in zip(raster.bands, raster.colours)]
+    return [
+        replace(band, name=colour, common_name=colour) if colour else band
+        for band, colour in zip(raster.bands, raster.colours)
+    ]
+
+
+def _seen_by_colour(card: ModelCard, rasters: Sequence[RasterFacts], matches: Sequence[BandMatch]) -> list[str]:
+    """Say so where only the colours of a scene told its bands."""
+    for source in sorted({match.source for match in matches if match.how != "given"}):
+        raster = rasters[source - 1]
+        # A photograph without a place on Earth has no infrared band.
+        if raster.gsd is not None and bands_of_picture(card, raster) is not raster.bands:
+            return [
+                "The bands carry no names and were told by their colours: an infrared image that is stored so that it "
+                "shows in false colours is taken for a photograph; check the assignment."
+            ]
+    return []
 
 
 def _bands_in_several_files(rasters: Sequence[RasterFacts], matches: Sequence[BandMatch]) -> list[str]:

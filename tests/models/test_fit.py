@@ -280,9 +280,22 @@ def picture(*colours: str) -> RasterFacts:
         (["red", "green", "blue"], ["", "", ""], [1, 2, 3]),
     ],
 )
-def test_a_picture_has_its_colours_where_the_model_wants_but_those(wanted, given, bands):
-    card = ModelCard("rgb", "segmentation", [Band(name, name) for name in wanted], [ModelClass(0, "a", "#000000")] * 2)
+@pytest.mark.parametrize("has_common_names", [True, False])
+def test_a_picture_has_its_colours_where_the_model_wants_but_those(wanted, given, bands, has_common_names):
+    asked = [Band(name, name if has_common_names else "") for name in wanted]
+    card = ModelCard("rgb", "segmentation", asked, [ModelClass(0, "a", "#000000")] * 2)
     fit = check_fit(card, [picture(*given)])
     assert [match.band for match in fit.matches] == bands
-    colours = set(wanted) <= {"red", "green", "blue"} and any(given)
-    assert {match.how for match in fit.matches} == ({"common name"} if colours else {"position"})
+    by_colour = set(wanted) <= {"red", "green", "blue"} and any(given)
+    assert ("position" in {match.how for match in fit.matches}) is not by_colour
+
+
+def test_a_scene_that_is_told_by_its_colours_is_warned_of():
+    card = ModelCard("rgb", "segmentation", [Band("1", "red")], [ModelClass(0, "a", "#000000")] * 2)
+    photo = picture("red", "green", "blue")
+    assert check_fit(card, [photo]).warnings == []
+    photo.gsd = 0.2
+    (warning,) = check_fit(card, [photo]).warnings
+    assert "false colours" in warning
+    (match,) = check_fit(card, [photo], {"1": (1, 3)}).matches
+    assert (match.band, check_fit(card, [photo], {"1": (1, 3)}).warnings) == (3, [])

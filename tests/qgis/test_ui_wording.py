@@ -187,7 +187,7 @@ def test_bands_that_were_found_are_shown_where_only_the_scale_is_wrong():
     rgb = [Band(name, name) for name in ("red", "green", "blue")]
     model = card(rgb, unit="reflectance", value_range=(0.0, 1.0))
     photo = replace(raster(3, path="photo.jpg"), data_type="uint8", sample=dict.fromkeys((1, 2, 3), (10.0, 250.0)))
-    for facts, how in ((replace(photo, colours=["red", "green", "blue"]), "common name"), (photo, "position")):
+    for facts, how in ((replace(photo, colours=["red", "green", "blue"]), "name"), (photo, "position")):
         fit = view_fit(model, [facts])
         assert not fit.fits
         assert "scale" in fit.sentence

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..models.card import ModelCard, slug
+from ..models.card import ModelCard
+from ..models.map_names import marked, marks
 from ..models.reading import read_model_card
 from ..models.store import model_files, resolve_model
 from .backend import deploy, load_network
@@ -86,21 +87,10 @@ class Layer:
 
 def layers_of(job: PixelJob, heads: list[Head]) -> list[Layer]:
     """Which files the outputs go to: the first to the names given, the others beside them with the output's name."""
-    layers: list[Layer] = []
-    taken: set[str] = set()
-    for number, head in enumerate(heads):
-        name = slug(head.card.output_name, f"output-{number + 1}") if number else ""
-        while name.lower() in taken:
-            # Two names that differ only in letters that no file name should have, or in their case.
-            name = f"{name}-{number + 1}"
-        taken.add(name.lower())
-        mark = f"_{name}" if name else ""
-
-        def beside(path: Path, mark: str = mark) -> Path:
-            return path.with_name(f"{path.stem}{mark}{path.suffix}")
-
-        scores = {score: beside(path) for score, path in job.scores().items()}
-        layers.append(Layer(head, beside(Path(job.output)), scores, f":{name}" if name else ""))
+    layers = []
+    for head, mark in zip(heads, marks([head.card.output_name for head in heads]), strict=True):
+        scores = {score: marked(path, mark) for score, path in job.scores().items()}
+        layers.append(Layer(head, marked(job.output, mark), scores, f":{mark}" if mark else ""))
     return layers
 
 

@@ -9,8 +9,8 @@ from rasterio.windows import Window
 
 from ..models.bands import Band
 from ..models.fit import RasterFacts
+from ..models.products import BandFile
 from .opening import READ_ERRORS, damaged
-from .products import BandFile
 
 # Side of the decimated sample from which the range of values is judged.
 _SAMPLE_SIDE = 256

@@ -112,15 +112,7 @@ def check_fit(
                 f"“{raster.path}” holds complex numbers ({raster.data_type}), which no model here reads: "
                 "convert it to amplitude or intensity first."
             )
-    file_names = [raster.path for raster in rasters]
-    matches = match_bands(
-        card.bands,
-        [bands_of_picture(card, raster) for raster in rasters],
-        given_bands,
-        sensor,
-        file_names,
-        [raster.gsd for raster in rasters],
-    )
+    matches = find_bands(card, rasters, card.bands, given_bands, sensor)
 
     warnings: list[str] = []
     by_position = [match for match in matches if match.how == "position"]
@@ -134,6 +126,36 @@ def check_fit(
     _check_values(card, rasters, matches, scales, offsets)
     warnings += _check_sentinel2_offset(card, rasters, matches, scales, offsets, sensor)
     return Fit(matches, scales, offsets, warnings)
+
+
+def find_bands(
+    card: ModelCard,
+    rasters: Sequence[RasterFacts],
+    wanted: Sequence[Band],
+    given_bands: Mapping[str, tuple[int, int]] | None = None,
+    sensor: str | None = None,
+) -> list[BandMatch]:
+    """Which raster bands feed some of a model's bands, whatever else fits or not.
+
+    Args:
+        card: the model's card.
+        rasters: facts of the raster files.
+        wanted: the model bands in question.
+        given_bands: explicit band assignments (:func:`.bands.parse_band_option`).
+        sensor: a preset of :data:`.bands.SENSORS`.
+
+    Raises:
+        MisfitError: one of them has no counterpart.
+        InputError: an explicit assignment that names no band.
+    """
+    return match_bands(
+        wanted,
+        [bands_of_picture(card, raster) for raster in rasters],
+        given_bands,
+        sensor,
+        [raster.path for raster in rasters],
+        [raster.gsd for raster in rasters],
+    )
 
 
 _COLOURS = {"red", "green", "blue"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Callable, ClassVar
 
 from qgis.core import (
     QgsMapLayer,
@@ -34,10 +34,12 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..errors import InputError, ThematicaError
 from ..models.bands import SENSOR_TITLES, SENSORS
+from ..models.map_names import further_files
+from ..models.reading import read_model_card
 from ..models.store import BUNDLED_FOLDER, list_models, resolve_model
-from ..ui.wording import progress_label
+from ..ui.wording import for_processing, progress_label
 from .compat import NUMBER_DOUBLE, NUMBER_INTEGER, PARAMETER_ADVANCED, RASTER_HINT, SOURCE_POLYGON, SOURCE_RASTER
-from .job import ONE_AREA, PreparedJob, check_area, check_raster, raster_job
+from .job import ONE_AREA, PreparedJob, check_area, check_mask, check_raster, raster_job
 from .replacing import refuse_held_file
 from .results import GROUP, area_table, counted, describe_layer
 from .running import run_prepared
@@ -145,6 +147,7 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
             )
         )
         self.addOutput(QgsProcessingOutputString("CLASS_AREAS", "Area per class (JSON)"))
+        self.addOutput(QgsProcessingOutputString("FURTHER_OUTPUTS", "Maps of the network's further outputs (JSON)"))
 
     def add_own_parameters(self) -> None:
         """Add the parameters that only this algorithm has."""
@@ -180,17 +183,21 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
             resolve_model(self.parameterAsString(parameters, "MODEL", context))
             for layer in self._rasters(parameters, context):
                 check_raster(layer)
+            mask = self.parameterAsRasterLayer(parameters, "MASK", context)
+            if mask is not None:
+                check_mask(mask)
             area = self.parameterAsSource(parameters, "AREA", context)
             if area is not None:
                 check_area(area)
-            for name in self.layers:
-                refuse_held_file(_destination(parameters.get(name)), context.project())
+            named = [_destination(parameters.get(name)) for name in self.layers]
+            for path in [*named, *self._further_files(parameters, context, filter(None, named))]:
+                refuse_held_file(path, context.project())
             if area is not None and not self.parameterAsExtent(parameters, "EXTENT", context).isNull():
                 raise InputError(ONE_AREA)
             _pixel_size(self.parameterAsString(parameters, "GSD", context))
             self.check_own(parameters, context)
         except ThematicaError as error:
-            return False, error.message
+            return False, self._worded(error.message)
         return True, ""
 
     def check_own(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
@@ -237,10 +244,21 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
                 options=self._options(parameters, context),
             )
         except ThematicaError as error:
-            raise _for_processing(error, feedback) from error
+            raise self._failed(error, feedback) from error
         for warning in self.prepared.warnings:
-            feedback.pushWarning(warning)
+            feedback.pushWarning(self._worded(warning))
         return True
+
+    def _further_files(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, paths: Iterable[str]
+    ) -> list[str]:
+        """The files of the network's further outputs, beside those that were named."""
+        try:
+            model = resolve_model(self.parameterAsString(parameters, "MODEL", context))
+            card = read_model_card(model, self.parameterAsFile(parameters, "CARD", context) or None)
+        except ThematicaError:
+            return []  # nothing is written: the run will say what is wrong
+        return further_files(card, self.parameterAsString(parameters, "OUTPUT_NAME", context).strip(), paths)
 
     def _options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
         options: dict[str, Any] = {}
@@ -278,13 +296,15 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
                 job["report"] = report_file
             # Processing replaces results without asking.  Where there are none, nothing may be replaced: a
             # ``fields.qml`` that lies there is the style of another layer.
-            job["overwrite"] = any(Path(path).exists() for path in (*places.values(), report_file) if path)
-            result = run_prepared(prepared, _Progress(feedback), feedback.isCanceled)
+            written = [*places.values(), *self._further_files(parameters, context, places.values()), report_file]
+            job["overwrite"] = any(Path(path).exists() for path in written if path)
+            result = run_prepared(prepared, _Progress(feedback, self._worded), feedback.isCanceled)
         except ThematicaError as error:
-            raise _for_processing(error, feedback) from error
+            raise self._failed(error, feedback) from error
         finally:
             prepared.discard()
-        for path in places.values():
+        for name, path in places.items():
+            _load_further_maps(self.layers[name], path, result, context)
             _style_when_loaded(path, result, context)
         report = result.get("report", {})
         rows = area_table(report)
@@ -294,8 +314,18 @@ class ClassifyAlgorithm(QgsProcessingAlgorithm):
             **places,
             "REPORT": result.get("files", {}).get("report", report_file),
             "CLASS_AREAS": json.dumps(rows, ensure_ascii=False),
+            "FURTHER_OUTPUTS": json.dumps(_further_maps(result), ensure_ascii=False),
             **self.figures(report),
         }
+
+    def _failed(self, error: ThematicaError, feedback: QgsProcessingFeedback) -> QgsProcessingException:
+        """Processing shows the sentence; what helps a developer goes to its log."""
+        if error.details:
+            feedback.pushDebugInfo(error.details)
+        return QgsProcessingException(self._worded(error.message))
+
+    def _worded(self, sentence: str) -> str:
+        return for_processing(sentence, {definition.name() for definition in self.parameterDefinitions()})
 
     def figures(self, report: dict[str, Any]) -> dict[str, Any]:
         """Further outputs, from the report."""
@@ -354,29 +384,22 @@ def _row_text(row: dict[str, Any]) -> str:
     return f"{row['name']}: {area}" + (f" ({percent:.1f} %)" if percent is not None else "")
 
 
-def _for_processing(error: ThematicaError, feedback: QgsProcessingFeedback) -> QgsProcessingException:
-    """Processing shows the sentence; what helps a developer goes to its log."""
-    if error.details:
-        feedback.pushDebugInfo(error.details)
-    return QgsProcessingException(_in_parameters(error.message))
-
-
-def _in_parameters(sentence: str) -> str:
-    """The engine speaks of the shell's options (``--output-name``); here they are parameters (``OUTPUT_NAME``)."""
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)\b", lambda option: option.group(1).upper().replace("-", "_"), sentence)
-
-
 class _Progress:
-    """Passes the worker's events to Processing: the bar always, words every few seconds."""
+    """Passes the worker's events to Processing: the bar always, words every few seconds.
 
-    def __init__(self, feedback: QgsProcessingFeedback) -> None:
-        self.feedback = feedback
+    Args:
+        feedback: Processing's.
+        worded: puts what the engine says into Processing's words.
+    """
+
+    def __init__(self, feedback: QgsProcessingFeedback, worded: Callable[[str], str]) -> None:
+        self.feedback, self.worded = feedback, worded
         self.stage = ""
         self.next_text = 0.0
 
     def __call__(self, event: dict[str, Any]) -> None:
         if event["event"] == "log":
-            message = _in_parameters(str(event.get("message", "")))
+            message = self.worded(str(event.get("message", "")))
             if event.get("level") == "warning":
                 self.feedback.pushWarning(message)
             else:
@@ -394,23 +417,43 @@ class _Progress:
 _waiting: dict[str, _StyleOnLoad] = {}
 
 
-def _style_when_loaded(path: str, result: dict[str, Any], context: QgsProcessingContext) -> None:
+def _further_maps(result: dict[str, Any]) -> dict[str, str]:
+    """The files of the network's further outputs: ``roads`` → a map, ``confidence:roads`` → its scores."""
+    files = result.get("files", {})
+    return {kind[len("output:") :] if kind.startswith("output:") else kind: str(files[kind])
+            for kind in files if ":" in kind}  # fmt: skip
+
+
+def _load_further_maps(kind: str, path: str, result: dict[str, Any], context: QgsProcessingContext) -> None:
+    """Where a result is loaded, those of the same kind that further outputs of the network gave are loaded too."""
+    if not context.willLoadLayerOnCompletion(path):
+        return
+    details = context.layerToLoadOnCompletionDetails(path)
+    further = [key for key in result.get("files", {}) if key.startswith(f"{kind}:")]
+    for place, key in enumerate(further, start=1):
+        file, output = str(result["files"][key]), key.partition(":")[2]
+        # What differs comes first: the layer panel cuts long names off at the end.
+        beside = QgsProcessingContext.LayerDetails(f"{output} – {details.name}", details.project, output)
+        context.addLayerToLoadOnCompletion(file, beside)
+        _style_when_loaded(file, result, context, place)
+
+
+def _style_when_loaded(path: str, result: dict[str, Any], context: QgsProcessingContext, place: int = 0) -> None:
     if not context.willLoadLayerOnCompletion(path):
         return
     details = context.layerToLoadOnCompletionDetails(path)
     if hasattr(details, "groupName") and not details.groupName:  # QGIS 3.32
         details.groupName = GROUP
-    _waiting[path] = _StyleOnLoad(path, result)
+    _waiting[path] = _StyleOnLoad(path, result, place)
     details.setPostProcessor(_waiting[path])
 
 
 class _StyleOnLoad(QgsProcessingLayerPostProcessorInterface):
-    """Style, metadata and layer group of a result that Processing loads."""
+    """Style, metadata and layer group of a result that Processing loads; a further output's lies hidden below."""
 
-    def __init__(self, path: str, result: dict[str, Any]) -> None:
+    def __init__(self, path: str, result: dict[str, Any], place: int) -> None:
         super().__init__()
-        self.path = path
-        self.result = result
+        self.path, self.result, self.place = path, result, place
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -419,10 +462,12 @@ class _StyleOnLoad(QgsProcessingLayerPostProcessorInterface):
         layer.triggerRepaint()
         project = context.project()
         node = project.layerTreeRoot().findLayer(layer.id()) if project is not None else None
+        if node is not None and self.place:
+            node.setItemVisibilityChecked(False)
         # A group that the analyst set in Processing's options is left alone.
         if node is not None and node.parent() is project.layerTreeRoot():
             group = project.layerTreeRoot().findGroup(GROUP) or project.layerTreeRoot().insertGroup(0, GROUP)
             moved = node.clone()
             moved.setExpanded(True)  # the legend
-            group.insertChildNode(0, moved)
+            group.insertChildNode(min(self.place, len(group.children())), moved)
             project.layerTreeRoot().removeChildNode(node)

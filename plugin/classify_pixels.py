@@ -29,6 +29,8 @@ class ClassifyPixels(ClassifyAlgorithm):
     own_help = (
         "<p><b>Stitching</b>: <i>exact</i> gives the same map for every tile size; <i>smooth</i> blends overlapping "
         "tiles, for networks that see more of the image than a tile can hold.</p>"
+        "<p><b>Several outputs</b>: a network that has them makes a map of each, beside the first and with the "
+        "output's name; they are loaded with it.</p>"
     )
     choices = (*ClassifyAlgorithm.choices, "MODE")
     counts = ("TILE", "OVERLAP", "BATCH", "THREADS")

@@ -122,7 +122,8 @@ def raster_job(
     given = {key: value for key, value in (options or {}).items() if value is not None and value != ""}
     job.update(given)
     if mask is not None:
-        check_raster(mask)
+        check_mask(mask)
+        prepared.warnings += _mask_warnings(mask)
         job["mask"] = raster_source(mask)
         if not job["mask"]:
             raise InputError(
@@ -228,6 +229,46 @@ def check_raster(layer: QgsRasterLayer) -> None:
     """
     if not layer.isValid():
         raise InputError(f"The layer “{layer.name()}” cannot be read: check that its file is still there.")
+
+
+def check_mask(mask: QgsRasterLayer) -> None:
+    """Refuse a mask that QGIS shows otherwise than its file says: other pixels would be classified, unseen.
+
+    Raises:
+        InputError: the layer is broken, or a CRS or nodata value was set on it that its file does not have.
+    """
+    check_raster(mask)
+    provider = mask.dataProvider()
+    if provider.crs().isValid() and mask.crs().isValid() and mask.crs() != provider.crs():
+        raise InputError(
+            f"The CRS that was set on the mask “{mask.name()}” is not its file's, which is what the run goes by: "
+            "assign it to the file (Raster ▸ Projections ▸ Assign Projection…), or set the layer's CRS back."
+        )
+    # Marked is what is not 0 in the first band: as nodata, 0 changes nothing.
+    declared = {0.0, provider.sourceNoDataValue(1)} if provider.sourceHasNoDataValue(1) else {0.0}
+    added = [span for span in provider.userNoDataValues(1) if {span.min(), span.max()} - declared]
+    if added:
+        raise InputError(
+            f"The nodata value that was set on the mask “{mask.name()}” ({_listed(added, set())}) is not its file's, "
+            "which is what the run goes by: write it into the file (Raster ▸ Conversion ▸ Translate…, Assign nodata), "
+            "or take it off in Layer Properties ▸ Transparency."
+        )
+
+
+def _mask_warnings(mask: QgsRasterLayer) -> list[str]:
+    """What QGIS shows of a mask and the run does not see, where that does not move or change it."""
+    provider, warnings = mask.dataProvider(), []
+    if mask.crs().isValid() and not provider.crs().isValid():
+        warnings.append(
+            f"The CRS that was set on the mask “{mask.name()}” is not in its file and is not passed on. Assign it to "
+            "the file (Raster ▸ Projections ▸ Assign Projection…)."
+        )
+    if provider.sourceHasNoDataValue(1) and not provider.useSourceNoDataValue(1):
+        warnings.append(
+            f"The mask “{mask.name()}” shows its file's nodata value as data, but nothing is classified there: change "
+            "the file's nodata value if it is data."
+        )
+    return warnings
 
 
 def raster_source(layer: QgsRasterLayer) -> str:

@@ -14,6 +14,7 @@ from qgis.core import QgsDistanceArea, QgsPointXY, QgsProject, QgsRasterDataProv
 
 from ..models.bands import Band
 from ..models.fit import RasterFacts
+from ..models.products import with_metadata
 from .compat import ALPHA_BAND, METRES, enum_number
 
 # Numbers of Qgis.DataType, which are GDAL's, and the names that NumPy has for them.
@@ -53,8 +54,11 @@ def facts_of_layer(layer: QgsRasterLayer) -> RasterFacts:
         layer: a valid raster layer.
 
     Returns:
-        Bands (alpha with the unit ``alpha``), data type, declared scale and offset, pixel size on the
-        ground in metres, and the 2nd and 98th percentile of some valid values per band, as stored.
+        Bands (alpha with the unit ``alpha``), data type, scale and offset as the file or its product declares them,
+        pixel size on the ground in metres, and the 2nd and 98th percentile of some valid values per band, as stored.
+
+    Raises:
+        InputError: the metadata of the file's product cannot be read.
     """
     if is_rendered(layer):
         # A web map is a picture; its pixels get their size when it is exported.
@@ -63,14 +67,19 @@ def facts_of_layer(layer: QgsRasterLayer) -> RasterFacts:
     numbers = range(1, provider.bandCount() + 1)
     types = [_DATA_TYPES.get(enum_number(provider.sourceDataType(number)), "unknown") for number in numbers]
     is_complex = any(name.startswith("complex") for name in types)
+    scales, offsets = ([read(number) for number in numbers] for read in (provider.bandScale, provider.bandOffset))
+    file = with_metadata(layer.source())
+    if all(scale == 1 for scale in scales) and not any(offsets):
+        # The file's own word counts more than its product's.
+        scales, offsets = [file.scale] * len(numbers), [file.offset] * len(numbers)
     return RasterFacts(
         path=layer.source(),
         bands=bands_of_layer(layer),
         data_type=next((name for name in types if name.startswith("complex")), types[0] if types else "unknown"),
-        scales=[provider.bandScale(number) for number in numbers],
-        offsets=[provider.bandOffset(number) for number in numbers],
+        scales=scales,
+        offsets=offsets,
         gsd=ground_sampling_distance(layer),
-        sample={} if is_complex else _sample(layer),
+        sample={} if is_complex else _sample(layer, file.nodata),
         colours=[_COLOURS.get(enum_number(provider.colorInterpretation(number)), "") for number in numbers],
     )
 
@@ -143,20 +152,26 @@ def _wavelengths(provider: QgsRasterDataProvider) -> dict[int, float]:
     return found
 
 
-def _sample(layer: QgsRasterLayer) -> dict[int, tuple[float, float]]:
+def _sample(layer: QgsRasterLayer, of_product: float | None) -> dict[int, tuple[float, float]]:
+    """Values per band; ``of_product`` is the product's nodata, for files and layers without a word of their own."""
     provider = layer.dataProvider()
+    numbers = range(1, provider.bandCount() + 1)
+    if any(provider.sourceHasNoDataValue(number) or provider.userNoDataValues(number) for number in numbers):
+        of_product = None
     places = list(_sample_places(layer))
     result = {}
-    for number in range(1, provider.bandCount() + 1):
+    for number in numbers:
         scale, offset = provider.bandScale(number) or 1.0, provider.bandOffset(number)
         values: list[float] = []
         for extent, columns, rows in places:
             block = provider.block(number, extent, columns, rows)
             values += [block.value(index) for index in range(columns * rows) if not block.isNoData(index)]
-        values = sorted(value for value in values if math.isfinite(value))
+        # QGIS applies scale and offset when it reads; facts are about what is stored.
+        values = sorted((value - offset) / scale for value in values if math.isfinite(value))
+        if of_product is not None:
+            values = [value for value in values if value != of_product]
         if values:
-            # QGIS applies scale and offset when it reads; facts are about what is stored.
-            ends = [(_percentile(values, share) - offset) / scale for share in (0.02, 0.98)]
+            ends = [_percentile(values, share) for share in (0.02, 0.98)]
             result[number] = (min(ends), max(ends))
     return result
 

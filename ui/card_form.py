@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ..errors import ModelError
 from ..models.bands import SENSOR_TITLES, SENSORS, Band
-from ..models.card import TASK_TITLES, FurtherOutput, ModelCard, ModelClass, Normalisation
+from ..models.card import TASK_TITLES, FurtherOutput, ModelCard, ModelClass, Normalisation, distinct_colors
 from ..models.describe import describe
 from ..models.reading import forget_corrected_card, save_corrected_card
 from .forms import load_form
@@ -76,6 +77,10 @@ class CardForm(QDialog):
         self.card = card
         self._outputs = [card.for_output(name) for name in card.output_names()]
         self._shown_output = 0
+        # Of a network that gives class numbers only its maker knows how many classes there are.
+        self._any_number = [
+            not output.classes or (_gives_one_channel(output) and len(output.classes) != 2) for output in self._outputs
+        ]
         self._fill()
         self._before = self._snapshot()
         self.preset.activated.connect(self._take_preset)
@@ -187,23 +192,29 @@ class CardForm(QDialog):
             self.divisor.setFocus()
 
     def _show_classes(self, card: ModelCard) -> None:
-        self.classes.setRowCount(len(card.classes))
-        for row, entry in enumerate(card.classes):
+        self._list_classes(card.classes)
+        note = f"The network gives {len(card.classes)} scores: one for each class, in this order."
+        if _gives_one_channel(card):
+            note = "The network gives one score: low for the first class, high for the second."
+        gives_numbers = self._any_number[self._shown_output]
+        if gives_numbers:
+            note = "The network gives class numbers from 0 on: paste the names of all classes, in their order."
+        self.activation.setEnabled(not gives_numbers)
+        self.count_note.setText(note)
+        self.activation.setCurrentIndex(self.activation.findData(card.activation))
+        self.threshold.setEnabled(len(set(card.thresholds)) <= 1 and not gives_numbers)
+        self.threshold.setSpecialValueText("none" if len(set(card.thresholds)) <= 1 else "one for each class")
+        self.threshold.setValue(round(100 * card.thresholds[0]) if len(set(card.thresholds)) == 1 else 0)
+
+    def _list_classes(self, classes: Sequence[ModelClass]) -> None:
+        self.classes.setRowCount(len(classes))
+        for row, entry in enumerate(classes):
             _set(self.classes, row, 0, str(entry.value))
             _set(self.classes, row, 1, entry.name)
             button = QgsColorButton(self.classes)
             button.setColor(QColor(entry.color))
             button.setAllowOpacity(False)
             self.classes.setCellWidget(row, 2, button)
-        channels = card.output_shape[1] if len(card.output_shape) > 1 else 0
-        note = f"The network gives {len(card.classes)} scores: one for each class, in this order."
-        if channels == 1 or len(card.output_shape) == 3:
-            note = "The network gives one score: low for the first class, high for the second."
-        self.count_note.setText(note)
-        self.activation.setCurrentIndex(self.activation.findData(card.activation))
-        self.threshold.setEnabled(len(set(card.thresholds)) <= 1)
-        self.threshold.setSpecialValueText("none" if len(set(card.thresholds)) <= 1 else "one for each class")
-        self.threshold.setValue(round(100 * card.thresholds[0]) if len(set(card.thresholds)) == 1 else 0)
 
     # -- what the analyst does ------------------------------------------------------------------
 
@@ -229,8 +240,10 @@ class CardForm(QDialog):
     def _paste_names(self) -> None:
         rows = self.classes.rowCount()
         names = [_text(self.classes, row, 1) for row in range(rows)]
+        any_number = self._any_number[self._shown_output]
+        wanted = "The names of all classes from number 0 on" if any_number else f"{rows} names"
         text, agreed = QInputDialog.getMultiLineText(
-            self, "Names of the classes", f"{rows} names, one per line or with commas between them:", "\n".join(names)
+            self, "Names of the classes", f"{wanted}, one per line or with commas between them:", "\n".join(names)
         )
         if not agreed:
             return
@@ -239,7 +252,10 @@ class CardForm(QDialog):
             given = [part.strip() for part in re.split(r"[,;\t]", given[0]) if part.strip()]
         # "0: water" and "1 = forest" are how such lists are often written.
         given = [re.sub(r"^\d+\s*[:=.)\t]\s*", "", name) for name in given]
-        if len(given) != rows:
+        if any_number and given and len(given) != rows:
+            colors = distinct_colors(len(given))
+            self._list_classes([ModelClass(value, name, colors[value]) for value, name in enumerate(given)])
+        elif len(given) != rows or not given:
             self.notice.tell("error", f"The list has {len(given)} names, but the network has {rows} classes.")
             return
         self.notice.clear()
@@ -306,6 +322,8 @@ class CardForm(QDialog):
         if not self.tile.value():
             taken_back["tile"] = 0
         first, *others = outputs
+        if not first.classes:
+            raise ModelError("The classes are not known yet: “Paste names…” (under Classes) takes the names of all.")
         return replace(
             card,
             classes=first.classes,
@@ -318,6 +336,11 @@ class CardForm(QDialog):
         )
 
     def _described_output(self, card: ModelCard) -> ModelCard:
+        if self._any_number[self._shown_output]:
+            # What was said of it a moment ago fixes no number either.
+            card = replace(card, classes=[])
+            if not self.classes.rowCount():
+                return card
         threshold = self.threshold.value() / 100 if self.threshold.isEnabled() else None
         return describe(card, classes=self._classes(), activation=self.activation.currentData(), threshold=threshold)
 
@@ -390,6 +413,11 @@ _HEADINGS = {
     "none": "This file says only how many bands it takes and how many scores it gives. What you say here ",
     "corrected": "What you said of this network. It ",
 }
+
+
+def _gives_one_channel(card: ModelCard) -> bool:
+    """True for one score, or one class number, per pixel."""
+    return len(card.output_shape) == 3 or card.output_shape[1:2] == (1,)
 
 
 def _as_scaling(normalisation: Normalisation, count: int) -> tuple[float, list[float], list[float]]:

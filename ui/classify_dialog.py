@@ -15,6 +15,7 @@ from qgis.PyQt.QtWidgets import QDialog, QFileDialog, QMenu, QMessageBox, QWidge
 from ..errors import ThematicaError
 from ..models.card import ModelCard
 from ..models.fit import RasterFacts
+from ..models.map_names import further_files
 from ..plugin.compat import RASTER_LAYERS
 from ..plugin.export import area_needed, has_pixels
 from ..plugin.job import PreparedJob, check_raster, raster_job
@@ -175,7 +176,7 @@ class ClassifyDialog(QDialog):
                 check_raster(layer)
             self._facts = [facts_of_layer(layer) for layer in layers]
         except ThematicaError as error:
-            self._facts_problem = error.message
+            self._facts_problem = for_dialog(error.message)
             log(f"{error.message}\n{error.details}".strip())
         if self._facts:
             facts = self._facts
@@ -257,7 +258,9 @@ class ClassifyDialog(QDialog):
         output = self.result.output(f"{_file_stem(layer.name())}_{_file_stem(self.model.card.name)}")
         extras = self.result.extra_files(output)
         try:
-            replaced = self._agree_to_replace(layers, [output, *extras.values()])
+            named = [output, *extras.values()]
+            further = further_files(self.model.card, self.result.output_name(), named)
+            replaced = self._agree_to_replace(layers, [*named, *further])
             if replaced is None:
                 return
             prepared = self._prepare(layers, output, {**extras, "overwrite": bool(replaced)})

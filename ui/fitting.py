@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InputError
-from ..models.bands import SENSORS, Band, BandMatch, guess_sensor, match_bands, named_by_file
+from ..models.bands import SENSORS, Band, BandMatch, guess_sensor, named_by_file
 from ..models.card import TASK_TITLES, ModelCard
-from ..models.fit import RasterFacts, check_fit
+from ..models.fit import RasterFacts, check_fit, find_bands
+from ..models.reading import no_classes
 from .wording import for_dialog
 
 #: Tasks of the card that "Classify layer" serves.
@@ -58,10 +59,12 @@ def view_fit(
             f"This model's task is {TASK_TITLES[card.task]}, which is not done here: "
             "choose a model that classifies pixels or patches of one image.",
         )
+    if not card.classes:
+        return FitView(False, for_dialog(no_classes(card)), matches=_each_band(card, rasters, given, sensor))
     try:
         fit = check_fit(card, rasters, given, scale, offset, sensor, gsd)
     except InputError as error:
-        return FitView(False, for_dialog(error.message), matches=_each_band(card.bands, rasters, given, sensor))
+        return FitView(False, for_dialog(error.message), matches=_each_band(card, rasters, given, sensor))
     warnings = [for_dialog(warning) for warning in fit.warnings] + _fed_twice(fit.matches)
     count = len(fit.matches)
     bands = f"all {count} bands are there" if count > 1 else "its band is there"
@@ -70,26 +73,28 @@ def view_fit(
 
 
 def _each_band(
-    wanted: Sequence[Band],
+    card: ModelCard,
     rasters: Sequence[RasterFacts],
     given: Mapping[str, tuple[int, int]] | None,
     sensor: str | None,
 ) -> list[BandMatch | None]:
-    """Match band by band, so that what is there can be shown beside what is missing."""
-    keys = band_keys(wanted)
-    bands, names = [raster.bands for raster in rasters], [raster.path for raster in rasters]
+    """What feeds each band where the whole does not fit: where bands are missing, what is there is shown beside."""
+    try:
+        return list(find_bands(card, rasters, card.bands, given, sensor))
+    except InputError:
+        pass
     found: list[BandMatch | None] = []
-    for band, key in zip(wanted, keys):
+    for band, key in zip(card.bands, band_keys(card.bands)):
         if given and key in given:
             source, number = given[key]
             found.append(BandMatch(band, source, number, "given"))
             continue
         try:
-            match = match_bands([band], bands, None, sensor, names)[0]
+            match = find_bands(card, rasters, [band], None, sensor)[0]
         except InputError:
             match = None
         # One band alone is matched by position with a raster of one band, which means nothing here.
-        found.append(None if match is None or (match.how == "position" and len(wanted) > 1) else match)
+        found.append(None if match is None or (match.how == "position" and len(card.bands) > 1) else match)
     return found
 
 

@@ -55,15 +55,17 @@ class ResultChoice(QWidget):
         """Show what there is to choose for a model."""
         names = card.output_names()
         self.network_output.clear()
-        self.network_output.addItem("all, a map of each", None)
-        for name in names:
+        # Patches are labelled by one output only.
+        of_patches = card.task.startswith("patch")
+        self.network_output.addItem(f"the first ({names[0]})" if of_patches else "all, a map of each", None)
+        for name in names[1:] if of_patches else names:
             self.network_output.addItem(f"only {name}", name)
         for widget in (self.network_output_label, self.network_output):
             widget.setVisible(len(names) > 1)
         self._show_task(card.task)
 
     def output_name(self) -> str | None:
-        """The one output of the network that is wanted; None for all."""
+        """The one output of the network that is wanted; None for all (of patches the first)."""
         return self.network_output.currentData()
 
     def _show_task(self, task: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Callable
 
 from ..models.bands import Band
@@ -68,11 +68,90 @@ def patches_label(side: int, stride: int) -> str:
     return f"{patches}, with {stride - side} pixels between them that get no label."
 
 
+#: What the shell calls an option → what the dialogs call the field.
+_FIELDS = {
+    "batch": "“Batch”",
+    "gsd": "“Map's pixels”",
+    "invalid": "“No data where”",
+    "mask": "“Only where”",
+    "mode": "“Stitching”",
+    "nodata": "nodata value",
+    "offset": "offset",
+    "output-name": "“Output”",
+    "precision": "“Precision”",
+    "provider": "“Compute on”",
+    "resampling": "“Resampling”",
+    "scale": "scale",
+    "sensor": "“Sensor”",
+    "stride": "“Stride”",
+    "task": "“Task”",
+    "threads": "“Threads”",
+    "threshold": "“Labels from”",
+    "tile": "“Tile”",
+}
+# Advice that is another one in QGIS than in a shell.
+_PHRASES = tuple(
+    (re.compile(shell), here)
+    for shell, here in (
+        (r"with --bands MODELBAND=RASTERBAND(,…)?", "in the table"),
+        (r"\(--bands MODELBAND=[A-Z:]+\)", "in the table"),
+        (r"\(thematica inspect MODEL --classes NAME,… --keep\)", "with “Describe…”"),
+        (r"in pixels with --patch, or in the model card \(thematica:tile\)", "in pixels with “Describe…”"),
+        (r"choose one of them \(--output-name [^()]*\)", "choose one of them under “Output”"),
+        (r",? or name one with --card\b", ""),
+        (r"use --overwrite to replace it, or ", ""),
+        (r" or with --area-crs\b", ""),
+        (r"leave --gsd away", "leave “Map's pixels” as the finest raster"),
+        (r"--gsd (\d[\d.]*(?<!\.))", r"“Map's pixels” \1 m"),
+        (r"--scale (\d\S*) --offset\b", r"scale \1 and offset"),
+        (r"use --provider (\w+)", r"choose \1 under “Compute on”"),
+        (r"another --provider\b", "another entry under “Compute on”"),
+        (r" ?; see: thematica [\w-]+ --help", ""),
+    )
+)
+_QUOTED = re.compile("“[^”]*”")
+_ASIDE = re.compile(r" \([^()]*(?<![\w-])--[a-z][^()]*\)")
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)\b")
+
+
 def for_dialog(sentence: str) -> str:
     """A sentence that also serves the shell, without the shell's options: the dialog has fields for them."""
-    sentence = re.sub(r" \(--[a-z]+( [A-Z=]+)?(, --[a-z]+)*\)", "", sentence)
-    sentence = re.sub(r"with --bands MODELBAND=RASTERBAND(,…)?", "in the table", sentence)
-    return re.sub(r"(?<!\S)--(?=[a-z])", "", sentence)
+
+    def spoken(words: str) -> str:
+        for shell, here in _PHRASES:
+            words = shell.sub(here, words)
+        words = _ASIDE.sub("", words)
+        return _OPTION.sub(lambda option: _FIELDS.get(option.group(1), option.group(1).replace("-", " ")), words)
+
+    said = _beside_quotes(sentence, spoken)
+    return said[:1].upper() + said[1:] if sentence.startswith("--") else said
+
+
+def for_processing(sentence: str, parameters: Collection[str]) -> str:
+    """Likewise for a Processing algorithm: options that it has a parameter for go by the parameter's name.
+
+    Args:
+        sentence: as the engine says it (``use a smaller --tile``).
+        parameters: names of the algorithm's parameters (``TILE``).
+    """
+
+    def named(option: re.Match[str]) -> str:
+        name = option.group(1).upper().replace("-", "_")
+        return name if name in parameters else option.group()
+
+    return for_dialog(_beside_quotes(sentence, lambda words: _OPTION.sub(named, words)))
+
+
+def _beside_quotes(sentence: str, change: Callable[[str], str]) -> str:
+    """Change a sentence, but no name in it: a file may be called anything."""
+    # One letter of Unicode's private area stands for each name.
+    names = {chr(0xE000 + number): name for number, name in enumerate(dict.fromkeys(_QUOTED.findall(sentence)))}
+    for letter, name in names.items():
+        sentence = sentence.replace(name, letter)
+    sentence = change(sentence)
+    for letter, name in names.items():
+        sentence = sentence.replace(letter, name)
+    return sentence
 
 
 def model_summary(card: ModelCard, swatch: Callable[[str], str] = lambda color: "") -> str:

@@ -9,10 +9,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from thematica.engine.products import BandFile, expand
+from thematica.engine.products import expand
 from thematica.engine.raster import RasterSource
 from thematica.errors import InputError, MisfitError
 from thematica.models.bands import SENTINEL2_BANDS
+from thematica.models.products import BandFile
 
 from .networks import noise, read
 from .test_reading import echo, entered

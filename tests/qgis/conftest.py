@@ -162,6 +162,11 @@ patch("bare-patch.onnx", "patch", "logits", card=False)
 net = Net(3)
 save(folder / "bare.onnx", net.model(net.conv(net.input, 3, 1)))
 
+net = Net(3)
+numbers = net.model(net.node("ArgMax", net.conv(net.input, 3, 1), axis=1, keepdims=0), output_shape=["n", "h", "w"])
+numbers.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+save(folder / "numbers.onnx", numbers)
+
 # The band with the highest number wins: red, green or blue.
 net = Net(3)
 net.input = net.node("Mul", net.input, net.weight(np.float32(1)))
@@ -184,7 +189,8 @@ save(folder / "two-outputs.onnx", model, card)
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory, real_runtime: Path) -> Path:
     """A folder with tiny networks: ``patch``, ``multilabel``, ``own-thresholds`` (patches of 8 × 8 pixels, 3 bands),
-    ``bare-patch`` and ``bare`` (without a card), ``colours`` (the brightest of three colours), ``two-outputs``."""
+    ``bare-patch``, ``bare`` and ``numbers`` (without a card; the last gives class numbers), ``colours`` (the brightest
+    of three colours), ``two-outputs``."""
     folder = tmp_path_factory.mktemp("networks")
     package = ROOT / "build" / "pkg"
     arguments = [str(real_runtime), "-c", _MAKE_NETWORKS, str(folder)]

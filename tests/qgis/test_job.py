@@ -93,6 +93,40 @@ def test_a_range_of_nodata_is_refused(make_raster):
         pixel_job(layer, "m", "o.tif")
 
 
+@pytest.fixture
+def mask(make_raster):
+    return layer_of(make_raster("mask.tif", [[0.0, 1.0, 2.0, 255.0]], 2, nodata=2.0))
+
+
+def test_a_mask_as_its_file_says_travels(scene, mask):
+    mask.dataProvider().setUserNoDataValue(1, [QgsRasterRange(0.0, 0.0)])  # nothing is classified there anyway
+    prepared = pixel_job(layer_of(scene), "m", "o.tif", mask=mask)
+    assert prepared.job["mask"] == mask.source()
+    assert prepared.warnings == []
+
+
+def test_nodata_set_on_a_mask_is_refused_before_other_pixels_are_classified(scene, mask):
+    mask.dataProvider().setUserNoDataValue(1, [QgsRasterRange(255.0, 255.0)])
+    with pytest.raises(InputError, match=r"nodata value that was set on the mask “scene” \(255\)"):
+        pixel_job(layer_of(scene), "m", "o.tif", mask=mask)
+
+
+def test_a_mask_that_shows_its_nodata_as_data_is_warned_of(scene, mask):
+    mask.dataProvider().setUseSourceNoDataValue(1, False)
+    (warning,) = pixel_job(layer_of(scene), "m", "o.tif", mask=mask).warnings
+    assert "nothing is classified there" in warning
+
+
+def test_a_crs_set_on_a_mask_is_refused_or_where_the_file_has_none_warned_of(scene, mask, make_raster):
+    mask.setCrs(QgsCoordinateReferenceSystem("EPSG:32634"))
+    with pytest.raises(InputError, match="CRS that was set on the mask"):
+        pixel_job(layer_of(scene), "m", "o.tif", mask=mask)
+    without = layer_of(make_raster("without.tif", [[0.0, 1.0, 1.0, 1.0]], 2, epsg=None))
+    without.setCrs(QgsCoordinateReferenceSystem("EPSG:32633"))
+    (warning,) = pixel_job(layer_of(scene), "m", "o.tif", mask=without).warnings
+    assert "is not passed on" in warning
+
+
 def test_extent_with_its_own_crs(scene):
     extent = QgsRectangle(1, 2, 3, 4)
     crs = QgsCoordinateReferenceSystem("EPSG:4326")

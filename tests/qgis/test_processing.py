@@ -34,6 +34,7 @@ from qgis.core import (
     QgsProcessingParameterString,
     QgsProject,
     QgsRasterLayer,
+    QgsRasterRange,
     QgsRectangle,
     QgsReferencedRectangle,
     QgsVectorLayer,
@@ -230,6 +231,13 @@ def test_what_cannot_be_prepared_is_said(classify, parameters, sentence):
     with pytest.raises(QgsProcessingException) as caught:
         classify(**parameters)
     assert sentence in str(caught.value)
+
+
+def test_a_mask_with_nodata_of_its_own_is_refused_with_the_sentence(classify, scene):
+    mask = QgsRasterLayer(str(scene), "mask")
+    mask.dataProvider().setUserNoDataValue(1, [QgsRasterRange(0.05, 0.06)])
+    with pytest.raises(QgsProcessingException, match="nodata value that was set on the mask"):
+        classify(MASK=mask)
 
 
 def test_area_without_crs_is_refused(classify):
@@ -532,6 +540,45 @@ def test_loaded_results_are_styled_and_grouped(processing, runtime, scene, tmp_p
     assert layer.renderer().type() == "paletted"
     assert layer.customProperty("thematica/report") == str(tmp_path / "map.report.json")
     assert results["OUTPUT"] == layer.source()
+
+
+@pytest.mark.parametrize("temporary", [False, True])
+def test_maps_of_further_outputs_are_loaded_and_returned(processing, runtime, patchwork, networks, tmp_path, temporary):
+    from processing.gui.Postprocessing import handleAlgorithmResults
+
+    project = QgsProject.instance()
+    context, log = QgsProcessingContext(), Log()
+    context.setProject(project)
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("thematica:classifypixels")
+    place = "TEMPORARY_OUTPUT" if temporary else str(tmp_path / "map.tif")
+    parameters = {
+        "INPUT": str(patchwork), "MODEL": str(networks / "two-outputs.onnx"), "BANDS": "1=1,2=2",
+        "OUTPUT": QgsProcessingOutputLayerDefinition(place, project),
+    }  # fmt: skip
+    results, ok = algorithm.run(parameters, context, log)
+    assert ok, log.errors
+    handleAlgorithmResults(algorithm, context, log, parameters)
+    (further,) = json.loads(results["FURTHER_OUTPUTS"]).items()
+    output = Path(results["OUTPUT"])
+    assert further == ("moisture", str(output.with_name(f"{output.stem}_moisture.tif")))
+    first, second = project.layerTreeRoot().findGroup("Thematica").findLayers()
+    assert (first.layer().source(), second.layer().source()) == (str(output), further[1])
+    assert [first.isVisible(), second.isVisible()] == [True, False]
+    assert second.layer().name().startswith("moisture – ")
+    assert [entry.label for entry in second.layer().renderer().classes()][:3] == ["dry", "moist", "wet"]
+
+
+def test_an_existing_map_of_a_further_output_is_replaced(classify, patchwork, networks, tmp_path):
+    old = tmp_path / "map_moisture.tif"
+    old.write_bytes(b"old")
+    results, _ = classify(
+        INPUT=str(patchwork),
+        MODEL=str(networks / "two-outputs.onnx"),
+        BANDS="1=1,2=2",
+        OUTPUT=str(tmp_path / "map.tif"),
+    )
+    assert json.loads(results["FURTHER_OUTPUTS"]) == {"moisture": str(old)}
+    assert old.read_bytes() != b"old"
 
 
 def _is_over(dialog):

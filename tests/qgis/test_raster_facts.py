@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from osgeo import gdal
-from qgis.core import QgsCoordinateReferenceSystem, QgsRasterLayer
+from qgis.core import QgsCoordinateReferenceSystem, QgsRasterLayer, QgsRasterRange
 
+from thematica.errors import InputError
 from thematica.models.bands import Band, match_bands
+from thematica.models.card import ModelCard, ModelClass
+from thematica.models.fit import check_fit
 from thematica.plugin.raster_facts import facts_of_layer, ground_sampling_distance
 from thematica.plugin.runtime import clean_environment
 
@@ -94,6 +98,50 @@ def test_pixel_size_follows_the_layers_crs(make_raster):
     assert ground_sampling_distance(layer) == pytest.approx(5.0, rel=5e-3)
 
 
+_PRODUCT = """<n1:Product xmlns:n1="x"><BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>
+<BOA_ADD_OFFSET band_id="3">-1000</BOA_ADD_OFFSET></n1:Product>"""
+
+
+@pytest.fixture
+def band_of_a_product(make_raster, tmp_path):
+    """Band B04 in a SAFE folder of processing baseline 04.00: 0 beyond the swath, and the offset in its numbers."""
+    images = Path("S2A_MSIL2A_20220601T102601_N0400.SAFE", "GRANULE", "L2A_T32UNU", "IMG_DATA", "R10m")
+    (tmp_path / images).mkdir(parents=True)
+    (tmp_path / images.parts[0] / "MTD_MSIL2A.xml").write_text(_PRODUCT)
+    values = [0.0] * 50 + [1200.0 + number for number in range(50)]
+    return make_raster(str(images / "T32UNU_20220601T102559_B04_10m.tif"), [values], 10, kind=gdal.GDT_UInt16)
+
+
+def test_a_band_of_a_product_has_its_scale_offset_and_nodata(band_of_a_product):
+    facts = facts_of_layer(layer_of(band_of_a_product))
+    assert (facts.scales, facts.offsets) == ([1e-4], [pytest.approx(-0.1)])
+    assert facts.sample[1] == pytest.approx((1200.98, 1248.02))
+    red = ModelCard("m", "pixel", [Band("B4", "red")], [ModelClass(0, "a", "#000000"), ModelClass(1, "b", "#ffffff")])
+    fit = check_fit(replace(red, unit="reflectance", value_range=(0.0, 1.0)), [facts])
+    assert (fit.scale, fit.offset, fit.warnings) == ([1e-4], [pytest.approx(-0.1)], [])
+
+
+def test_nodata_set_on_the_layer_counts_more_than_the_products(band_of_a_product):
+    layer = layer_of(band_of_a_product)
+    layer.dataProvider().setUserNoDataValue(1, [QgsRasterRange(1249, 1249)])
+    assert facts_of_layer(layer).sample[1] == pytest.approx((0, 1246.04))
+
+
+def test_the_engine_sees_a_product_as_the_dialog_does(band_of_a_product, real_runtime, repository):
+    engine = _engine_facts(band_of_a_product, real_runtime, repository)
+    facts = facts_of_layer(layer_of(band_of_a_product))
+    assert (facts.scales, facts.offsets) == (engine["scales"], engine["offsets"])
+    assert facts.sample[1] == pytest.approx(engine["sample"]["1"])
+
+
+def test_metadata_that_cannot_be_read_are_told(band_of_a_product):
+    next(parent for parent in band_of_a_product.parents if parent.suffix == ".SAFE").joinpath(
+        "MTD_MSIL2A.xml"
+    ).write_text("<broken")
+    with pytest.raises(InputError, match="metadata"):
+        facts_of_layer(layer_of(band_of_a_product))
+
+
 _ENGINE_FACTS = """
 import dataclasses, json, sys
 sys.path.insert(0, sys.argv[1])
@@ -101,6 +149,12 @@ from thematica.engine.raster import RasterSource
 with RasterSource([sys.argv[2]]) as source:
     print(json.dumps(dataclasses.asdict(source.facts()[0])))
 """
+
+
+def _engine_facts(path, real_runtime, repository):
+    code = [str(real_runtime), "-c", _ENGINE_FACTS, str(repository / "build" / "pkg"), str(path)]
+    done = subprocess.run(code, env=clean_environment(), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +170,7 @@ with RasterSource([sys.argv[2]]) as source:
 @pytest.mark.real
 def test_the_engine_sees_the_same(name, real_data, real_runtime, repository, tmp_path):
     path = Path(shutil.copy(real_data(name), tmp_path))  # QGIS writes statistics beside what it opens
-    code = [str(real_runtime), "-c", _ENGINE_FACTS, str(repository / "build" / "pkg"), str(path)]
-    done = subprocess.run(code, env=clean_environment(), capture_output=True, text=True, check=True)
-    engine = json.loads(done.stdout)
+    engine = _engine_facts(path, real_runtime, repository)
     facts = facts_of_layer(layer_of(path))
     assert [band.name for band in facts.bands] == [band["name"] for band in engine["bands"]]
     assert facts.data_type == engine["data_type"]

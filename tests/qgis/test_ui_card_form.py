@@ -220,6 +220,47 @@ def test_a_list_of_another_length_changes_nothing(form):
     assert made.classes.item(0, 1).text() == "class 0"
 
 
+def test_classes_of_a_network_that_gives_class_numbers_are_named_before_it_runs(open_dialog, patchwork, networks):
+    QgsProject.instance().addMapLayer(QgsRasterLayer(str(patchwork), "patchwork"))
+    dialog = open_dialog()
+    dialog.model.choose_file(str(networks / "numbers.onnx"))
+    settle()
+    assert dialog.fit_notice.kind == "error"
+    assert "name them once with “Describe…”" in dialog.fit_notice.said
+    assert not dialog.run_button.isEnabled()
+    lists = ["Water, Forest", "Water\nForest\nSoil\nIce"]
+
+    def paste(window):
+        window.setTextValue(lists.pop(0))
+        window.accept()
+
+    def fill_in(window):
+        window.tabs.setCurrentIndex(2)
+        QTest.mouseClick(window.save_button, Qt.MouseButton.LeftButton)
+        assert "“Paste names…”" in window.notice.said
+        assert not window.activation.isEnabled()
+        for _ in range(2):
+            answer(paste)
+            QTest.mouseClick(window.paste_button, Qt.MouseButton.LeftButton)
+        QTest.mouseClick(window.save_button, Qt.MouseButton.LeftButton)
+
+    answer(fill_in)
+    click(dialog.fit_notice.button)
+    assert not lists
+    assert [(entry.value, entry.name) for entry in dialog.model.card.classes] == [
+        (0, "Water"), (1, "Forest"), (2, "Soil"), (3, "Ice")
+    ]  # fmt: skip
+    assert dialog.fit_notice.kind != "error", dialog.fit_notice.said
+
+    # Opened again, the form still knows that any number of classes will do.
+    def look_again(window):
+        assert "class numbers" in window.count_note.text()
+        window.reject()
+
+    answer(look_again)
+    click(dialog.model.describe_button)
+
+
 def test_every_output_has_its_classes(form):
     made = form("two-outputs")
     made.tabs.setCurrentIndex(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -338,6 +339,39 @@ def test_replacing_a_file_is_asked_and_no_means_no(open_dialog, layer, runtime, 
     wait_for(lambda: not dialog.current_run.is_running)
     assert runtime.job()["overwrite"] is True
     assert output.read_bytes() != b"precious"
+
+
+def test_maps_of_further_outputs_are_replaced_only_where_it_was_agreed_to(
+    open_dialog, patchwork, networks, runtime, tmp_path
+):
+    QgsProject.instance().addMapLayer(QgsRasterLayer(str(patchwork), "patchwork"))
+    further = tmp_path / "map_moisture.tif"
+    shutil.copy(patchwork, further)
+    shown = QgsRasterLayer(str(further), "old moisture")
+    dialog = open_dialog()
+    dialog.model.choose_file(str(networks / "two-outputs.onnx"))
+    settle()
+    for row, text in enumerate(("1: B1", "2: B2")):
+        pick(dialog.bands.table.cellWidget(row, 2), text)
+    dialog.result.file.setFilePath(str(tmp_path / "map.tif"))
+    QgsProject.instance().addMapLayer(shown)
+    settle()
+    seen = answer_next_question(QMessageBox.StandardButton.No)
+    click(dialog.run_button)
+    assert str(further) in seen[0]
+    assert dialog.current_run is None
+    answer_next_question(QMessageBox.StandardButton.Yes)
+    click(dialog.run_button)
+    assert dialog.current_run.replaced == [str(further)]
+    wait_for(lambda: not dialog.current_run.is_running)
+    assert runtime.job()["overwrite"] is True
+    # What is kept to one output leaves the other's map alone.
+    pick(dialog.result.network_output, "only scores")
+    dialog.result.file.setFilePath(str(tmp_path / "one.tif"))
+    shutil.copy(patchwork, tmp_path / "one_moisture.tif")
+    click(dialog.run_button)
+    assert dialog.current_run.replaced == []
+    wait_for(lambda: not dialog.current_run.is_running)
 
 
 def test_a_map_made_again_replaces_its_layer(open_dialog, layer, runtime, tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from qgis.core import QgsMapRendererSequentialJob, QgsMapSettings, QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.PyQt.QtCore import QSize, Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QLabel, QMessageBox, QPushButton
 
+from thematica.models.card import FurtherOutput
 from thematica.plugin.labels import PatchLabels, labels_of_layer
 from thematica.ui.area_report import area_rows
 
@@ -268,6 +271,16 @@ def test_the_real_engine_gives_styled_polygons_or_a_raster(dialog, real_engine, 
     run(dialog)
     (layer,) = results()
     assert layer.isValid()
+
+
+def test_of_several_outputs_for_patches_one_is_chosen(dialog):
+    several = replace(dialog.model.card, output_name="cover", further_outputs=[FurtherOutput("use", [])])
+    dialog.result.show_model(several)
+    box = dialog.result.network_output
+    assert [box.itemText(index) for index in range(box.count())] == ["the first (cover)", "only use"]
+    assert dialog.result.output_name() is None
+    dialog.result.show_model(replace(several, task="segmentation"))
+    assert box.itemText(0) == "all, a map of each"
 
 
 @pytest.mark.slow

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+import thematica.errors
 from thematica.models.bands import SENSORS, Band, parse_band_option
 from thematica.models.card import ModelCard, ModelClass
 from thematica.models.fit import RasterFacts
@@ -12,6 +18,7 @@ from thematica.ui.wording import (
     band_label,
     duration_label,
     for_dialog,
+    for_processing,
     model_summary,
     number_label,
     progress_label,
@@ -58,8 +65,99 @@ def test_sentences_lose_the_shells_options():
     assert (
         for_dialog("assign them with --bands MODELBAND=RASTERBAND,… or choose") == "assign them in the table or choose"
     )
-    assert for_dialog("use --scale 0.0001 --offset -0.1.") == "use scale 0.0001 offset -0.1."
+    assert for_dialog("use --scale 0.0001 --offset -0.1.") == "use scale 0.0001 and offset -0.1."
     assert for_dialog("describe it with a model card (--card).") == "describe it with a model card."
+
+
+@pytest.mark.parametrize(
+    ("shell", "dialog"),
+    [
+        ("the run goes on with 4 at a time (--batch 4 starts so).", "the run goes on with 4 at a time."),
+        (
+            "use a smaller --tile, or half precision (--precision fp16), or another --provider.",
+            "use a smaller “Tile”, or half precision, or another entry under “Compute on”.",
+        ),
+        (
+            "let it be resampled to a finer grid (--gsd 10), or",
+            "let it be resampled to a finer grid (“Map's pixels” 10 m), or",
+        ),
+        (
+            "expect a worse map, or resample with --gsd 2.5.",
+            "expect a worse map, or resample with “Map's pixels” 2.5 m.",
+        ),
+        ("assign the bands by hand (--bands MODELBAND=FILE:BAND).", "assign the bands by hand in the table."),
+        ("“a” is used (--output-name chooses another: b, c).", "“a” is used."),
+        ("choose one of them (--output-name a).", "choose one of them under “Output”."),
+        ("set the CRS (--raster-crs), or give", "set the CRS, or give"),
+        (
+            "name them once (thematica inspect MODEL --classes NAME,… --keep), or give a model card (--card).",
+            "name them once with “Describe…”, or give a model card.",
+        ),
+        ("give --gsd in metres.", "give “Map's pixels” in metres."),
+        ("leave --gsd away, or", "leave “Map's pixels” as the finest raster, or"),
+        ("exists; use --overwrite to replace it, or choose another name.", "exists; choose another name."),
+        ("set its CRS in QGIS or with --area-crs.", "set its CRS in QGIS."),
+        ("set --scale 1 --offset 0 if", "set scale 1 and offset 0 if"),
+        ("use --provider cpu.", "choose cpu under “Compute on”."),
+        ("in pixels with --patch, or in the model card (thematica:tile).", "in pixels with “Describe…”."),
+        ("--nodata must be finite.", "Nodata value must be finite."),
+        ("“/data/a --tile (x --b)/c.tif” exists.", "“/data/a --tile (x --b)/c.tif” exists."),
+    ],
+)
+def test_advice_names_the_dialogs_fields(shell, dialog):
+    assert for_dialog(shell) == dialog
+
+
+def test_processing_names_only_parameters_that_it_has():
+    names = {"TILE", "GSD", "OUTPUT_NAME", "SCALE", "OFFSET"}
+    assert for_processing("use a smaller --tile, or set it (--raster-crs).", names) == "use a smaller TILE, or set it."
+    assert for_processing("choose one of them (--output-name a).", names) == "choose one of them (OUTPUT_NAME a)."
+    assert for_processing("exists; use --overwrite to replace it, or choose", names) == "exists; choose"
+    assert for_processing("give --scale and --offset.", names) == "give SCALE and OFFSET."
+    assert "--" not in for_processing("use a smaller --stride.", names)
+
+
+def _shell_sentences(folder):
+    """What the code of a folder can say that names an option; values of an f-string are 7, or “, 7” after a word."""
+    parts_of_others, found = set(), {}
+    for path in sorted((Path(thematica.errors.__file__).parent / folder).glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                parts_of_others.update(node.values)
+            elif isinstance(node, ast.Expr):
+                parts_of_others.add(node.value)  # a docstring
+            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
+                parts_of_others.update(part for whole in ast.walk(node) for part in ast.iter_child_nodes(whole))
+        for node in ast.walk(tree):
+            text = ""
+            if isinstance(node, ast.JoinedStr) and node not in parts_of_others:
+                text = "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                text = re.sub("(?<=[a-z])\0", ", 7", text).replace("\0", "7")
+            elif isinstance(node, ast.Constant) and node not in parts_of_others:
+                text = str(node.value)
+            if re.search(r"--[a-z]", text) and " " in text:
+                found[text] = f"{path.name}:{node.lineno}"
+    return found
+
+
+@pytest.mark.parametrize("folder", ["engine", "models", "cli"])
+def test_no_sentence_of_the_program_reads_badly_in_a_dialog(folder):
+    sentences = _shell_sentences(folder)
+    assert sentences
+    for sentence, place in sentences.items():
+        said = for_dialog(sentence)
+        assert "--" not in said, (place, said)
+        assert not re.search(r"\b([a-z]+) \1\b", said), (place, said)
+        # Nothing is left of what was taken out: empty brackets, "use ." or a name that only the shell knows.
+        assert not re.search(r"\( ?\)|  |\b(with|use|give|set|leave|or|a|another|smaller) ?[.,;:)]", said), (
+            place,
+            said,
+        )
+        assert not re.search(r"MODELBAND|thematica inspect|\b(output-name|raster-crs|area-crs|gsd)\b", said), (
+            place,
+            said,
+        )
 
 
 def test_the_summary_is_safe_for_any_class_name():
@@ -83,6 +181,31 @@ def test_a_choice_by_hand_is_kept_while_another_band_is_missing():
     fit = view_fit(card(list(SENSORS["sentinel2-4"])), [raster(3, ("B2", "?", "B8"))], {"B3": (1, 2)})
     assert not fit.fits
     assert [match.band if match else None for match in fit.matches] == [1, 2, None, 3]
+
+
+def test_bands_that_were_found_are_shown_where_only_the_scale_is_wrong():
+    rgb = [Band(name, name) for name in ("red", "green", "blue")]
+    model = card(rgb, unit="reflectance", value_range=(0.0, 1.0))
+    photo = replace(raster(3, path="photo.jpg"), data_type="uint8", sample=dict.fromkeys((1, 2, 3), (10.0, 250.0)))
+    for facts, how in ((replace(photo, colours=["red", "green", "blue"]), "name"), (photo, "position")):
+        fit = view_fit(model, [facts])
+        assert not fit.fits
+        assert "scale" in fit.sentence
+        assert [(match.band, match.how) if match else None for match in fit.matches] == [(n, how) for n in (1, 2, 3)]
+
+
+def test_the_colours_of_a_picture_are_shown_beside_a_band_that_is_missing():
+    model = card([Band("red", "red"), Band("blue", "blue")])
+    fit = view_fit(model, [replace(raster(3, path="photo.jpg"), colours=["red", "green", "blue"])], {"blue": (1, 7)})
+    assert not fit.fits
+    assert [match and match.band for match in fit.matches] == [1, 7]
+
+
+def test_of_a_band_in_several_files_the_finest_is_shown_beside_one_that_is_missing():
+    coarse, fine = (replace(raster(1, ("B2",), path), gsd=gsd) for path, gsd in (("c.tif", 60.0), ("f.tif", 10.0)))
+    fit = view_fit(card([Band("B2", "blue"), Band("B4", "red")]), [coarse, fine])
+    assert not fit.fits
+    assert [match and match.source for match in fit.matches] == [2, None]
 
 
 @pytest.mark.parametrize("task", ["pixel", "window", "segmentation", "patch", "patch-multilabel"])

@@ -217,6 +217,7 @@ class _Images:
             InputError: why it cannot be classified.
         """
         with RasterSource([str(Path(self.job.folder) / file)]) as source:
+            source.nodata_default = self.card.nodata
             wanted = list(self.card.input_shape[-2:])
             size = (source.height, source.width)
             if any(given not in (side, -1) for given, side in zip(wanted, size, strict=True)):

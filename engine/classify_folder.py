@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import numpy as np
 import onnxruntime
 from rasterio.windows import Window
 
-from ..errors import InputError, MisfitError, OutputError
+from ..errors import InputError, OutputError
 from ..models.bands import parse_band_option
 from ..models.card import ModelCard
 from ..models.fit import Fit, check_fit
@@ -157,16 +158,20 @@ class _Line:
     probabilities: np.ndarray | None = None
     note: str = ""
     pixels: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
 class _Kind:
-    """Images that are alike in bands and type, and what runs them; ``problem`` where they do not fit the model."""
+    """What runs images of one type and scale.
 
-    fit: Fit | None = None
-    session: Session | None = None
-    fill: np.ndarray | None = None
-    problem: InputError | None = None
+    Args:
+        session: the network with that scale in front.
+        fill: per band, the sample that stands for a missing one.
+    """
+
+    session: Session
+    fill: np.ndarray
 
 
 @dataclass
@@ -189,7 +194,7 @@ class _Images:
         for line in lines:
             self.monitor.check()
             try:
-                kind, samples = self._read(line.file)
+                kind, samples = self._read(line)
             except InputError as error:
                 line.note = error.message
                 continue
@@ -200,7 +205,6 @@ class _Images:
         return lines
 
     def _run(self, kind: _Kind, group: list[tuple[_Line, np.ndarray]], options: onnxruntime.RunOptions) -> None:
-        assert kind.session is not None
         patches = np.stack([samples for _, samples in group])
         # A network with a fixed batch gets its last batch filled up with copies.
         short = kind.session.deployment.batch - len(patches)
@@ -210,13 +214,16 @@ class _Images:
         for (line, samples), probabilities in zip(group, found, strict=False):
             line.probabilities, line.pixels = probabilities, samples.shape[1] * samples.shape[2]
 
-    def _read(self, file: str) -> tuple[_Kind, np.ndarray]:
+    def _read(self, line: _Line) -> tuple[_Kind, np.ndarray]:
         """An image's kind and samples, (C, rows, columns), missing ones filled.
+
+        Every image is matched with the model for itself: one scaled otherwise may lie among thousands.
 
         Raises:
             InputError: why it cannot be classified.
         """
-        with RasterSource([str(Path(self.job.folder) / file)]) as source:
+        job = self.job
+        with RasterSource([str(Path(job.folder) / line.file)]) as source:
             source.nodata_default = self.card.nodata
             wanted = list(self.card.input_shape[-2:])
             size = (source.height, source.width)
@@ -224,12 +231,10 @@ class _Images:
                 raise InputError(
                     f"The image has {size[1]} × {size[0]} pixels, the network takes {wanted[1]} × {wanted[0]}."
                 )
-            kind = self._kind(source)
-            if kind.problem is not None:
-                raise kind.problem
-            assert kind.fit is not None
-            assert kind.fill is not None
-            source.select(kind.fit.matches)
+            fit = check_fit(self.card, source.facts(), parse_band_option(job.bands), job.scale, job.offset)
+            line.warnings = fit.warnings
+            source.select(fit.matches)
+            kind = self._kind(source.data_type, fit)
             samples, valid = source.read(Window(0, 0, source.width, source.height))
             if valid is not None:
                 if valid.mean() < LEAST_VALID:
@@ -237,29 +242,37 @@ class _Images:
                 samples[:, ~valid] = kind.fill[:, None]
             return kind, samples
 
-    def _kind(self, source: RasterSource) -> _Kind:
-        dataset = source.datasets[0]
-        key = (
-            dataset.count, dataset.dtypes, dataset.descriptions, dataset.scales, dataset.offsets, dataset.colorinterp
-        )  # fmt: skip
+    def _kind(self, data_type: np.dtype, fit: Fit) -> _Kind:
+        """What runs images of a type and scale, made where there is none yet."""
+        key = (data_type, tuple(fit.scale), tuple(fit.offset))
         with self.lock:
             if key not in self.kinds:
-                self.kinds[key] = self._new_kind(source)
+                self.kinds[key] = self._new_kind(data_type, fit)
             return self.kinds[key]
 
-    def _new_kind(self, source: RasterSource) -> _Kind:
-        job = self.job
-        try:
-            fit = check_fit(self.card, source.facts(), parse_band_option(job.bands), job.scale, job.offset)
-            source.select(fit.matches)
-            deployment = deploy(self.network, source.data_type, fit.scale, fit.offset, decide=False)
-        except MisfitError as error:
-            return _Kind(problem=error)
-        session = create_session(deployment, job.provider, self.threads)
-        for warning in (*fit.warnings, *session.warnings):
+    def _new_kind(self, data_type: np.dtype, fit: Fit) -> _Kind:
+        deployment = deploy(self.network, data_type, fit.scale, fit.offset, decide=False)
+        session = create_session(deployment, self.job.provider, self.threads)
+        for warning in session.warnings:
             if warning not in self.monitor.warnings:
                 self.monitor.log(warning, "warning")
-        return _Kind(fit, session, fill_values(self.network, source.data_type, fit.scale, fit.offset))
+        return _Kind(session, fill_values(self.network, data_type, fit.scale, fit.offset))
+
+
+class _Warnings:
+    """Tells what is to be said of images, once: of thousands the same may be true, with other names and numbers."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._told: set[str] = set()
+
+    def tell(self, line: _Line) -> None:
+        """Tell what was not yet told of another image."""
+        for warning in line.warnings:
+            what = re.sub(r"“[^”]*”|[\d.]+(e[+-]\d+)?", "", warning)
+            if what not in self._told:
+                self._told.add(what)
+                self._monitor.log(warning, "warning")
 
 
 class _Run:
@@ -325,6 +338,7 @@ class _Run:
         monitor.stage("Classifying", 0.0)
         started = time.monotonic()
         done = pixels = 0
+        warnings = _Warnings(monitor)
 
         def batches() -> Iterator[list[str]]:
             for start in range(0, len(files), batch):
@@ -333,6 +347,8 @@ class _Run:
         def take(lines: list[_Line]) -> None:
             nonlocal done, pixels
             table.write(lines)
+            for line in lines:
+                warnings.tell(line)
             done += len(lines)
             pixels += sum(line.pixels for line in lines)
             elapsed = max(time.monotonic() - started, 1e-6)

@@ -20,11 +20,12 @@ from thematica.engine.classify_patches import classify_patches
 from thematica.engine.job import PatchJob
 from thematica.engine.progress import Monitor
 from thematica.errors import InputError, OutputError
+from thematica.models.bands import Band
 from thematica.models.reading import read_model_card
 from thematica.models.store import resolve_model
 from thematica.trainer.eurosat_split import TEST, split_of
 
-from .networks import image, noise
+from .networks import Net, image, make_card, noise, save
 from .patch_networks import BANDS, CLASSES, direct, patch_net, table
 
 
@@ -132,18 +133,21 @@ def test_images_that_cannot_be_classified_stay_in_the_table(folder: Path) -> Non
     (images / "empty.png").write_bytes(b"")
     (images / "text.tif").write_text("no image")
     picture(images / "large.png", (16, 8))
+    good = picture(images / "half.png", seed=5).read_bytes()
+    (images / "half.png").write_bytes(good[: len(good) // 2])
     picture(images / "grey.png", bands=1)
     messages: list[dict] = []
     rows = {row["file"]: row for row in run(folder, patch_net(folder / "net.onnx"), Monitor(messages.append))}
     notes = {name: row["note"] for name, row in rows.items() if row["note"]}
-    assert set(notes) == {"cut.jpg", "empty.png", "text.tif", "large.png", "grey.png"}
+    assert set(notes) == {"cut.jpg", "empty.png", "text.tif", "large.png", "grey.png", "half.png"}
     assert "damaged" in notes["cut.jpg"]
+    assert "damaged" in notes["half.png"]
     assert notes["large.png"] == "The image has 8 × 16 pixels, the network takes 8 × 8."
     assert "is empty" in notes["empty.png"]
     assert all(rows[name]["label"] == rows[name]["score"] == "" for name in notes)
-    assert len(rows) == 8 + 5
+    assert len(rows) == 8 + 6
     warnings = [entry["message"] for entry in messages if entry.get("level") == "warning"]
-    assert any(text.startswith("5 of 13 images could not be classified") for text in warnings)
+    assert any(text.startswith("6 of 14 images could not be classified") for text in warnings)
 
 
 def test_a_network_of_free_size_takes_images_of_any_size(folder: Path) -> None:
@@ -179,6 +183,58 @@ def test_an_image_without_data_has_no_label(folder: Path) -> None:
     # Missing pixels enter as what normalises to 0.
     filled = np.where(samples == 7, np.uint8(128), samples)
     np.testing.assert_allclose(probabilities([rows["half.tif"]]), direct(model, filled[None]), atol=1e-5)
+
+
+def test_the_nodata_of_the_card_counts_where_an_image_declares_none(folder: Path) -> None:
+    samples = noise((BANDS, 8, 8), seed=4, low=1, high=200)
+    samples[:, :5] = 250
+    image(folder / "images" / "gap.tif", samples)
+    samples[:, :5] = 9
+    samples[:, :2] = 250
+    image(folder / "images" / "half.tif", samples)
+    model = patch_net(folder / "net.onnx", nodata=250.0)
+    rows = {row["file"]: row for row in run(folder, model)}
+    assert "no data" in rows["gap.tif"]["note"]
+    filled = np.where(samples == 250, np.uint8(128), samples)
+    np.testing.assert_allclose(probabilities([rows["half.tif"]]), direct(model, filled[None]), atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", ["a", "c"])
+def test_every_image_is_judged_by_its_own_values(tmp_path: Path, wrong: str) -> None:
+    """One image with another scale neither lets itself in behind the others nor shuts them out."""
+    (tmp_path / "images").mkdir()
+    for index, name in enumerate("abc"):
+        samples = noise((BANDS, 8, 8), "float32", seed=index, high=10000 if name == wrong else 1)
+        image(tmp_path / "images" / f"{name}.tif", samples)
+    model = patch_net(tmp_path / "net.onnx", unit="reflectance", value_range=(0.0, 1.0), normalisation_steps=[])
+    notes = {row["file"][0]: row["note"] for row in run(tmp_path, model)}
+    assert "--scale" in notes.pop(wrong)
+    assert set(notes.values()) == {""}
+
+
+def test_every_image_is_judged_by_its_own_pixels_and_band(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for index, (name, resolution) in enumerate({"x_B04": 10, "x_B08": 10, "y_B04": 100, "z_B04": 12}.items()):
+        samples = noise((1, 8, 8), seed=index)
+        image(tmp_path / "images" / f"{name}.tif", samples, resolution=resolution, names=[""])
+    net = Net(1, shape=["n", 1, 8, 8])
+    x = net.dense(net.node("Flatten", net.node("GlobalAveragePool", net.conv(net.input, 6))), 2)
+    card = make_card([Band("B04", "red")], 2, "patch", gsd=10.0)
+    model = save(tmp_path / "net.onnx", net.model(x, ["n", 2]), card)
+    notes = {row["file"]: row["note"] for row in run(tmp_path, model)}
+    assert notes["x_B04.tif"] == notes["z_B04.tif"] == ""
+    assert "B04" in notes["x_B08.tif"]
+    assert "100 m on the ground" in notes["y_B04.tif"]
+
+
+def test_a_warning_about_many_images_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for index in range(5):
+        image(tmp_path / "images" / f"{index}.tif", noise((BANDS, 8, 8), seed=index), resolution=18 + index / 10)
+    monitor = Monitor()
+    run(tmp_path, patch_net(tmp_path / "net.onnx", gsd=10.0), monitor, batch=1)
+    (warning,) = [text for text in monitor.warnings if "expect a worse map" in text]
+    assert "18 m" in warning
 
 
 def test_bands_and_scale_are_options(folder: Path) -> None:

@@ -213,6 +213,7 @@ class _Images:
             if warning not in self.monitor.warnings:
                 self.monitor.log(warning, "warning")
         session.warn = partial(self.monitor.log, level="warning")
+        session.unit = "image"
         if self.gate is None:
             self.workers = session.parallel_runs or self.workers
             self.gate = threading.Semaphore(self.workers)

@@ -123,7 +123,9 @@ class _Images:
     threads: int
     workers: int
     monitor: Monitor
+    #: By type, scale and offset: what runs such images, or why nothing does.
     kinds: dict[tuple[Any, ...], _Kind] = field(default_factory=dict)
+    refused: dict[tuple[Any, ...], str] = field(default_factory=dict)
     #: Seconds that reading and the network took, threads added up.
     read: float = 0.0
     infer: float = 0.0
@@ -199,11 +201,22 @@ class _Images:
             return kind, samples
 
     def _kind(self, data_type: np.dtype, fit: Fit) -> _Kind:
-        """What runs images of a type and scale, made where there is none yet."""
+        """What runs images of a type and scale, made where there is none yet.
+
+        Raises:
+            InputError: the network cannot take such images.
+        """
         key = (data_type, tuple(fit.scale), tuple(fit.offset))
         with self.lock:
+            if key in self.refused:
+                raise InputError(self.refused[key])
             if key not in self.kinds:
-                self.kinds[key] = self._new_kind(data_type, fit)
+                try:
+                    self.kinds[key] = self._new_kind(data_type, fit)
+                except InputError as error:
+                    # Asking a large network again for each of thousands of images would take hours.
+                    self.refused[key] = error.message
+                    raise
             return self.kinds[key]
 
     def _new_kind(self, data_type: np.dtype, fit: Fit) -> _Kind:

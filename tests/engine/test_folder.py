@@ -7,7 +7,6 @@ import json
 import os
 import re
 import threading
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thematica.engine import classify_folder as classify_folder_module
 from thematica.engine.classify_folder import classify_folder, image_files
 from thematica.engine.classify_patches import classify_patches
 from thematica.engine.job import FolderJob, PatchJob, read_job
@@ -309,17 +309,18 @@ class Crowd:
 
     def __init__(self) -> None:
         self.now = self.most = 0
-        self.lock = threading.Lock()
+        self.changed = threading.Condition()
 
-    def __enter__(self) -> None:
-        with self.lock:
+    def enter(self, patience: float) -> None:
+        """Wait for a second one to come."""
+        with self.changed:
             self.now += 1
             self.most = max(self.most, self.now)
-        # Long enough that the others come too.
-        time.sleep(0.02)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.most > 1, patience)
 
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
+    def leave(self) -> None:
+        with self.changed:
             self.now -= 1
 
 
@@ -328,14 +329,29 @@ def test_no_more_runs_side_by_side_than_the_session_stands(folder: Path, monkeyp
     crowd, run_alone = Crowd(), Session.run
 
     def watched(session: Session, *arguments: object) -> object:
-        with crowd:
+        crowd.enter(10.0 if stands > 1 else 0.05)
+        try:
             return run_alone(session, *arguments)
+        finally:
+            crowd.leave()
 
     monkeypatch.setattr(Session, "run", watched)
     monkeypatch.setattr(Session, "parallel_runs", stands)
     threads = 1 if stands == 2 else 4
     report = classify_folder(job(folder, patch_net(folder / "net.onnx"), threads=threads, batch=1))["report"]
     assert (crowd.most, report["backend"]["workers"]) == (stands, stands)
+
+
+def test_a_network_is_asked_once_for_images_that_it_cannot_take(folder: Path, monkeypatch) -> None:
+    for index in range(4):
+        image(folder / "images" / f"{index}.tif", noise((BANDS, 8, 8), "float32", seed=index))
+    asked, really = [], classify_folder_module.deploy
+    monkeypatch.setattr(
+        classify_folder_module, "deploy", lambda *given, **more: asked.append(given[1]) or really(*given, **more)
+    )
+    rows = run(folder, patch_net(folder / "net.onnx", data_type="uint8"))
+    assert {bool(row["note"]) for row in rows if row["file"].endswith(".tif")} == {True}
+    assert len(asked) == len(set(asked))
 
 
 def test_what_the_session_has_to_say_while_it_runs_is_told(folder: Path, monkeypatch) -> None:

@@ -188,7 +188,9 @@ class _Images:
                     f"The image has {size[1]} × {size[0]} pixels, the network takes {wanted[1]} × {wanted[0]}."
                 )
             assigned = parse_band_option(job.bands)
-            fit = check_fit(self.card, source.facts(), assigned, job.scale, job.offset, job.sensor)
+            # Values are looked at where the card says what they should be.
+            facts = source.facts(sample=self.card.value_range is not None or self.card.unit == "reflectance")
+            fit = check_fit(self.card, facts, assigned, job.scale, job.offset, job.sensor)
             source.select(fit.matches, job.invalid)
             line.fit, line.data_type = fit, str(source.data_type)
             kind = self._kind(source.data_type, fit)

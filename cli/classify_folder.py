@@ -6,15 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from ..errors import InputError
 from .console import Console
-from .raster_options import add_machine_options, add_model_argument, add_value_options, listening_monitor
+from .raster_options import add_model_argument, add_run_options, add_value_options, job_of, listening_monitor
 
-# Options that go into the job under their own names.
-_PLAIN = (
-    "model", "output", "batch", "bands", "scale", "offset", "card", "output_name", "threshold", "provider", "threads",
-    "overwrite",
-)  # fmt: skip
+# Options of this command alone that go into the job under their own names.
+_PLAIN = ("folder", "threshold")
 
 
 def add_parser(commands: Any) -> None:
@@ -32,20 +28,17 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--batch", type=int, metavar="N", help="images per run of the network")
     add_value_options(parser)
-    add_machine_options(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing table")
+    add_run_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
-    from ..engine.classify_folder import FolderJob, classify_folder
+    from ..engine.classify_folder import classify_folder
+    from ..engine.job import FolderJob
 
-    for name, needed in (("folder", "a folder"), ("model", "--model"), ("output", "--output")):
-        if not getattr(options, name):
-            raise InputError(f"Classify folder needs {needed}; see: thematica classify-folder --help.")
-    values = {name: getattr(options, name) for name in _PLAIN if getattr(options, name) is not None}
-    result = classify_folder(FolderJob(options.folder, **values), listening_monitor(console))
+    job = job_of(options, FolderJob, _PLAIN, "Classify folder")
+    result = classify_folder(job, listening_monitor(console))
     if console.style == "json":
         console.event(result)
     elif console.style == "bar":

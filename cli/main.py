@@ -22,6 +22,8 @@ from ..errors import Cancelled, ThematicaError
 from . import classify_folder, classify_patches, classify_pixels, doctor, inspect, models
 from .console import Console
 
+# The option of a command with which it needs less memory.
+_LESS = {"classify-pixels": "--tile", "classify-patches": "--batch", "classify-folder": "--batch"}
 COMMANDS = (classify_pixels, classify_patches, classify_folder, inspect, models, doctor)
 
 
@@ -105,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 3
     except MemoryError as error:
-        console.error("memory", "The machine has too little free memory for this; use a smaller --tile.", repr(error))
+        less = f"use a smaller {_LESS[options.command]}" if options.command in _LESS else "close other programs"
+        console.error("memory", f"The machine has too little free memory for this; {less}.", repr(error))
         return 1
     except Exception as error:  # noqa: BLE001 - the last net: no traceback reaches a user, the log gets it
         console.error(

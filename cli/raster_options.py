@@ -1,12 +1,13 @@
-"""The options that all commands share which classify a raster, and how they become a job."""
+"""The options that the commands share which classify rasters and images, and how they become a job."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..engine.job import RESAMPLING, RasterJob, job_from_dict, read_job
+from ..engine.job import RESAMPLING, Job, job_from_dict, read_job
 from ..engine.outputs import check_sources
 from ..engine.progress import Monitor
 from ..engine.scores import PRECISIONS
@@ -21,7 +22,10 @@ _PLAIN = (
     "report",
 )  # fmt: skip
 
-_Job = TypeVar("_Job", bound=RasterJob)
+# What a command cannot do without, as its help calls it.
+_NEEDED = {"rasters": "a RASTER", "folder": "a folder", "model": "--model", "output": "--output"}
+
+_Job = TypeVar("_Job", bound=Job)
 
 
 def add_raster_arguments(parser: argparse.ArgumentParser, output: str, what: str) -> None:
@@ -45,8 +49,6 @@ def add_raster_arguments(parser: argparse.ArgumentParser, output: str, what: str
 def add_input_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a raster is to be understood, and which part of it is wanted."""
     add_value_options(parser)
-    parser.add_argument("--sensor", choices=tuple(SENSORS), help="names the bands of a product that has none")
-    parser.add_argument("--nodata", type=float, metavar="V", help="stored value of missing pixels")
     parser.add_argument(
         "--gsd",
         type=metres,
@@ -59,7 +61,6 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         help="for rasters on another grid than the map's (default: average to coarser pixels, else bilinear)",
     )
     parser.add_argument("--mask", metavar="FILE", help="raster: classify only where it is neither 0 nor nodata")
-    parser.add_argument("--invalid", choices=("any", "all"), help="a pixel is missing if any (or all) of its bands are")
     parser.add_argument("--area", metavar="FILE|XMIN,YMIN,XMAX,YMAX", help="classify only polygons or an extent")
     parser.add_argument("--area-crs", metavar="CRS", help="CRS of the extent (default: the raster's)")
     parser.add_argument("--raster-crs", metavar="CRS", help="CRS of the raster, instead of its own")
@@ -86,6 +87,9 @@ def add_value_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offset", type=float, metavar="O", help="see --scale")
     parser.add_argument("--card", metavar="CARD.json", help="model card to use instead of the model's own")
     parser.add_argument("--output-name", metavar="NAME", help="of a network with several outputs, the one to use")
+    parser.add_argument("--sensor", choices=tuple(SENSORS), help="names the bands of a product that has none")
+    parser.add_argument("--nodata", type=float, metavar="V", help="stored value of missing pixels")
+    parser.add_argument("--invalid", choices=("any", "all"), help="a pixel is missing if any (or all) of its bands are")
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
@@ -112,23 +116,24 @@ def job_of(options: argparse.Namespace, kind: type[_Job], plain: tuple[str, ...]
     values: dict[str, Any] = {}
     if options.job:
         values = {key: value for key, value in vars(read_job(options.job, kind)).items() if value is not None}
-    if options.rasters:
-        values["rasters"] = options.rasters
+    known = {entry.name for entry in fields(kind)}
     for name in (*_PLAIN, *plain):
-        if getattr(options, name) is not None:
+        if name in known and getattr(options, name) is not None:
             values[name] = getattr(options, name)
-    if options.area is not None:
+    if "rasters" in known and options.rasters:
+        values["rasters"] = options.rasters
+    if "area" in known and options.area is not None:
         values["area"] = _area(options.area)
     if options.overwrite:
         values["overwrite"] = True
-    for name, needed in (("rasters", "a RASTER"), ("model", "--model"), ("output", "--output")):
+    for name in kind.needed:
         if not values.get(name):
-            raise InputError(f"{title} needs {needed}; see: thematica {kind.command} --help.")
+            raise InputError(f"{title} needs {_NEEDED[name]}; see: thematica {kind.command} --help.")
     job = job_from_dict(values, kind)
     if options.job:
         job.check()
         # The job file is an input too.
-        check_sources([job.report_path()], {Path(options.job).resolve()})
+        check_sources([Path(values["output"]), job.report_path()], {Path(options.job).resolve()})
     return job
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,20 @@ import numpy as np
 import onnxruntime
 from rasterio.windows import Window
 
-from ..errors import InputError, MisfitError, OutputError
+from ..errors import InputError
 from ..models.bands import parse_band_option
 from ..models.card import ModelCard
 from ..models.fit import Fit, check_fit
 from ..models.reading import read_model_card
-from ..models.store import resolve_model
+from ..models.store import model_files, resolve_model
 from .backend import deploy
 from .classify_patches import load_patch_network
-from .cog import WorkFolder, move_into_place, writing
+from .cog import move_into_place, writing
 from .deployment import fill_values
 from .in_order import run_in_order
-from .job import check_counts
+from .job import FolderJob
 from .network import Network
+from .outputs import WorkFolders, check_sources, check_table
 from .patch_grid import LEAST_VALID
 from .patch_labels import DIGITS, Labelling
 from .patch_layer import probability_columns
@@ -36,7 +39,7 @@ from .patch_stream import choose_batch, run_patches
 from .progress import Monitor
 from .providers import provider_order
 from .raster import RasterSource, gdal_environment
-from .report import ending
+from .report import backend, bands, ending, heading, model_and_parameters, write_report
 from .scene import cores
 from .session import Session, create_session
 
@@ -48,82 +51,11 @@ IMAGE_SUFFIXES = frozenset(
 _USUAL_SIDE = 128
 
 
-@dataclass
-class FolderJob:
-    """One run of Classify folder.
-
-    Args:
-        folder: where the images lie; its subfolders count too.
-        model: an ONNX file or a name in the store.
-        output: the table (``.csv``) to make.
-        batch: images per run, or None to choose.
-        bands: ``MODELBAND=IMAGEBAND,…``.
-        scale, offset: from stored to physical values; None: as each image declares.
-        card: a card file that replaces the model's own.
-        output_name: the one of the network's outputs to use; None: the first.
-        threshold: probability from which a label counts; None: the model's own (0.5 for several labels).
-        provider: ONNX Runtime provider; None: the best present.
-        threads: threads in all; None: one per core.
-        overwrite: replace an existing table.
-    """
-
-    folder: str
-    model: str
-    output: str
-    batch: int | None = None
-    bands: str = ""
-    scale: float | None = None
-    offset: float | None = None
-    card: str | None = None
-    output_name: str | None = None
-    threshold: float | None = None
-    provider: str | None = None
-    threads: int | None = None
-    overwrite: bool = False
-
-    def check(self) -> None:
-        """Check what can be checked without opening an image.
-
-        Raises:
-            InputError: an option outside its range, or no such folder.
-            OutputError: the table cannot have this name.
-        """
-        check_counts(self)
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise InputError(f"--threshold must lie between 0 and 1, not {self.threshold}.")
-        for name in ("scale", "offset"):
-            value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
-                raise InputError(f"--{name} must be a finite number, not {value}.")
-        if self.scale == 0:
-            raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
-        try:
-            if not Path(self.folder).exists():
-                raise InputError(f"There is no folder “{self.folder}”; check the path.")
-            if not Path(self.folder).is_dir():
-                raise InputError(f"“{self.folder}” is a file; name the folder that holds the images.")
-            output = Path(self.output)
-            if output.suffix.lower() != ".csv":
-                raise OutputError(f"The result “{self.output}” is a table of text: let its name end in .csv.")
-            if output.is_dir():
-                raise OutputError(f"“{output}” is a folder; give the result another name.")
-            if not output.parent.is_dir():
-                raise OutputError(f"The folder “{output.parent}” does not exist; create it or choose another place.")
-            if output.exists() and not self.overwrite:
-                raise OutputError(f"“{output}” exists already; use --overwrite to replace it, or choose another name.")
-            given = [Path(name).resolve() for name in (self.model, self.card) if name]
-            if output.resolve() in given:
-                raise OutputError(f"The result would overwrite the input “{output}”; choose another name.")
-        except OSError as error:
-            raise InputError(
-                f"A folder or file cannot have this name ({error.strerror}); choose another.", repr(error)
-            ) from error
-
-
 def classify_folder(job: FolderJob, monitor: Monitor | None = None) -> dict[str, Any]:
     """Run a job and return its ``result`` event: ``files`` (name → path) and ``report``.
 
-    An image that cannot be classified stays in the table, without a label and with the reason.
+    Table and report appear under their final names only when both are complete; a failed or cancelled run leaves what
+    was there before.  An image that cannot be classified stays in the table, without a label and with the reason.
 
     Raises:
         InputError: (or one of its kinds) what was given cannot be used, or not one image could be classified.
@@ -157,120 +89,188 @@ class _Line:
     probabilities: np.ndarray | None = None
     note: str = ""
     pixels: int = 0
+    data_type: str = ""
+    fit: Fit | None = None
 
 
 @dataclass
 class _Kind:
-    """Images that are alike in bands and type, and what runs them; ``problem`` where they do not fit the model."""
+    """What runs images of one type and scale.
 
-    fit: Fit | None = None
-    session: Session | None = None
-    fill: np.ndarray | None = None
-    problem: InputError | None = None
+    Args:
+        session: the network with that scale in front.
+        fill: per band, the sample that stands for a missing one.
+    """
+
+    session: Session
+    fill: np.ndarray
 
 
 @dataclass
 class _Images:
-    """Reads images and runs the network on them.  Safe to use from several threads at once."""
+    """Reads images and runs the network on them.  Safe to use from several threads at once.
+
+    Args:
+        job, card, network: what is run.
+        threads: inside each run.
+        workers: runs side by side, unless the session wants another number.
+        monitor: hears what the analyst should know.
+    """
 
     job: FolderJob
     card: ModelCard
     network: Network
     threads: int
+    workers: int
     monitor: Monitor
+    #: By type, scale and offset: what runs such images, or why nothing does.
     kinds: dict[tuple[Any, ...], _Kind] = field(default_factory=dict)
+    refused: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    #: Seconds that reading and the network took, threads added up.
+    read: float = 0.0
+    infer: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    # Lets through as many runs as the session stands side by side; the others read meanwhile.
+    gate: threading.Semaphore | None = None
 
     def classify(self, files: list[str], options: onnxruntime.RunOptions) -> list[_Line]:
         """The lines of some files; those of one kind and size go through the network together."""
         lines = [_Line(name) for name in files]
         groups: dict[tuple[int, tuple[int, ...]], list[tuple[_Line, np.ndarray]]] = {}
         kinds: dict[int, _Kind] = {}
+        started = time.perf_counter()
         for line in lines:
             self.monitor.check()
             try:
-                kind, samples = self._read(line.file)
+                kind, samples = self._read(line)
             except InputError as error:
                 line.note = error.message
                 continue
             kinds[id(kind)] = kind
             groups.setdefault((id(kind), samples.shape), []).append((line, samples))
+        with self.lock:
+            self.read += time.perf_counter() - started
         for (number, _), group in groups.items():
             self._run(kinds[number], group, options)
         return lines
 
     def _run(self, kind: _Kind, group: list[tuple[_Line, np.ndarray]], options: onnxruntime.RunOptions) -> None:
-        assert kind.session is not None
         patches = np.stack([samples for _, samples in group])
         # A network with a fixed batch gets its last batch filled up with copies.
         short = kind.session.deployment.batch - len(patches)
         if short > 0:
             patches = np.concatenate([patches, np.repeat(patches[-1:], short, axis=0)])
-        found = run_patches(kind.session, patches, self.network.heads[0].channels, options)
+        assert self.gate is not None
+        with self.gate:
+            started = time.perf_counter()
+            found = run_patches(kind.session, patches, self.network.heads[0].channels, options)
+            seconds = time.perf_counter() - started
+        with self.lock:
+            self.infer += seconds
         for (line, samples), probabilities in zip(group, found, strict=False):
             line.probabilities, line.pixels = probabilities, samples.shape[1] * samples.shape[2]
 
-    def _read(self, file: str) -> tuple[_Kind, np.ndarray]:
+    def _read(self, line: _Line) -> tuple[_Kind, np.ndarray]:
         """An image's kind and samples, (C, rows, columns), missing ones filled.
+
+        Every image is matched with the model for itself: one scaled otherwise may lie among thousands.
 
         Raises:
             InputError: why it cannot be classified.
         """
-        with RasterSource([str(Path(self.job.folder) / file)]) as source:
+        job = self.job
+        with RasterSource([str(Path(job.folder) / line.file)], nodata=job.nodata) as source:
+            source.nodata_default = self.card.nodata
             wanted = list(self.card.input_shape[-2:])
             size = (source.height, source.width)
             if any(given not in (side, -1) for given, side in zip(wanted, size, strict=True)):
                 raise InputError(
                     f"The image has {size[1]} × {size[0]} pixels, the network takes {wanted[1]} × {wanted[0]}."
                 )
-            kind = self._kind(source)
-            if kind.problem is not None:
-                raise kind.problem
-            assert kind.fit is not None
-            assert kind.fill is not None
-            source.select(kind.fit.matches)
+            assigned = parse_band_option(job.bands)
+            # Values are looked at where the card says what they should be.
+            facts = source.facts(sample=self.card.value_range is not None or self.card.unit == "reflectance")
+            fit = check_fit(self.card, facts, assigned, job.scale, job.offset, job.sensor)
+            source.select(fit.matches, job.invalid)
+            line.fit, line.data_type = fit, str(source.data_type)
+            kind = self._kind(source.data_type, fit)
             samples, valid = source.read(Window(0, 0, source.width, source.height))
             if valid is not None:
                 if valid.mean() < LEAST_VALID:
                     raise InputError("More than half of the image's pixels have no data.")
                 samples[:, ~valid] = kind.fill[:, None]
+            source.fill_single_bands(samples, kind.fill)
             return kind, samples
 
-    def _kind(self, source: RasterSource) -> _Kind:
-        dataset = source.datasets[0]
-        key = (
-            dataset.count, dataset.dtypes, dataset.descriptions, dataset.scales, dataset.offsets, dataset.colorinterp
-        )  # fmt: skip
+    def _kind(self, data_type: np.dtype, fit: Fit) -> _Kind:
+        """What runs images of a type and scale, made where there is none yet.
+
+        Raises:
+            InputError: the network cannot take such images.
+        """
+        key = (data_type, tuple(fit.scale), tuple(fit.offset))
         with self.lock:
+            if key in self.refused:
+                raise InputError(self.refused[key])
             if key not in self.kinds:
-                self.kinds[key] = self._new_kind(source)
+                try:
+                    self.kinds[key] = self._new_kind(data_type, fit)
+                except InputError as error:
+                    # Asking a large network again for each of thousands of images would take hours.
+                    self.refused[key] = error.message
+                    raise
             return self.kinds[key]
 
-    def _new_kind(self, source: RasterSource) -> _Kind:
-        job = self.job
-        try:
-            fit = check_fit(self.card, source.facts(), parse_band_option(job.bands), job.scale, job.offset)
-            source.select(fit.matches)
-            deployment = deploy(self.network, source.data_type, fit.scale, fit.offset, decide=False)
-        except MisfitError as error:
-            return _Kind(problem=error)
-        session = create_session(deployment, job.provider, self.threads)
-        for warning in (*fit.warnings, *session.warnings):
+    def _new_kind(self, data_type: np.dtype, fit: Fit) -> _Kind:
+        deployment = deploy(self.network, data_type, fit.scale, fit.offset, decide=False)
+        session = create_session(deployment, self.job.provider, self.threads, self.job.precision)
+        for warning in session.warnings:
             if warning not in self.monitor.warnings:
                 self.monitor.log(warning, "warning")
-        return _Kind(fit, session, fill_values(self.network, source.data_type, fit.scale, fit.offset))
+        session.warn = partial(self.monitor.log, level="warning")
+        session.unit = "image"
+        if self.gate is None:
+            self.workers = session.parallel_runs or self.workers
+            self.gate = threading.Semaphore(self.workers)
+        return _Kind(session, fill_values(self.network, data_type, fit.scale, fit.offset))
+
+    def backend(self) -> dict[str, Any]:
+        """What ran the network, for the report: all sessions run on the same."""
+        sessions = [kind.session for kind in self.kinds.values()]
+        limits = [limit for session in sessions if (limit := session.facts()["largest_batch"])]
+        return {**backend(sessions[0], self.threads, self.workers), "largest_batch": min(limits, default=None)}
+
+
+class _Warnings:
+    """Tells what is to be said of images, once: of thousands the same may be true, with other names and numbers."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._told: set[str] = set()
+
+    def tell(self, line: _Line) -> None:
+        """Tell what was not yet told of another image."""
+        for warning in line.fit.warnings if line.fit is not None else ():
+            what = re.sub(r"“[^”]*”|[\d.]+(e[+-]\d+)?", "", warning)
+            if what not in self._told:
+                self._told.add(what)
+                self._monitor.log(warning, "warning")
 
 
 class _Run:
     def __init__(self, job: FolderJob, monitor: Monitor) -> None:
         self.job, self.monitor = job, monitor
         self.started = time.perf_counter()
-        self.output = Path(job.output)
+        self.created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.files = {"output": Path(job.output), "report": job.report_path()}
 
     def result(self) -> dict[str, Any]:
         job, monitor = self.job, self.monitor
         monitor.stage("Opening", 0.0)
+        # What can be said without opening the model is said first.
+        check_table(job)
         model_path = resolve_model(job.model)
+        check_sources(self.files.values(), model_files(model_path))
         card = read_model_card(model_path, job.card)
         network = load_patch_network(job.model, card, model_path, job.output_name, monitor)
         card = network.heads[0].card
@@ -286,21 +286,22 @@ class _Run:
                 f"“{job.folder}” holds no image files (such as .jpg, .png or .tif), nor do its subfolders: name the "
                 "folder that does."
             )
+        self._check_report(files)
         if others:
             monitor.log(f"{others} other file{'s' if others > 1 else ''} in the folder passed over.")
         threads = job.threads or cores()
         batch, workers = choose_batch(network, side, job.batch, threads)
-        images = _Images(job, card, network, max(threads // workers, 1), monitor)
+        images = _Images(job, card, network, max(threads // workers, 1), workers, monitor)
         labelling = Labelling(network.heads[0], job.threshold)
         columns = probability_columns(card.classes)
         table = _Table(labelling, columns)
-        work = WorkFolder(self.output)
+        work = WorkFolders(self.files.values())
         try:
-            part = work.path / self.output.name
+            part, report_part = (work.beside(path).path / path.name for path in self.files.values())
             # A name that is no text in UTF-8 is shown as well as may be.
             with writing(part.name), part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
                 table.begin(stream)
-                self._run(images, files, batch, workers, table)
+                self._run(images, files, batch, table)
             if table.classified == 0:
                 raise InputError(
                     f"Not one of the {len(files)} images could be classified; of the first: {table.reason}"
@@ -311,19 +312,29 @@ class _Run:
                     f"The first: {table.reason}",
                     "warning",
                 )
+            report = self._report(images, model_path, table, others, batch)
+            with writing(report_part.name):
+                write_report(report_part, report)
             monitor.check()
-            move_into_place({part: self.output})
+            move_into_place({part: self.files["output"], report_part: self.files["report"]})
         finally:
             work.remove()
         monitor.progress("Done", 1.0)
-        report = self._report(card, model_path, table, others)
         return {"event": "result", "files": report["files"], "report": report}
 
-    def _run(self, images: _Images, files: list[str], batch: int, workers: int, table: _Table) -> None:
+    def _check_report(self, images: list[str]) -> None:
+        """Refuse a report in place of an image; the table's name is none that an image has."""
+        report = self.files["report"]
+        if self.job.report and report.exists():
+            folder = Path(self.job.folder)
+            check_sources([report], {(folder / name).resolve() for name in images})
+
+    def _run(self, images: _Images, files: list[str], batch: int, table: _Table) -> None:
         monitor = self.monitor
         monitor.stage("Classifying", 0.0)
         started = time.monotonic()
         done = pixels = 0
+        warnings = _Warnings(monitor)
 
         def batches() -> Iterator[list[str]]:
             for start in range(0, len(files), batch):
@@ -332,37 +343,32 @@ class _Run:
         def take(lines: list[_Line]) -> None:
             nonlocal done, pixels
             table.write(lines)
+            for line in lines:
+                warnings.tell(line)
             done += len(lines)
             pixels += sum(line.pixels for line in lines)
             elapsed = max(time.monotonic() - started, 1e-6)
             left = (len(files) - done) * elapsed / done
             monitor.progress("Classifying", 0.99 * done / len(files), pixels / elapsed, left)
 
-        run_in_order(batches(), images.classify, workers, take, monitor)
+        # Two at least, so that images are read while the network runs.
+        run_in_order(batches(), images.classify, max(images.workers, 2), take, monitor)
 
-    def _report(self, card: ModelCard, model_path: Path, table: _Table, others: int) -> dict[str, Any]:
-        job = self.job
-        given = {key: value for key, value in vars(job).items() if value not in (None, "", False) or value == 0.0}
-        given = {key: value for key, value in given.items() if value is not False}
+    def _report(self, images: _Images, model_path: Path, table: _Table, others: int, batch: int) -> dict[str, Any]:
+        card = images.card
         return {
-            "command": "classify-folder",
-            "task": card.task,
-            "seconds": round(time.perf_counter() - self.started, 3),
-            "model": {
-                "name": card.name,
-                "title": card.title,
-                "path": str(model_path),
-                "sha256": card.weights_sha256,
-                "card": card.origin,
-            },
-            "parameters": given,
+            **heading(self.job, self.created, time.perf_counter() - self.started, card),
+            **model_and_parameters(self.job, model_path, card),
             "images": {
                 "count": table.classified,
                 "skipped": table.skipped,
                 "below_threshold": table.none,
                 "other_files": others,
             },
+            "kinds": [{**kind, "images": count} for kind, count in table.kinds.values()],
             "threshold": table.labelling.threshold,
+            "batch": batch,
+            "backend": images.backend(),
             "classes": [
                 {
                     "value": entry.value,
@@ -374,8 +380,8 @@ class _Run:
                 }
                 for entry, column, count in zip(card.classes, table.columns, table.counts, strict=True)
             ],
-            **ending(self.monitor.warnings),
-            "files": {"output": str(self.output.absolute())},
+            **ending(self.monitor.warnings, read=images.read, infer=images.infer, write=table.seconds),
+            "files": {name: str(path.absolute()) for name, path in self.files.items()},
         }
 
 
@@ -388,12 +394,17 @@ class _Table:
         self.classified = self.skipped = self.none = 0
         #: Of the first image that was skipped: its name and why.
         self.reason = ""
+        #: How images were read, and how many so: by all that may differ between them.
+        self.kinds: dict[str, tuple[dict[str, Any], int]] = {}
+        #: That writing took.
+        self.seconds = 0.0
 
     def begin(self, stream: Any) -> None:
         self._writer = csv.writer(stream, lineterminator="\n")
         self._writer.writerow(["file", "label", "score", *self.columns, "note"])
 
     def write(self, lines: list[_Line]) -> None:
+        started = time.perf_counter()
         found = [line.probabilities for line in lines if line.probabilities is not None]
         labels = self.labelling(np.stack(found)) if found else None
         number = 0
@@ -406,7 +417,16 @@ class _Table:
             numbers = [labels.scores[number], *labels.probabilities[number]]
             self._writer.writerow([line.file, labels.names[number], *(f"{value:.{DIGITS}f}" for value in numbers), ""])
             number += 1
+            self._count_kind(line)
         if labels is not None:
             self.classified += number
             self.counts += labels.counted.sum(axis=0)
             self.none += int((~labels.counted.any(axis=1)).sum())
+        self.seconds += time.perf_counter() - started
+
+    def _count_kind(self, line: _Line) -> None:
+        assert line.fit is not None
+        fit = line.fit
+        kind = {"data_type": line.data_type, "bands": bands(fit), "scale": fit.scale, "offset": fit.offset}
+        known, count = self.kinds.get(str(kind), (kind, 0))
+        self.kinds[str(kind)] = (known, count + 1)

@@ -119,6 +119,7 @@ class _Run:
             for warning in session.warnings:
                 monitor.log(warning, "warning")
             session.warn = partial(monitor.log, level="warning")
+            session.unit = "patch"
             if session.parallel_runs:
                 workers = session.parallel_runs
             monitor.check()

@@ -133,6 +133,8 @@ class _Run:
             for warning in session.warnings:
                 monitor.log(warning, "warning")
             session.warn = partial(monitor.log, level="warning")
+            if network.kind == "window":
+                session.unit = "window"
             if session.parallel_runs:
                 # Of windows the plan takes many at a time anyway.
                 batch = job.batch or (GPU_BATCH if session.on_gpu and network.kind == "image" else None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from .scores import PRECISIONS, SCORES
 
 #: How tiles become a map: cut at their cores, or blended where they overlap.
@@ -38,7 +38,64 @@ def check_counts(job: object) -> None:
 
 
 @dataclass
-class RasterJob:
+class Job:
+    """What all jobs share; their entries are the fields of each kind."""
+
+    #: The command of the program that runs such a job.
+    command: ClassVar[str] = ""
+    #: Entries without which there is nothing to run.
+    needed: ClassVar[tuple[str, ...]] = ()
+
+    def report_path(self) -> Path:
+        """Where the report goes: ``map.tif`` → ``map.report.json``."""
+        values = vars(self)
+        return Path(values["report"]) if values["report"] else Path(values["output"]).with_suffix(".report.json")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The job as plain values, without what was left open."""
+        given = {key: value for key, value in asdict(self).items() if value is not None and value not in ("", False)}
+        # 0 is a value that was given, though it equals False; JSON has no NaN.
+        zeros = [entry.name for entry in fields(self) if getattr(self, entry.name) == 0]
+        given.update({key: getattr(self, key) for key in zeros if not isinstance(getattr(self, key), bool)})
+        return {key: "nan" if value != value else value for key, value in given.items()}
+
+    def check(self) -> None:
+        """Check what can be checked without opening anything.
+
+        Raises:
+            InputError: an option outside its range.
+        """
+        values = vars(self)
+        entries = [entry for value in values.values() for entry in (value if isinstance(value, list) else [value])]
+        for text in (entry for entry in entries if isinstance(entry, str)):
+            readable = text.encode("utf-8", "replace").decode()
+            if readable != text:
+                raise InputError(
+                    f"The name “{readable}” holds bytes that are no text in UTF-8; rename the file or folder."
+                )
+            if "\0" in text:
+                shown = text.replace("\0", "\\0")
+                raise InputError(f"The name “{shown}” holds a character that no name can have; check it.")
+        if values["precision"] not in PRECISIONS:
+            raise InputError(f"There is no precision “{values['precision']}”; use one of {', '.join(PRECISIONS)}.")
+        if values["invalid"] not in ("any", "all"):
+            raise InputError(f"“{values['invalid']}” is no rule for missing pixels; use any or all.")
+        check_counts(self)
+        for name in ("scale", "offset"):
+            value = values[name]
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"--{name} must be a finite number, not {value}.")
+        if values["nodata"] is not None and math.isinf(values["nodata"]):
+            raise InputError(f"--nodata must be a finite number or nan, not {values['nodata']}.")
+        if values["scale"] == 0:
+            raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
+        threshold = values.get("threshold")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"--threshold must lie between 0 and 1, not {threshold}.")
+
+
+@dataclass
+class RasterJob(Job):
     """What every classification of a raster needs.
 
     Args:
@@ -90,52 +147,14 @@ class RasterJob:
     report: str | None = None
     overwrite: bool = False
 
-    #: The command of the program that runs such a job.
-    command: ClassVar[str] = ""
+    needed: ClassVar[tuple[str, ...]] = ("rasters", "model", "output")
     _suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
 
-    def report_path(self) -> Path:
-        """Where the report goes: ``map.tif`` → ``map.report.json``."""
-        return Path(self.report) if self.report else Path(self.output).with_suffix(".report.json")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The job as plain values, without what was left open."""
-        given = {key: value for key, value in asdict(self).items() if value is not None and value not in ("", False)}
-        # 0 is a value that was given, though it equals False; JSON has no NaN.
-        zeros = [entry.name for entry in fields(self) if getattr(self, entry.name) == 0]
-        given.update({key: getattr(self, key) for key in zeros if not isinstance(getattr(self, key), bool)})
-        return {key: "nan" if value != value else value for key, value in given.items()}
-
     def check(self) -> None:
-        """Check what can be checked without opening anything.
-
-        Raises:
-            InputError: an option outside its range.
-        """
+        """See :meth:`Job.check`."""
         if not all([self.rasters, *self.rasters]):
             raise InputError("No raster was given; name at least one image file.")
-        for text in (*self.rasters, *(value for value in vars(self).values() if isinstance(value, str))):
-            readable = text.encode("utf-8", "replace").decode()
-            if readable != text:
-                raise InputError(
-                    f"The name “{readable}” holds bytes that are no text in UTF-8; rename the file or folder."
-                )
-            if "\0" in text:
-                shown = text.replace("\0", "\\0")
-                raise InputError(f"The name “{shown}” holds a character that no name can have; check it.")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"There is no precision “{self.precision}”; use one of {', '.join(PRECISIONS)}.")
-        if self.invalid not in ("any", "all"):
-            raise InputError(f"“{self.invalid}” is no rule for missing pixels; use any or all.")
-        check_counts(self)
-        for name in ("scale", "offset"):
-            value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
-                raise InputError(f"--{name} must be a finite number, not {value}.")
-        if self.nodata is not None and math.isinf(self.nodata):
-            raise InputError(f"--nodata must be a finite number or nan, not {self.nodata}.")
-        if self.scale == 0:
-            raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
+        super().check()
         _check_gsd(self.gsd)
         if self.resampling is not None and self.resampling not in RESAMPLING:
             raise InputError(f"There is no resampling “{self.resampling}”; use {', '.join(RESAMPLING)}.")
@@ -200,11 +219,67 @@ class PatchJob(RasterJob):
     command: ClassVar[str] = "classify-patches"
     _suffixes: ClassVar[tuple[str, ...]] = (".gpkg", ".tif", ".tiff")
 
+
+@dataclass
+class FolderJob(Job):
+    """One run of Classify folder: a label for every image file.
+
+    Args:
+        folder: where the images lie; its subfolders count too.
+        model: a model file or a name in the store.
+        output: the table (``.csv``) to make.
+        batch: images per run, or None to choose.
+        bands: ``MODELBAND=IMAGEBAND,…``.
+        scale, offset: from stored to physical values; None: as each image declares.
+        nodata: replaces the declared nodata.
+        card: a card file that replaces the model's own.
+        sensor: a preset of band names; None: guessed where it is unambiguous.
+        invalid: ``any``: a pixel is missing if one band used is; ``all``: only if all are.
+        output_name: the one of the network's outputs to use; None: the first.
+        threshold: probability from which a label counts; None: the model's own (0.5 for several labels).
+        provider: what the network runs on, or several in the order to try; None: the best present.
+        precision: ``fp32``; ``fp16``: half precision on a GPU; ``auto``: fp16 where there is a GPU.
+        threads: threads in all; None: one per core.
+        report: path of the report; None: beside the table.
+        overwrite: replace existing results.
+    """
+
+    folder: str
+    model: str
+    output: str
+    batch: int | None = None
+    bands: str = ""
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+    card: str | None = None
+    sensor: str | None = None
+    invalid: str = "any"
+    output_name: str | None = None
+    threshold: float | None = None
+    provider: str | None = None
+    precision: str = "fp32"
+    threads: int | None = None
+    report: str | None = None
+    overwrite: bool = False
+
+    command: ClassVar[str] = "classify-folder"
+    needed: ClassVar[tuple[str, ...]] = ("folder", "model", "output")
+
     def check(self) -> None:
-        """See :meth:`RasterJob.check`."""
+        """See :meth:`Job.check`."""
         super().check()
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise InputError(f"--threshold must lie between 0 and 1, not {self.threshold}.")
+        try:
+            if not Path(self.folder).exists():
+                raise InputError(f"There is no folder “{self.folder}”; check the path.")
+            if not Path(self.folder).is_dir():
+                raise InputError(f"“{self.folder}” is a file; name the folder that holds the images.")
+        except OSError as error:
+            raise InputError(
+                f"A folder cannot have this name ({error.strerror}); check the path.", repr(error)
+            ) from error
+        if Path(self.output).suffix.lower() != ".csv":
+            raise OutputError(f"The result “{self.output}” is a table of text: let its name end in .csv.")
 
 
 def _check_gsd(gsd: float | str | None) -> None:
@@ -214,7 +289,7 @@ def _check_gsd(gsd: float | str | None) -> None:
         raise InputError(f"--gsd must be a number of metres above 0, or the word model, not {gsd}.")
 
 
-_Job = TypeVar("_Job", bound=RasterJob)
+_Job = TypeVar("_Job", bound=Job)
 
 
 def read_job(path: str | Path, kind: type[_Job] = PixelJob) -> _Job:  # type: ignore[assignment]
@@ -251,7 +326,7 @@ def job_from_dict(content: Any, kind: type[_Job] = PixelJob) -> _Job:  # type: i
         raise InputError(f"The job has unknown entries: {_short(', '.join(unknown))}.")
     if values.get("nodata") == "nan":
         values["nodata"] = math.nan
-    missing = [key for key in ("rasters", "model", "output") if not values.get(key)]
+    missing = [key for key in kind.needed if not values.get(key)]
     if missing:
         raise InputError(f"The job lacks {', '.join(missing)}.")
     for key, value in values.items():

@@ -31,6 +31,8 @@ def gdal_environment(threads: int = 1, cache: int = LEAST_CACHE) -> rasterio.Env
         # A folder with a million files must not be listed to look for side-cars; known names are still tried.
         GDAL_DISABLE_READDIR_ON_OPEN="TRUE",
         GDAL_PAM_ENABLED="YES",
+        # Its short way of reading a PNG at once takes what is cut off for zeros, without an error.
+        GDAL_PNG_WHOLE_IMAGE_OPTIM="NO",
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import OutputError
 from .cog import WorkFolder
-from .job import RasterJob
+from .job import FolderJob, RasterJob
 
 
 class WorkFolders:
@@ -49,11 +49,29 @@ def check_outputs(job: RasterJob, layers: Mapping[str, Path], tables: Iterable[s
     Raises:
         OutputError: what would be hit.
     """
-    targets = [*layers.items(), ("report", job.report_path())]
     # What a result brings with it; it is replaced with the result.
     brought = [(f"style of {name}", path.with_suffix(".qml")) for name, path in layers.items()]
     brought += [(f"table of {name}", layers[name].with_name(layers[name].name + ".aux.xml")) for name in tables]
     given = [*job.rasters, job.mask, job.model, job.card, job.area if isinstance(job.area, str) else None]
+    _check(job, layers, brought, given)
+
+
+def check_table(job: FolderJob) -> None:
+    """The same for the table of a folder.
+
+    Raises:
+        OutputError: what would be hit.
+    """
+    _check(job, {"output": Path(job.output)}, [], [job.model, job.card])
+
+
+def _check(
+    job: RasterJob | FolderJob,
+    results: Mapping[str, Path],
+    brought: Sequence[tuple[str, Path]],
+    given: Sequence[str | None],
+) -> None:
+    targets = [*results.items(), ("report", job.report_path())]
     try:
         inputs = {Path(name.split("|")[0]).resolve() for name in given if name and _is_local_file(name.split("|")[0])}
         seen: dict[str | Path, str] = {}

@@ -14,7 +14,7 @@ from .. import __version__
 from ..models.card import ModelCard
 from ..models.fit import Fit
 from .ground_area import PixelArea
-from .job import PixelJob, RasterJob
+from .job import Job, PixelJob, RasterJob
 from .pipeline import Timing
 from .raster import RasterSource
 from .session import Session
@@ -96,11 +96,7 @@ def beginning(
 ) -> dict[str, Any]:
     """What every report begins with: what ran on what, and how the two were brought together."""
     return {
-        "thematica": __version__,
-        "command": job.command,
-        "task": card.task,
-        "created": created,
-        "seconds": round(seconds, 3),
+        **heading(job, created, seconds, card),
         "inputs": [
             {
                 "path": path,
@@ -120,6 +116,27 @@ def beginning(
             "transform": list(source.transform[:6]),
             "gsd": source.grid.gsd,
         },
+        **model_and_parameters(job, model_path, card),
+        "bands": bands(fit),
+        "scale": fit.scale,
+        "offset": fit.offset,
+    }
+
+
+def heading(job: Job, created: str, seconds: float, card: ModelCard) -> dict[str, Any]:
+    """What ran, when, and how long."""
+    return {
+        "thematica": __version__,
+        "command": job.command,
+        "task": card.task,
+        "created": created,
+        "seconds": round(seconds, 3),
+    }
+
+
+def model_and_parameters(job: Job, model_path: Path, card: ModelCard) -> dict[str, Any]:
+    """Which model was used, and the job as ``--job`` takes it."""
+    return {
         "model": {
             "name": card.name,
             "title": card.title,
@@ -129,13 +146,15 @@ def beginning(
             "card": card.origin,
         },
         "parameters": {"command": job.command, **job.to_dict()},
-        "bands": [
-            {"model": match.model_band.name, "file": match.source, "band": match.band, "how": match.how}
-            for match in fit.matches
-        ],
-        "scale": fit.scale,
-        "offset": fit.offset,
     }
+
+
+def bands(fit: Fit) -> list[dict[str, Any]]:
+    """Which file and band fed each band of the model."""
+    return [
+        {"model": match.model_band.name, "file": match.source, "band": match.band, "how": match.how}
+        for match in fit.matches
+    ]
 
 
 def backend(session: Session, threads: int, workers: int) -> dict[str, Any]:

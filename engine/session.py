@@ -50,6 +50,8 @@ class Session(ABC):
         self.warnings: list[str] = []
         #: Called with what the analyst should know once tiles run.
         self.warn: Callable[[str], None] = self.warnings.append
+        #: What one sample of a batch is called: whoever runs windows, patches or images says so.
+        self.unit = "pixel" if deployment.layout == "cn" else "tile"
         # Samples of a batch that are known to fit into memory; 0: no limit was met.
         self._most = 0
 
@@ -126,16 +128,16 @@ class Session(ABC):
         # Another thread may have met a lower limit meanwhile.
         if not self._most or half < self._most:
             self._most = half
-            what = "tile" if self.deployment.layout != "cn" else "pixel"
             self.warn(
-                f"Memory does not hold a batch of {size} {what}s; the run goes on with {half} at a time "
+                f"Memory does not hold a batch of {size} {self._units}; the run goes on with {half} at a time "
                 f"(--batch {half} starts so)."
             )
 
     def _failure(self, tiles: np.ndarray, error: Exception) -> ModelError:
+        other = ", or needs another tile size (--tile)" if self.unit == "tile" else ""
         return ModelError(
-            f"The network cannot be run on tiles of shape {tuple(tiles.shape)}: it does not do what its card says, "
-            "or needs another tile size (--tile).",
+            f"The network cannot be run on {self._units} of shape {tuple(tiles.shape)}: it does not do what its card "
+            f"says{other}.",
             str(error)[:2000],
         )
 
@@ -144,14 +146,22 @@ class Session(ABC):
         if self.deployment.layout == "cn":
             size = "one pixel"
         else:
-            size = f"one tile of {tiles.shape[-2]} × {tiles.shape[-1]} pixels"
-            if self.deployment.batch > 1:
-                size = size.replace("one tile", f"its fixed batch of {self.deployment.batch} tiles")
-        half = ", or half precision (--precision fp16)" if self.on_gpu and self.precision == "fp32" else ""
+            batch = self.deployment.batch
+            how_many = f"its fixed batch of {batch} {self._units}" if batch > 1 else f"one {self.unit}"
+            size = f"{how_many} of {tiles.shape[-2]} × {tiles.shape[-1]} pixels"
+        # Only the size of tiles can be chosen: that of the others is the network's or the image's.
+        advice = ["a smaller --tile"] if self.unit == "tile" else []
+        if self.on_gpu and self.precision == "fp32":
+            advice.append("half precision (--precision fp16)")
+        advice.append("another --provider")
         return ModelError(
-            f"The network does not fit into {where} with {size}: use a smaller --tile{half}, or another --provider.",
+            f"The network does not fit into {where} with {size}: use {', or '.join(advice)}.",
             str(error)[:2000],
         )
+
+    @property
+    def _units(self) -> str:
+        return f"{self.unit}{'es' if self.unit.endswith('h') else 's'}"
 
 
 def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Optional
 
 from ..errors import InputError, MisfitError
@@ -135,6 +136,8 @@ _SYNONYMS = {
 }
 
 
+# Folders hold thousands of images with the same names.
+@lru_cache(maxsize=4096)
 def normalise_name(name: str) -> str:
     """Return a band name in the form in which names are compared.
 

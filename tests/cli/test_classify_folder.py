@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ def test_with_json_stdout_is_json_lines_and_nothing_else(workplace: Workplace, c
     assert (outcome.status, outcome.err) == (0, "")
     result = outcome.events[-1]
     assert result["event"] == "result"
-    assert result["files"] == {"output": str(workplace / "table.csv")}
+    assert result["files"] == {
+        "output": str(workplace / "table.csv"), "report": str(workplace / "table.report.json"),
+    }  # fmt: skip
     assert result["report"]["images"]["count"] == 5
     assert {event["event"] for event in outcome.events} <= {"progress", "log", "result"}
     rows = lines(workplace / "table.csv")
@@ -49,6 +52,23 @@ def test_a_damaged_image_is_a_warning_and_no_failure(workplace: Workplace, comma
     warnings = [event["message"] for event in outcome.events if event.get("level") == "warning"]
     assert any("1 of 6 images could not be classified" in text for text in warnings)
     assert lines(workplace / "table.csv")[0]["label"] == ""
+
+
+def test_a_job_file_and_options_that_win(workplace: Workplace, command: list[str]) -> None:
+    values = {"command": "classify-folder", "folder": command[1], "model": command[3], "output": command[5]}
+    (workplace / "job.json").write_text(json.dumps({**values, "threshold": 0.1, "precision": "auto"}))
+    job = ["classify-folder", "--job", workplace / "job.json", "--progress", "json"]
+    outcome = run_here(*job, "--threshold", 0.7, "--report", workplace / "said.json", "--nodata", "nan")
+    assert outcome.status == 0, outcome.out
+    parameters = json.loads((workplace / "said.json").read_text())["parameters"]
+    assert (parameters["threshold"], parameters["precision"], parameters["nodata"]) == (0.7, "auto", "nan")
+    assert len(lines(workplace / "table.csv")) == 5
+    for hit in ("--report", "--output"):
+        target = workplace / "job.csv"
+        target.write_text((workplace / "job.json").read_text())
+        again = run_here("classify-folder", "--job", target, hit, target, "--overwrite")
+        assert (again.status, target.read_text()) == (2, (workplace / "job.json").read_text())
+        assert "overwrite the input" in again.sentence
 
 
 @pytest.mark.parametrize(

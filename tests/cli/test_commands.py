@@ -335,3 +335,22 @@ def test_a_correction_is_kept_for_these_weights(workplace: Workplace, tmp_path: 
     assert run_here("inspect", workplace.model, "--card", corrected, "--keep").status == 0
     facts = json.loads(run_here("inspect", workplace.model, "--json").out)
     assert (facts["card_origin"], facts["card"]["properties"]["title"]) == ("corrected", "Put right")
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [("classify_pixels", "a smaller --tile"), ("classify_patches", "a smaller --batch"),
+     ("classify_folder", "a smaller --batch"), ("inspect", "close other programs")],
+)  # fmt: skip
+def test_without_memory_the_sentence_names_an_option_that_the_command_has(
+    monkeypatch, module: str, advice: str
+) -> None:
+    def run(*_: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(f"thematica.cli.{module}.run", run)
+    outcome = run_here(module.replace("_", "-"), "x")
+    assert outcome.status == 1
+    assert advice in outcome.sentence
+    option = advice.partition("--")[2]
+    assert not option or f"--{option}" in run_here(module.replace("_", "-"), "--help").out

@@ -58,6 +58,15 @@ def _raster_cut_in_its_pixels(w):
 
 
 @row("damaged|cut off")
+def _png_cut_in_its_pixels(w):
+    """GDAL's quick way of reading it takes what is missing for zeros."""
+    with rasterio.open(w / "whole.png", "w", driver="PNG", width=60, height=60, count=3, dtype="uint8") as dataset:
+        dataset.write(noise((3, 60, 60)))
+    content = (w / "whole.png").read_bytes()
+    return w.command(raster=spoiled(w / "cut.png", content[: len(content) // 2]))
+
+
+@row("damaged|cut off")
 def _raster_with_a_broken_block(w):
     """Where the sample of values does not look: found only when the block is read."""
     big = image(w / "big.tif", noise((3, 2000, 1500)), tiled=True, blockxsize=256, blockysize=256, compress="deflate")

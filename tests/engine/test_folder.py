@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,16 +17,19 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thematica.engine.classify_folder import FolderJob, classify_folder, image_files
+from thematica.engine import classify_folder as classify_folder_module
+from thematica.engine.classify_folder import classify_folder, image_files
 from thematica.engine.classify_patches import classify_patches
-from thematica.engine.job import PatchJob
+from thematica.engine.job import FolderJob, PatchJob, read_job
 from thematica.engine.progress import Monitor
+from thematica.engine.session import Session
 from thematica.errors import InputError, OutputError
+from thematica.models.bands import Band
 from thematica.models.reading import read_model_card
 from thematica.models.store import resolve_model
 from thematica.trainer.eurosat_split import TEST, split_of
 
-from .networks import image, noise
+from .networks import Net, image, make_card, noise, save
 from .patch_networks import BANDS, CLASSES, direct, patch_net, table
 
 
@@ -108,20 +113,50 @@ def test_the_table(folder: Path) -> None:
     fractions = [entry["fraction"] for entry in messages if entry["event"] == "progress"]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
-    assert sorted(path.name for path in folder.iterdir()) == ["images", "net.onnx", "table.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["images", "net.onnx", "table.csv", "table.report.json"]
 
 
 def test_what_the_result_says(folder: Path) -> None:
     model = patch_net(folder / "net.onnx")
     result = classify_folder(FolderJob(str(folder / "images"), str(model), str(folder / "table.csv"), threshold=0.6))
     rows = lines(folder / "table.csv")
-    assert result["files"] == {"output": str(folder / "table.csv")}
+    assert result["files"] == {"output": str(folder / "table.csv"), "report": str(folder / "table.report.json")}
     report = result["report"]
+    assert json.loads((folder / "table.report.json").read_text()) == report
+    assert (report["command"], report["task"]) == ("classify-folder", "patch")
+    assert {"thematica", "created", "seconds", "warnings", "seconds_per_stage", "versions"} <= set(report)
+    assert report["model"]["sha256"] == read_model_card(model).weights_sha256
+    assert report["backend"]["provider"] == "CPUExecutionProvider"
+    assert report["backend"]["why_not"] == {}
+    (kind,) = report["kinds"]
+    assert (kind["images"], kind["data_type"]) == (8, "uint8")
+    assert [entry["band"] for entry in kind["bands"]] == [1, 2, 3]
     assert report["images"]["count"] == 8
     assert report["images"]["other_files"] == 1
     assert report["images"]["below_threshold"] == sum(row["label"] == "Unclassified" for row in rows)
     for entry in report["classes"]:
         assert entry["images"] == sum(row["label"] == entry["name"] for row in rows)
+
+
+def test_the_report_runs_the_same_again(folder: Path) -> None:
+    options = {"threshold": 0.4, "nodata": 0.0, "bands": "B1=3,B2=2,B3=1", "scale": 0.5, "offset": 0.0, "batch": 3}
+    model = patch_net(folder / "net.onnx")
+    result = classify_folder(job(folder, model, report=str(folder / "said.json"), **options))
+    assert not (folder / "table.report.json").exists()
+    again = json.loads((folder / "said.json").read_text())["parameters"]
+    assert again == result["report"]["parameters"]
+    assert {key: again[key] for key in options} == options
+    again.update(output=str(folder / "again.csv"), report=None)
+    (folder / "job.json").write_text(json.dumps(again))
+    classify_folder(read_job(folder / "job.json", FolderJob))
+    assert (folder / "again.csv").read_bytes() == (folder / "table.csv").read_bytes()
+
+
+def test_kinds_of_images_are_told_apart_in_the_report(folder: Path) -> None:
+    image(folder / "images" / "deep.tif", noise((BANDS, 8, 8), "uint16"), names=["B3", "B2", "B1"])
+    report = classify_folder(job(folder, patch_net(folder / "net.onnx")))["report"]
+    found = {kind["data_type"]: (kind["images"], [band["band"] for band in kind["bands"]]) for kind in report["kinds"]}
+    assert found == {"uint8": (8, [1, 2, 3]), "uint16": (1, [3, 2, 1])}
 
 
 def test_images_that_cannot_be_classified_stay_in_the_table(folder: Path) -> None:
@@ -132,18 +167,21 @@ def test_images_that_cannot_be_classified_stay_in_the_table(folder: Path) -> Non
     (images / "empty.png").write_bytes(b"")
     (images / "text.tif").write_text("no image")
     picture(images / "large.png", (16, 8))
+    good = picture(images / "half.png", seed=5).read_bytes()
+    (images / "half.png").write_bytes(good[: len(good) // 2])
     picture(images / "grey.png", bands=1)
     messages: list[dict] = []
     rows = {row["file"]: row for row in run(folder, patch_net(folder / "net.onnx"), Monitor(messages.append))}
     notes = {name: row["note"] for name, row in rows.items() if row["note"]}
-    assert set(notes) == {"cut.jpg", "empty.png", "text.tif", "large.png", "grey.png"}
+    assert set(notes) == {"cut.jpg", "empty.png", "text.tif", "large.png", "grey.png", "half.png"}
     assert "damaged" in notes["cut.jpg"]
+    assert "damaged" in notes["half.png"]
     assert notes["large.png"] == "The image has 8 × 16 pixels, the network takes 8 × 8."
     assert "is empty" in notes["empty.png"]
     assert all(rows[name]["label"] == rows[name]["score"] == "" for name in notes)
-    assert len(rows) == 8 + 5
+    assert len(rows) == 8 + 6
     warnings = [entry["message"] for entry in messages if entry.get("level") == "warning"]
-    assert any(text.startswith("5 of 13 images could not be classified") for text in warnings)
+    assert any(text.startswith("6 of 14 images could not be classified") for text in warnings)
 
 
 def test_a_network_of_free_size_takes_images_of_any_size(folder: Path) -> None:
@@ -179,6 +217,155 @@ def test_an_image_without_data_has_no_label(folder: Path) -> None:
     # Missing pixels enter as what normalises to 0.
     filled = np.where(samples == 7, np.uint8(128), samples)
     np.testing.assert_allclose(probabilities([rows["half.tif"]]), direct(model, filled[None]), atol=1e-5)
+
+
+def test_the_nodata_of_the_card_counts_where_an_image_declares_none(folder: Path) -> None:
+    samples = noise((BANDS, 8, 8), seed=4, low=1, high=200)
+    samples[:, :5] = 250
+    image(folder / "images" / "gap.tif", samples)
+    samples[:, :5] = 9
+    samples[:, :2] = 250
+    image(folder / "images" / "half.tif", samples)
+    model = patch_net(folder / "net.onnx", nodata=250.0)
+    rows = {row["file"]: row for row in run(folder, model)}
+    assert "no data" in rows["gap.tif"]["note"]
+    filled = np.where(samples == 250, np.uint8(128), samples)
+    np.testing.assert_allclose(probabilities([rows["half.tif"]]), direct(model, filled[None]), atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", ["a", "c"])
+def test_every_image_is_judged_by_its_own_values(tmp_path: Path, wrong: str) -> None:
+    """One image with another scale neither lets itself in behind the others nor shuts them out."""
+    (tmp_path / "images").mkdir()
+    for index, name in enumerate("abc"):
+        samples = noise((BANDS, 8, 8), "float32", seed=index, high=10000 if name == wrong else 1)
+        image(tmp_path / "images" / f"{name}.tif", samples)
+    model = patch_net(tmp_path / "net.onnx", unit="reflectance", value_range=(0.0, 1.0), normalisation_steps=[])
+    notes = {row["file"][0]: row["note"] for row in run(tmp_path, model)}
+    assert "--scale" in notes.pop(wrong)
+    assert set(notes.values()) == {""}
+
+
+def test_every_image_is_judged_by_its_own_pixels_and_band(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for index, (name, resolution) in enumerate({"x_B04": 10, "x_B08": 10, "y_B04": 100, "z_B04": 12}.items()):
+        samples = noise((1, 8, 8), seed=index)
+        image(tmp_path / "images" / f"{name}.tif", samples, resolution=resolution, names=[""])
+    net = Net(1, shape=["n", 1, 8, 8])
+    x = net.dense(net.node("Flatten", net.node("GlobalAveragePool", net.conv(net.input, 6))), 2)
+    card = make_card([Band("B04", "red")], 2, "patch", gsd=10.0)
+    model = save(tmp_path / "net.onnx", net.model(x, ["n", 2]), card)
+    notes = {row["file"]: row["note"] for row in run(tmp_path, model)}
+    assert notes["x_B04.tif"] == notes["z_B04.tif"] == ""
+    assert "B04" in notes["x_B08.tif"]
+    assert "100 m on the ground" in notes["y_B04.tif"]
+
+
+def test_a_warning_about_many_images_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for index in range(5):
+        image(tmp_path / "images" / f"{index}.tif", noise((BANDS, 8, 8), seed=index), resolution=18 + index / 10)
+    monitor = Monitor()
+    run(tmp_path, patch_net(tmp_path / "net.onnx", gsd=10.0), monitor, batch=1)
+    (warning,) = [text for text in monitor.warnings if "expect a worse map" in text]
+    assert "18 m" in warning
+
+
+def test_nodata_and_the_rule_for_missing_pixels_are_options(folder: Path) -> None:
+    samples = noise((BANDS, 8, 8), seed=4, low=1, high=200)
+    samples[0, :6] = 250
+    image(folder / "images" / "gap.tif", samples)
+    model = patch_net(folder / "net.onnx")
+    assert {row["file"]: row["note"] for row in run(folder, model)}["gap.tif"] == ""
+    assert "no data" in {row["file"]: row["note"] for row in run(folder, model, nodata=250.0)}["gap.tif"]
+    rows = {row["file"]: row for row in run(folder, model, nodata=250.0, invalid="all")}
+    filled = np.where(samples == 250, np.uint8(128), samples)
+    np.testing.assert_allclose(probabilities([rows["gap.tif"]]), direct(model, filled[None]), atol=1e-5)
+
+
+def test_the_sensor_names_the_bands(tmp_path: Path) -> None:
+    """Of 12 bands without names those of the model are found by the sensor's order."""
+    samples = noise((12, 8, 8))
+    image(tmp_path / "images.tif", samples, names=[""] * 12)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images.tif").rename(tmp_path / "images" / "a.tif")
+    net = Net(1, shape=["n", 1, 8, 8])
+    x = net.dense(net.node("Flatten", net.node("GlobalAveragePool", net.conv(net.input, 6))), 2)
+    model = save(tmp_path / "net.onnx", net.model(x, ["n", 2]), make_card([Band("B08", "nir")], 2, "patch"))
+    report = classify_folder(job(tmp_path, model, sensor="sentinel2-l2a"))["report"]
+    (kind,) = report["kinds"]
+    assert [(entry["band"], entry["how"]) for entry in kind["bands"]] == [(8, "sensor")]
+
+
+def test_half_precision_on_the_processor_is_told_to_bring_nothing(folder: Path) -> None:
+    model = patch_net(folder / "net.onnx")
+    report = classify_folder(job(folder, model, provider="cpu", precision="fp16"))["report"]
+    assert report["backend"]["precision"] == "fp32"
+    assert [text for text in report["warnings"] if "fp16) brings nothing on the CPU" in text]
+
+
+class Crowd:
+    """Counts how many are in it at once."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.changed = threading.Condition()
+
+    def enter(self, patience: float) -> None:
+        """Wait for a second one to come."""
+        with self.changed:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.most > 1, patience)
+
+    def leave(self) -> None:
+        with self.changed:
+            self.now -= 1
+
+
+@pytest.mark.parametrize("stands", [1, 2])
+def test_no_more_runs_side_by_side_than_the_session_stands(folder: Path, monkeypatch, stands: int) -> None:
+    crowd, run_alone = Crowd(), Session.run
+
+    def watched(session: Session, *arguments: object) -> object:
+        crowd.enter(10.0 if stands > 1 else 0.05)
+        try:
+            return run_alone(session, *arguments)
+        finally:
+            crowd.leave()
+
+    monkeypatch.setattr(Session, "run", watched)
+    monkeypatch.setattr(Session, "parallel_runs", stands)
+    threads = 1 if stands == 2 else 4
+    report = classify_folder(job(folder, patch_net(folder / "net.onnx"), threads=threads, batch=1))["report"]
+    assert (crowd.most, report["backend"]["workers"]) == (stands, stands)
+
+
+def test_a_network_is_asked_once_for_images_that_it_cannot_take(folder: Path, monkeypatch) -> None:
+    for index in range(4):
+        image(folder / "images" / f"{index}.tif", noise((BANDS, 8, 8), "float32", seed=index))
+    asked, really = [], classify_folder_module.deploy
+    monkeypatch.setattr(
+        classify_folder_module, "deploy", lambda *given, **more: asked.append(given[1]) or really(*given, **more)
+    )
+    rows = run(folder, patch_net(folder / "net.onnx", data_type="uint8"))
+    assert {bool(row["note"]) for row in rows if row["file"].endswith(".tif")} == {True}
+    assert len(asked) == len(set(asked))
+
+
+def test_what_the_session_has_to_say_while_it_runs_is_told(folder: Path, monkeypatch) -> None:
+    run_alone = Session.run
+
+    def talking(session: Session, *arguments: object) -> object:
+        session.warn("Memory is short.")
+        return run_alone(session, *arguments)
+
+    monkeypatch.setattr(Session, "run", talking)
+    messages: list[dict] = []
+    result = classify_folder(job(folder, patch_net(folder / "net.onnx")), Monitor(messages.append))
+    assert "Memory is short." in result["report"]["warnings"]
+    assert "Memory is short." in [event.get("message") for event in messages]
 
 
 def test_bands_and_scale_are_options(folder: Path) -> None:
@@ -220,6 +407,9 @@ def job(here: Path, network: Path, **options) -> FolderJob:
         ({"bands": "B1:3"}, "band assignment"),
         ({"provider": "Quantum"}, "provider"),
         ({"output_name": "softness"}, "no output"),
+        ({"precision": "int4"}, "no precision"),
+        ({"invalid": "some"}, "missing pixels"),
+        ({"nodata": float("inf")}, "--nodata"),
     ],
 )
 def test_bad_options(folder: Path, options: dict, words: str) -> None:
@@ -258,6 +448,30 @@ def test_an_existing_table_is_kept_unless_told_otherwise(folder: Path) -> None:
     assert (folder / "table.csv").read_text() == "precious"
     classify_folder(job(folder, model, overwrite=True))
     assert len(lines(folder / "table.csv")) == 8
+
+
+def test_a_report_is_refused_where_it_would_hit_something(folder: Path) -> None:
+    model = patch_net(folder / "net.onnx")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for name in ("images/oben.jpg", "net.onnx"):
+        with pytest.raises(OutputError, match="overwrite the input"):
+            classify_folder(job(folder, model, report=str(folder / name), overwrite=True))
+    with pytest.raises(OutputError, match="asked for twice"):
+        classify_folder(job(folder, model, report=str(folder / "table.csv")))
+    with pytest.raises(OutputError, match="exists already"):
+        classify_folder(job(folder, model, report=str(folder / "images" / "notes.txt")))
+    with pytest.raises(OutputError, match="does not exist"):
+        classify_folder(job(folder, model, report=str(folder / "none" / "report.json")))
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_report_beside_is_replaced_with_its_table_and_kept_if_the_run_fails(folder: Path) -> None:
+    (folder / "table.report.json").write_text("old")
+    with pytest.raises(InputError):
+        classify_folder(job(folder, patch_net(folder / "other.onnx", 16)))
+    assert (folder / "table.report.json").read_text() == "old"
+    classify_folder(job(folder, patch_net(folder / "net.onnx")))
+    assert json.loads((folder / "table.report.json").read_text())["images"]["count"] == 8
 
 
 def test_a_full_disk_leaves_nothing(folder: Path, small_disk: Callable[..., Path]) -> None:

@@ -21,7 +21,7 @@ from thematica.errors import InputError, ModelError
 from thematica.models.reading import read_model_card
 
 from .networks import Net, image, light, make_card, mlp, noise, read, save, z_scores
-from .workplace import Workplace
+from .workplace import Workplace, run_here
 
 
 def deployed(path: Path, data_type: str = "uint8", scores=("confidence", "margin"), scale: float = 1.0):
@@ -30,18 +30,21 @@ def deployed(path: Path, data_type: str = "uint8", scores=("confidence", "margin
     return deploy(network, np.dtype(data_type), [scale] * bands, [0.0] * bands, scores)
 
 
-def hungry(path: Path, images: int, free: str = "n") -> Path:
-    """A network that needs a petabyte for more than so many images at once."""
-    net = Net(3, shape=[free, 3, "h", "w"])
+def hungry(path: Path, images: int, free: str | int = "n", task: str = "segmentation") -> Path:
+    """A network that needs a petabyte for more than so many images at once; patches and windows have 8 × 8 pixels."""
+    whole = task == "segmentation"
+    net = Net(3, shape=[free, 3, *(["h", "w"] if whole else [8, 8])])
     count = net.node("Gather", net.node("Shape", net.input), net.weight(np.array([0], np.int64)), axis=0)
     more = net.node("Max", net.node("Sub", count, net.weight(np.array([images], np.int64))), net.weight(np.array([0])))
     size = net.node("Mul", more, net.weight(np.array([10**15], np.int64)))
     ones = net.node("ConstantOfShape", size, value=onnx.numpy_helper.from_array(np.ones(1, np.float32)))
     extra = net.node("ReduceSum", ones, keepdims=0)
     scores = net.conv(net.input, 2, 1)
+    if not whole:
+        scores = net.node("Flatten", net.node("GlobalAveragePool", scores))
     result = net.node("Add", scores, net.node("Mul", extra, net.weight(np.array(0, np.float32))))
     net.channels[result] = 2
-    return save(path, net.model(result), make_card(3, 2))
+    return save(path, net.model(result, None if whole else [free, 2]), make_card(3, 2, task))
 
 
 # Memory
@@ -86,6 +89,34 @@ def test_a_fixed_batch_cannot_be_halved_and_the_sentence_says_so(tmp_path):
     session = create_session(deployed(hungry(tmp_path / "net.onnx", 3, free=4)), "cpu")
     with pytest.raises(ModelError, match="its fixed batch of 4 tiles of 8 × 8 pixels: use a smaller --tile"):
         session.run(noise((4, 3, 8, 8)))
+
+
+def runs_of(w: Workplace, images: int, free: str | int = "n") -> dict[str, list[object]]:
+    """Commands whose network needs too much for more than so many patches, images or windows at once."""
+    patch, window = (hungry(w / f"{task}.onnx", images, free, task) for task in ("patch", "window"))
+    for index in range(4):
+        image(w / "images" / f"{index}.tif", noise((3, 8, 8), seed=index))
+    return {
+        "patch": ["classify-patches", w.scene, "--model", patch, "--output", w / "map.gpkg"],
+        "image": ["classify-folder", w / "images", "--model", patch, "--output", w / "table.csv"],
+        "window": w.command(model=window),
+    }
+
+
+@pytest.mark.parametrize(("unit", "units"), [("patch", "patches"), ("image", "images"), ("window", "windows")])
+def test_the_sentences_name_what_runs_and_only_options_that_there_are(workplace: Workplace, unit, units) -> None:
+    (workplace / "images").mkdir()
+    alone = run_here(*runs_of(workplace, 0)[unit])
+    assert alone.status == 2
+    assert f"not fit into memory with one {unit} of 8 × 8 pixels: use another --provider." in alone.sentence
+    fixed = run_here(*runs_of(workplace, 0, 4)[unit])
+    assert f"its fixed batch of 4 {units} of 8 × 8 pixels: use another --provider." in fixed.sentence
+    halved = run_here(*runs_of(workplace, 2)[unit], "--batch", 4, "--progress", "json")
+    assert halved.status == 0
+    assert any(
+        f"not hold a batch of 4 {units}; the run goes on with 2 at a time" in event.get("message", "")
+        for event in halved.events
+    )
 
 
 def test_the_network_of_a_whole_run_may_be_hungry(workplace: Workplace) -> None:

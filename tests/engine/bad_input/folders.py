@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ..networks import image, light, noise
 from ..patch_networks import patch_net
 from ..workplace import Workplace
@@ -116,3 +118,33 @@ rows("--(threshold|batch|scale|offset|threads)", "folder_option", {
     for option in ("--threshold=2", "--threshold=nan", "--batch=0", "--batch=-1", f"--batch={10**12}", "--scale=0",
                    "--scale=nan", "--offset=inf", "--threads=0", f"--threads={10**9}")
 })  # fmt: skip
+
+
+def _folder_job(w: Workplace, **more: object) -> list:
+    """The command that runs a job file with these entries."""
+    command = _folder(w)
+    values = {"command": "classify-folder", "folder": command[1], "model": command[3], "output": command[5], **more}
+    return ["classify-folder", "--job", str(spoiled(w / "job.json", json.dumps(values).encode()))]
+
+
+rows("entry|--(nodata|threshold|batch)|name|wrong type|lacks|unknown|for the command|folder", "folder_job_with", {
+    f"{key}_{name}": lambda w, key=key, value=value: _folder_job(w, **{key: value})
+    for key, name, value in [
+        ("folder", "empty", ""), ("folder", "list", ["a"]), ("folder", "nul", "a\0b"),
+        ("folder", "surrogate", "\ud800"),
+        ("rasters", "too", ["a.tif"]), ("area", "too", [0, 0, 1, 1]), ("command", "other", "classify-patches"),
+        ("threshold", "high", 1.5), ("nodata", "huge", 10**400), ("batch", "huge", 10**400), ("sensor", "list", []),
+        ("precision", "number", 16), ("invalid", "list", ["any"]), ("report", "nul", "a\0"),
+        ("overwrite", "text", "yes"),
+    ]
+})  # fmt: skip
+
+
+@row("overwrite the input")
+def _report_in_place_of_an_image(w):
+    return _folder(w, "--overwrite", "--report", w / "images" / "a.tif")
+
+
+@row("exists already")
+def _report_of_a_folder_exists(w):
+    return _folder(w, "--report", spoiled(w / "said.json", b"precious"))

@@ -339,7 +339,7 @@ def _valid_polygons(geometries: Any) -> Polygons:
 
 def _parse_extent(area: str | Path | Sequence[float]) -> tuple[float, float, float, float] | None:
     """The four numbers of an extent, or None for the name of a file."""
-    if isinstance(area, Path) or (isinstance(area, str) and Path(area).exists()):
+    if isinstance(area, Path) or (isinstance(area, str) and os.path.exists(area)):
         return None
     parts: Sequence[Any] = area.split(",") if isinstance(area, str) else area
     try:
@@ -365,7 +365,7 @@ def _read_polygons(source: str, area_crs: CRS | None, raster: _Raster) -> tuple[
     """The polygons of a vector file, and their CRS (None: that of a raster without one)."""
     path, options = _split_source(source)
     is_local = not path.startswith("/vsi") and "://" not in path
-    if is_local and not Path(path).exists():
+    if is_local and not os.path.exists(path):
         raise InputError(f"There is no file “{path}” to take the area from; check the path.")
     name = f"The area “{source}”"
     try:

@@ -55,7 +55,16 @@ class Grid:
 
     @classmethod
     def of(cls, dataset: rasterio.DatasetReader) -> Grid:
-        """The grid of an open raster."""
+        """The grid of an open raster.
+
+        Raises:
+            InputError: its place is not made of numbers.
+        """
+        if not all(math.isfinite(value) for value in dataset.transform[:6]):
+            raise InputError(
+                f"“{dataset.name}” is damaged: its georeference (geotransform) is not made of numbers; copy or "
+                "download it again."
+            )
         return cls(dataset.crs, dataset.transform, dataset.width, dataset.height)
 
     @property

@@ -322,6 +322,13 @@ def checked_outputs(
             "lie far outside what it was made for; check scale, offset and nodata."
         )
     shape = tuple(int(side) for side in outputs[output_of("shape", number)])
+    # Samples are the first axis of windows and patches, and the last of pixels as they lie in memory.
+    samples = given[0] if len(given) > 2 else given[-1]
+    if size is None and (len(shape) != (2 if channels else len(shape[:2])) or shape[:1] != (samples,)):
+        raise ModelError(
+            f"The network gives a tensor of shape {shape} for {samples} samples, where one score per class and sample "
+            "(N, K) is needed: it contradicts its card."
+        )
     if channels and shape[1] != channels:
         raise ModelError(
             f"The network gives {shape[1]} scores per pixel, but its card says {channels}: the card belongs to "

@@ -673,12 +673,21 @@ def _read_bands(
             Band(
                 name=name,
                 common_name=str(entry.get("eo:common_name", entry.get("common_name", ""))),
-                wavelength=float(wavelength) if wavelength is not None else None,
+                wavelength=_micrometres(wavelength, name),
                 unit=str(entry.get("unit", unit)),
-                width=float(width) if width is not None else None,
+                width=_micrometres(width, name),
             )
         )
     return bands
+
+
+def _micrometres(value: Any, band: str) -> float | None:
+    if value is None:
+        return None
+    number = float(value)
+    if not math.isfinite(number):
+        raise ModelError(f"the wavelength of band {band} is no finite number; correct it or leave it out.")
+    return number
 
 
 def _read_classes(model_output: Mapping[str, Any], output_shape: Sequence[int]) -> list[ModelClass]:

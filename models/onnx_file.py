@@ -36,7 +36,10 @@ _ELEMENT_TYPES = {
 
 
 # Operators that change only the form of a tensor.
-_FORM_ONLY = ("Cast", "Flatten", "Gather", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+# Resizing interpolates: probabilities stay probabilities.
+_FORM_ONLY = (
+    "Cast", "Flatten", "Gather", "Identity", "Reshape", "Resize", "Squeeze", "Transpose", "Unsqueeze", "Upsample",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -420,6 +420,21 @@ def _empty_model(w):
     return w.command(model=spoiled(w / "empty.onnx", b""))
 
 
+@row("geotransform")
+def _a_place_that_is_not_made_of_numbers(w):
+    from rasterio.shutil import copy
+
+    copy(w.scene, w / "scene.vrt", driver="VRT")
+    text = (w / "scene.vrt").read_text()
+    (w / "scene.vrt").write_text(re.sub("<GeoTransform>[^,]*", "<GeoTransform>nan", text))
+    return w.command(raster=w / "scene.vrt")
+
+
+@row("no file|cannot be read|extent")
+def _an_area_with_a_name_that_is_too_long(w):
+    return w.command("--area", "x" * 5000)
+
+
 @row("not an ONNX file|only part")
 def _model_cut_off(w):
     return w.command(model=spoiled(w / "cut.onnx", w.model.read_bytes()[:-900]))

@@ -261,6 +261,16 @@ def test_scores_per_window_beyond_the_card(workplace: Workplace) -> None:
     assert "(N, K)" in outcome.sentence
 
 
+@pytest.mark.parametrize("said", [["n", 3], ["n", "k"]])
+def test_a_map_where_one_score_per_class_is_declared(workplace: Workplace, said: list) -> None:
+    """What the file says wrongly shows only when it runs: the convolution gives 3 × 5 × 5 scores."""
+    net = Net(3, shape=["n", 3, 5, 5])
+    path = save(workplace / "net.onnx", net.model(net.conv(net.input, 3), said), make_card(3, 3, "window"))
+    outcome = workplace.run(model=path)
+    assert outcome.status == 2
+    assert "contradicts its card" in outcome.sentence or "not a valid ONNX" in outcome.sentence
+
+
 @pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.INT32])
 def test_class_numbers_in_a_column(workplace: Workplace, kind: int) -> None:
     net = Net(3, shape=["n", 3, 5, 5])

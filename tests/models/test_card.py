@@ -322,3 +322,10 @@ def test_a_card_is_read_without_third_parties(tmp_path: Path) -> None:
         "bad = {'numpy', 'onnx', 'onnxruntime', 'rasterio'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2] / "build" / "pkg")
+
+
+def test_a_wavelength_without_end_is_refused():
+    item = make_card(2, 2).to_item()
+    item["assets"]["model"]["bands"][0]["eo:center_wavelength"] = "1e999"
+    with pytest.raises(ModelError, match="wavelength of band B1"):
+        parse_card(json.dumps(item))

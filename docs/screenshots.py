@@ -18,7 +18,9 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("THEMATICA_ROOT") or Path(__file__).resolve().parents[1])
 IMAGES = ROOT / "docs" / "images"
-SCENES = ROOT.parent / "shared" / "data"
+# QGIS writes statistics beside what it shows, so it gets copies.
+SCENES = Path(os.environ.get("THEMATICA_SCENES") or ROOT.parent / "shared" / "data")
+SHOWN = ("sentinel2_brazil", "landsat7_chiapas", "oscd/aguasclaras/imgs_2")
 SCREEN = (1440, 860)
 WINDOW = (1280, 860)
 SECONDS_ALLOWED = 240
@@ -42,6 +44,8 @@ def start_qgis() -> int:
             "[PythonPlugins]\nthematica=true\n\n[core]\nNewsFeed\\httpsfeedqgisorg\\disabled=true\n"
             "[qgis]\nnewProjectDefault=false\ncheckVersion=false\nnews-feed\\show=false\n"
         )
+        for scene in SHOWN:
+            shutil.copytree(SCENES / scene, Path(folder) / "scenes" / scene)
         done = Path(folder) / "done"
         example = Path(folder) / "example-patches.onnx"
         subprocess.run(
@@ -51,6 +55,7 @@ def start_qgis() -> int:
         environment = dict(os.environ)
         environment.update(
             THEMATICA_ROOT=str(ROOT),
+            THEMATICA_SCENES=str(Path(folder) / "scenes"),
             THEMATICA_SCREENSHOTS_DONE=str(done),
             THEMATICA_HOME=str(Path(folder) / "home"),
             THEMATICA_RUNTIME=str(ROOT / ".venv"),
@@ -243,9 +248,7 @@ def take_pictures() -> None:
     project.clear()
     aguas = sorted((SCENES / "oscd" / "aguasclaras" / "imgs_2").glob("*.tif"))
     wanted = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
-    # QGIS keeps statistics beside files that it shows; they are not to lie among the data.
-    copies = Path(os.environ["THEMATICA_EXAMPLE"]).parent
-    chosen = [Path(shutil.copy(path, copies)) for path in aguas if path.stem.endswith(wanted)]
+    chosen = [path for path in aguas if path.stem.endswith(wanted)]
     layers = [QgsRasterLayer(str(path), path.stem) for path in chosen]
     project.addMapLayers(layers)
     plugin.open_classify()

@@ -79,12 +79,19 @@ def _leave_gdal_behind(status: int) -> None:
         os._exit(status)
 
 
+def _say_nothing(_: object) -> None:
+    """Leave an error that nobody can catch unsaid."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     _forget_other_gdal()
     if not sys.warnoptions:
         # What libraries warn of is for developers: python -W default -m thematica … shows it.
         warnings.simplefilter("ignore")
+        if arguments is None:
+            # Nor does what goes wrong inside GDAL's own log, which Python prints with a traceback.
+            sys.unraisablehook = _say_nothing
     for stream in (sys.stdout, sys.stderr):
         # A terminal that knows no umlauts is no reason to fail.
         if isinstance(stream, io.TextIOWrapper):

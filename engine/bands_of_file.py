@@ -78,6 +78,8 @@ class BandsOfFile:
             int(part) for part in (window.row_off, window.col_off, window.height, window.width)
         )
         samples = np.empty((len(self.bands), height, width), self.dataset.dtypes[self.bands[0] - 1])
+        if samples.size == 0:
+            return samples, None
         valid = np.ones(samples.shape, bool)
         for (top, left, rows, columns), job in self._pieces(row, column, height, width):
             if (rows, columns) == (height, width):
@@ -93,11 +95,11 @@ class BandsOfFile:
         assert self.mapping is not None
         # Where the grids are turned, every pixel has weights of its own.
         weights = 0.0 if self.mapping.axes is not None else height * width * (2 * max(self.mapping.size) + 2)
-        if weights <= _MOST_SAMPLES or height * width == 1:
+        if weights <= _MOST_SAMPLES or height * width <= 1:
             rows, columns, resample = self._taps(row, column, height, width)
             inside = _span(rows), _span(columns)
             samples = (inside[0][1] - inside[0][0]) * (inside[1][1] - inside[1][0]) * len(self.bands)
-            if samples <= _MOST_SAMPLES or height * width == 1:
+            if samples <= _MOST_SAMPLES or height * width <= 1:
                 yield (row, column, height, width), (rows, columns, inside, resample)
                 return
         if height >= width:

@@ -167,6 +167,8 @@ class RasterJob(Job):
             )
         if isinstance(self.area, list) and len(self.area) != 4:
             raise InputError("An extent needs four numbers: xmin,ymin,xmax,ymax.")
+        if isinstance(self.area, list) and not all(math.isfinite(number) for number in self.area):
+            raise InputError("An extent is four numbers, xmin,ymin,xmax,ymax, and finite ones.")
 
 
 @dataclass

@@ -20,6 +20,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
+from ..errors import InputError
 from ..models.bands import BandMatch, is_beside_spectra, is_categorical_name
 from ..models.fit import RasterFacts
 from .bands_of_file import BandsOfFile
@@ -33,6 +34,8 @@ __all__ = ["RasterSource", "gdal_environment", "open_raster"]
 
 # A map that covers less of the first raster than this is worth a sentence.
 _TOLD_SHARE = 0.9
+# How many times larger or smaller pixels may be than the map's: beyond lies only a damaged georeference.
+_MOST_RATIO = 1e6
 # What a plan of chunks takes for the blocks of rasters that are all resampled.
 _RESAMPLED_BLOCK = (256, 256)
 
@@ -215,8 +218,20 @@ class RasterSource:
         return warnings
 
     def _mapping_to(self, source: int) -> PixelMapping | None:
-        """Where the map's pixels lie in a file; None where they are the file's own."""
-        return None if self.grid.same_as(self.grids[source]) else PixelMapping(self.grid, self.grids[source])
+        """Where the map's pixels lie in a file; None where they are the file's own.
+
+        Raises:
+            InputError: the file's pixels are of no size that could be resampled.
+        """
+        if self.grid.same_as(self.grids[source]):
+            return None
+        mapping = PixelMapping(self.grid, self.grids[source])
+        if not all(1 / _MOST_RATIO < side < _MOST_RATIO for side in mapping.size):
+            raise InputError(
+                f"The pixels of “{self.paths[source]}” and those of the map differ so much in size that the one says "
+                "nothing of the other: check its georeference and CRS."
+            )
+        return mapping
 
     def _method(self, source: int, band: int, mapping: PixelMapping | None) -> str:
         if mapping is None or mapping.shift is not None:

@@ -420,6 +420,18 @@ def _empty_model(w):
     return w.command(model=spoiled(w / "empty.onnx", b""))
 
 
+@row("differ so much in size")
+def _a_second_raster_of_pixels_without_size(w):
+    from rasterio.shutil import copy
+
+    copy(w.scene, w / "scene.vrt", driver="VRT")
+    text = (w / "scene.vrt").read_text()
+    huge = "<GeoTransform>-1e9, 1e8, 0, 1e9, 0, -1e8</GeoTransform>"
+    (w / "scene.vrt").write_text(re.sub("<GeoTransform>.*</GeoTransform>", huge, text))
+    first, second, *others = w.command("--bands", "B1=1:1,B2=2:2,B3=1:3")
+    return [first, second, str(w / "scene.vrt"), *others]
+
+
 @row("geotransform")
 def _a_place_that_is_not_made_of_numbers(w):
     from rasterio.shutil import copy

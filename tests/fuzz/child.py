@@ -100,8 +100,10 @@ def _child(body: Callable[[list[str]], int], arguments: list[str], out: str, err
 def _run_command(arguments: list[str]) -> int:
     from thematica.cli.main import main
 
+    # As a program, with its own idea of what the user is to see.
+    sys.argv = ["thematica", *arguments]
     try:
-        return main(arguments)
+        return main()
     except SystemExit as stop:  # how argparse ends
         return int(stop.code or 0)
 

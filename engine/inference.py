@@ -329,6 +329,12 @@ def checked_outputs(
             f"The network gives a tensor of shape {shape} for {samples} samples, where one score per class and sample "
             "(N, K) is needed: it contradicts its card."
         )
+    # Behind the decision a map has its class axis; class numbers may have one of a single entry.
+    if size is not None and not (len(shape) == 4 if channels else len(shape) == 3 or shape[1:-2] == (1,)):
+        raise ModelError(
+            f"The network gives a tensor of shape {shape}, where one score per class and pixel (N, K, H, W) is needed: "
+            "it contradicts its card."
+        )
     if channels and shape[1] != channels:
         raise ModelError(
             f"The network gives {shape[1]} scores per pixel, but its card says {channels}: the card belongs to "

@@ -35,7 +35,6 @@ from .process import CommandFailed, Listener, masked, process_options, run_comma
 #: The version that uv is asked for: the one with the most wheels.
 VERSION = "3.12"
 _ARCHIVE = re.compile(r"cpython-(3\.\d+\.\d+)\+?\d*-(.+?)-install_only(?:_stripped)?\.tar\.gz$")
-_PUBLIC_INDEX = "https://mirror.example/simple/"
 
 
 def own_python_folder() -> Path:
@@ -220,12 +219,18 @@ def _has_pip(python: Path, environment: dict[str, str]) -> bool:
 
 
 def fetch_uv_from_index(folder: Path, environment: dict[str, str], listener: Listener) -> Path:
-    """The wheel of uv for this system from the package index, with the standard library alone.
+    """The wheel of uv for this system from the machine's package index, with the standard library alone.
 
     Raises:
-        RuntimeMissingError: the index cannot be reached or has no wheel for this system.
+        RuntimeMissingError: no index is named, or it cannot be reached or has no wheel for this system.
     """
-    index = environment.get("PIP_INDEX_URL") or _configured_index() or _PUBLIC_INDEX
+    index = environment.get("PIP_INDEX_URL") or _configured_index()
+    if not index:
+        # Which index is meant where none is named, pip knows, and there is no pip here.
+        raise RuntimeMissingError(
+            f"No Python here has pip, which would bring a CPython: install Python {VERSION} (or pip for any Python; "
+            "Debian, Ubuntu: sudo apt install python3-pip), or name the package index in the variable PIP_INDEX_URL."
+        )
     page = f"{index.rstrip('/')}/uv/"
     listener.line(f"Fetching uv from {masked(page)}")
     try:

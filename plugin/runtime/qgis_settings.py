@@ -33,7 +33,8 @@ def network_of_qgis() -> Network:
 def _url_of(proxy: QNetworkProxy) -> str:
     if proxy.type() == QNetworkProxy.ProxyType.DefaultProxy or not proxy.hostName():
         # QGIS follows the system's proxy.
-        query = QNetworkProxyQuery(QUrl("https://mirror.example/simple/"))
+        # Any address outside will do; this one belongs to nobody (RFC 2606).
+        query = QNetworkProxyQuery(QUrl("https://example.org/"))
         proxy = next(iter(QNetworkProxyFactory.systemProxyForQuery(query)), proxy)
     if not proxy.hostName() or proxy.type() == QNetworkProxy.ProxyType.NoProxy:
         return ""

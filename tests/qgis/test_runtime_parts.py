@@ -563,6 +563,12 @@ def test_an_index_without_uv_is_one_sentence(index, tmp_path):
         own_python.fetch_uv_from_index(tmp_path, {"PIP_INDEX_URL": "file:///etc"}, Watching())
 
 
+def test_without_pip_and_without_an_index_it_is_said_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(own_python, "_configured_index", lambda: "")
+    with pytest.raises(RuntimeMissingError, match="PIP_INDEX_URL"):
+        own_python.fetch_uv_from_index(tmp_path, {}, Watching())
+
+
 # -- the command for a folder of wheels ---------------------------------------------------------------
 
 

@@ -105,18 +105,10 @@ def load_network(path: object, card: ModelCard, patches: bool = False, output_na
     names = [output_name] if output_name else card.output_names()
     cards = [card.for_output(output) for output in names]
     batch = max(card.input_shape[0], 0) or _hidden_batch(model, cards)
-    tile = None
-    if kind != "pixel":
-        height, width = card.input_shape[-2:]
-        tile = (height, width) if height > 0 and width > 0 else None
-        if tile is None and kind in ("window", "patch") and card.tile:
-            tile = (card.tile, card.tile)
-    if kind == "window":
-        return Network(card, model, window_field(card, tile), kind, _heads(model, cards, 2, tile), batch, tile)
-    if kind == "patch":
-        return Network(card, model, ReceptiveField(0, 1), kind, _heads(model, cards, 2, tile), batch, tile)
-    if kind == "pixel":
-        return Network(card, model, ReceptiveField(0, 1), kind, _heads(model, cards, 2, tile), batch, tile)
+    tile = fixed_tile(card, kind)
+    if kind != "image":
+        reach = window_field(card, tile) if kind == "window" else ReceptiveField(0, 1)
+        return Network(card, model, reach, kind, _heads(model, cards, 2, tile), batch, tile)
     cards = [_at_input_size(model, head) for head in cards]
     heads = _heads(model, cards, 4, tile)
     return Network(card, model, _common_field(model, heads, tile), kind, heads, batch, tile)
@@ -187,6 +179,21 @@ def _check_input(card: ModelCard, kind: str) -> None:
         )
     if card.data_type not in _INPUT_TYPES:
         raise ModelError(f"The network “{card.name}” takes {card.data_type} values, which is not supported.")
+
+
+def fixed_tile(card: ModelCard, kind: str) -> tuple[int, int] | None:
+    """Height and width that every run must have, or None where they are free.
+
+    Args:
+        card: of the network; it says the side of windows and patches where the graph leaves it open.
+        kind: one of :data:`KINDS`.
+    """
+    if kind == "pixel":
+        return None
+    height, width = card.input_shape[-2:]
+    if height > 0 and width > 0:
+        return height, width
+    return (card.tile, card.tile) if kind in ("window", "patch") and card.tile else None
 
 
 def window_field(card: ModelCard, tile: tuple[int, int] | None) -> ReceptiveField:

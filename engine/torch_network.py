@@ -16,7 +16,7 @@ import onnx
 from ..errors import MisfitError, ModelError, RuntimeMissingError
 from ..models.card import ModelCard
 from .deployment import Deployment, _arithmetic, output_of
-from .network import Head, Network, kind_wanted, window_field
+from .network import Head, Network, fixed_tile, kind_wanted, window_field
 from .receptive_field import ReceptiveField
 from .scores import SCORES
 
@@ -121,12 +121,7 @@ def load_torch_network(path: str | Path, card: ModelCard, patches: bool = False,
     else:
         cards = [card.for_output(name) for name in ([output_name] if output_name else card.output_names())]
     batch = max(card.input_shape[0], 0)
-    tile = None
-    if kind != "pixel":
-        height, width = card.input_shape[-2:]
-        tile = (height, width) if height > 0 and width > 0 else None
-        if tile is None and kind in ("window", "patch") and card.tile:
-            tile = (card.tile, card.tile)
+    tile = fixed_tile(card, kind)
     if kind == "window":
         reach = window_field(card, tile)
     else:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.progress import Monitor
+from ..progress import Monitor
 
 STYLES = ("bar", "json", "none")
 

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from ..engine.job import RESAMPLING, Job, job_from_dict, read_job
 from ..engine.outputs import check_sources
-from ..engine.progress import Monitor
 from ..engine.scores import PRECISIONS
 from ..errors import InputError
 from ..models.bands import SENSORS
+from ..progress import Monitor
 from .console import STYLES, Console, cancel_on_signals, cancel_on_stdin
 
 # Options that go into the job under their own names.

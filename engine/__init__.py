@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..progress import Monitor
     from .classify_job import classify
     from .job import PatchJob, PixelJob
-    from .progress import Monitor
 
 __all__ = ["Monitor", "PatchJob", "PixelJob", "classify"]
 
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(job, name)
     if name == "Monitor":
-        from .progress import Monitor
+        from ..progress import Monitor
 
         return Monitor
     raise AttributeError(name)

@@ -24,6 +24,7 @@ from ..models.card import ModelCard
 from ..models.fit import Fit, check_fit
 from ..models.reading import read_model_card
 from ..models.store import model_files, resolve_model
+from ..progress import Monitor
 from .backend import deploy
 from .classify_patches import load_patch_network
 from .cog import move_into_place, writing
@@ -36,7 +37,6 @@ from .patch_grid import LEAST_VALID
 from .patch_labels import DIGITS, Labelling
 from .patch_layer import probability_columns
 from .patch_stream import choose_batch, run_patches
-from .progress import Monitor
 from .providers import provider_order
 from .raster import RasterSource, gdal_environment
 from .report import backend, bands, ending, heading, model_and_parameters, write_report

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..progress import Monitor
 from .classify_patches import classify_patches
 from .classify_pixels import classify_pixels
 from .job import PatchJob, PixelJob
-from .progress import Monitor
 
 
 def classify(job: PixelJob | PatchJob, monitor: Monitor | None = None) -> dict[str, Any]:

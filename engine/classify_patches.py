@@ -16,6 +16,7 @@ from ..errors import InputError, ModelError
 from ..models.card import ModelCard
 from ..models.reading import read_model_card
 from ..models.store import model_files, resolve_model
+from ..progress import Monitor
 from .backend import deploy, load_network
 from .cog import move_into_place, writing
 from .deployment import fill_values
@@ -29,7 +30,6 @@ from .patch_layer import PatchLayer, check_replaceable, probability_columns
 from .patch_raster import PatchRaster
 from .patch_stream import PatchResult, PatchStream, PatchTiming, choose_batch
 from .patch_style import StyledClass, several_labels_style, single_label_style
-from .progress import Monitor
 from .raster import gdal_environment
 from .report import backend, beginning, class_figures, ending, write_report
 from .scene import Scene, cores, open_scene

@@ -15,6 +15,7 @@ from ..models.card import ModelCard
 from ..models.map_names import marked, marks
 from ..models.reading import read_model_card
 from ..models.store import model_files, resolve_model
+from ..progress import Monitor
 from .backend import deploy, load_network
 from .cog import RasterWriter, move_into_place, writing
 from .deployment import fill_values
@@ -25,7 +26,6 @@ from .network import Head
 from .outputs import WorkFolders, check_outputs, check_sources
 from .pam import UNCLASSIFIED_COLOR, UNCLASSIFIED_NAME, ClassRow, write_pam
 from .pipeline import run_pipeline
-from .progress import Monitor
 from .raster import gdal_environment
 from .report import build_report, write_report
 from .scene import Scene, cores, open_scene

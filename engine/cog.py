@@ -30,7 +30,7 @@ from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from ..errors import OutputError
-from .progress import Monitor
+from ..progress import Monitor
 from .tiff import is_whole
 from .tiling import OUTPUT_BLOCK, Rectangle
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import onnxruntime
 
-from .progress import Monitor
+from ..progress import Monitor
 from .session import tile_options
 
 _T = TypeVar("_T")

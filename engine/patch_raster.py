@@ -9,12 +9,12 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from ..models.card import ModelCard
+from ..progress import Monitor
 from .cog import RasterWriter, WorkFolder, writing
 from .pam import UNCLASSIFIED_COLOR, UNCLASSIFIED_NAME, ClassRow, write_pam
 from .patch_grid import PatchGrid
 from .patch_labels import Labelling, PatchLabels, PatchStatistics
 from .patch_stream import PatchResult
-from .progress import Monitor
 from .style import score_style, thematic_style, write_style
 
 

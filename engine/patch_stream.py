@@ -12,12 +12,12 @@ import onnxruntime
 from rasterio.windows import Window
 
 from ..errors import ModelError
+from ..progress import Monitor
 from .area_of_interest import AreaOfInterest
 from .in_order import run_in_order
 from .inference import checked_outputs
 from .network import Network
 from .patch_grid import LEAST_VALID, PatchGrid
-from .progress import Monitor
 from .raster import RasterSource
 from .session import Session
 from .tiling import ACTIVATION_BUDGET, Rectangle, activation_bytes

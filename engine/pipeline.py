@@ -14,11 +14,11 @@ import numpy as np
 import onnxruntime
 from rasterio.windows import Window
 
+from ..progress import Monitor
 from .area_of_interest import AreaOfInterest
 from .blending import Blender
 from .in_order import run_in_order
 from .inference import ChunkInput, ChunkResult, Decoding, Inference, TileScores, needed
-from .progress import Monitor
 from .raster import RasterSource
 from .session import Session
 from .tiling import Plan, Rectangle

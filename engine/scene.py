@@ -14,10 +14,10 @@ from ..errors import InputError
 from ..models.bands import parse_band_option
 from ..models.card import ModelCard
 from ..models.fit import Fit, check_fit
+from ..progress import Monitor
 from .area_of_interest import AreaOfInterest, read_area
 from .job import RasterJob
 from .mask import MaskedArea
-from .progress import Monitor
 from .raster import RasterSource
 from .tiling import Rectangle
 

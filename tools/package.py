@@ -18,6 +18,7 @@ FILES = (
     "__init__.py",
     "__main__.py",
     "errors.py",
+    "progress.py",
     "metadata.txt",
     "LICENSE",
     "README.md",

@@ -21,12 +21,12 @@ from thematica.engine import classify_folder as classify_folder_module
 from thematica.engine.classify_folder import classify_folder, image_files
 from thematica.engine.classify_patches import classify_patches
 from thematica.engine.job import FolderJob, PatchJob, read_job
-from thematica.engine.progress import Monitor
 from thematica.engine.session import Session
 from thematica.errors import InputError, OutputError
 from thematica.models.bands import Band
 from thematica.models.reading import read_model_card
 from thematica.models.store import resolve_model
+from thematica.progress import Monitor
 from thematica.trainer.eurosat_split import TEST, split_of
 
 from .networks import Net, image, make_card, noise, save

@@ -386,8 +386,8 @@ def test_smooth_warns_of_nothing_and_says_so_in_the_report(workplace: Workplace)
 
 
 def test_smooth_can_be_cancelled_and_leaves_nothing(workplace: Workplace) -> None:
-    from thematica.engine.progress import Monitor
     from thematica.errors import Cancelled
+    from thematica.progress import Monitor
 
     class Stop(Monitor):
         def progress(self, *arguments, **options):

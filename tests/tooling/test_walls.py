@@ -55,7 +55,7 @@ def test_qgis_process_loads_only_qgis_and_the_standard_library(package):
 def test_models_and_errors_are_pure_standard_library():
     # Scripts that make the bundled models are no part of what QGIS loads.
     loaded = [path for path in modules("models") if path.parent.name != "bundled"]
-    assert foreign([ROOT / "errors.py", *loaded], set()) == {}
+    assert foreign([ROOT / "errors.py", ROOT / "progress.py", *loaded], set()) == {}
 
 
 @pytest.mark.parametrize("package", ["engine", "cli"])
@@ -94,7 +94,7 @@ def test_a_breach_is_found(tmp_path, module, line, wall):
     copy.mkdir()
     for package in PACKAGES:
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
-    for file in ("__init__.py", "__main__.py", "errors.py", "pyproject.toml"):
+    for file in ("__init__.py", "__main__.py", "errors.py", "progress.py", "pyproject.toml"):
         shutil.copy(ROOT / file, copy / file)
     with (copy / module).open("a", encoding="utf-8") as source:
         source.write(f"\n{line}\n")

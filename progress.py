@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import Cancelled
+from .errors import Cancelled
 
 Listener = Callable[[dict[str, Any]], None]
 

@@ -266,7 +266,7 @@ def _described(content: dict[str, Any]) -> Description:
     classes = _list(content, "classes", _class)
     if not shape or len(shape) not in (1, 3) or shape[0] != len(bands) or (len(shape) == 1) != (kind == "pixels"):
         raise _wrong("shape", content.get("shape"))
-    if len(classes) < 2 and task != "multi-label" or not classes:
+    if (len(classes) < 2 and task != "multi-label") or not classes:
         raise _wrong("classes", f"{len(classes)} of them")
     if (kind == "chips") != (task == "segmentation"):
         raise _wrong("task", task)

@@ -46,9 +46,9 @@ def grounds(scenes: Sequence[LabelledScene]) -> Ground:
                 break
             if _overlap(scenes[other], scene):
                 findings.append(
-                    f"“{scenes[other].name}” and “{scene.name}” show the same ground on different grids: a place may be "
-                    "in the training part with one of them and in the test part with the other. Bring them to one grid "
-                    "for an honest test."
+                    f"“{scenes[other].name}” and “{scene.name}” show the same ground on different grids: a place may "
+                    "be in the training part with one of them and in the test part with the other. Bring them to one "
+                    "grid for an honest test."
                 )
         else:
             plane[number] = len(first)

@@ -88,8 +88,10 @@ class TrainingSet:
         Args:
             part: ``train``, ``validation`` or ``test``.
             size: samples per batch; the last one may have fewer.
-            rank, ranks: which of how many processes this is.
-            seed, epoch: settle the order; the same for all processes.
+            rank: which process this is, from 0.
+            ranks: how many there are.
+            seed: settles the order; the same for all processes.
+            epoch: likewise.
             shuffle: False gives the samples as they lie.
             buffer_bytes: size of the buffer.
 

@@ -24,7 +24,7 @@ METHODS = ("blocks", "polygons", "random")
 DROPPED = -1
 
 #: Blocks are chosen so large that each class still has this many groups, where it can.
-_GROUPS_WANTED = 10
+_GROUPS_WANTED = 20
 _SMALLEST_BLOCK = 16
 _SMALLEST_BUFFER = 3
 #: More groups than these are too many for a table of their classes.
@@ -256,7 +256,7 @@ def _block_for(samples: Samples, fractions: dict[str, float], cut: bool, labels:
     """The largest block with which classes have enough groups.
 
     Blocks of 16 pixels (or a chip) and twice that, and so on, up to a quarter of the labelled area's longer side.  A
-    class has enough groups with 10, or with what the smallest blocks give it.
+    class has enough groups with 20, or with what the smallest blocks give it.
     """
     free = np.flatnonzero(samples.fixed < 0)
     smallest = samples.extent * -(-_SMALLEST_BLOCK // samples.extent)

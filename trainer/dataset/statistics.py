@@ -83,7 +83,8 @@ def physical(moments: Moments, draw: np.ndarray, scale: Sequence[float], offset:
     Args:
         moments: of the stored values.
         draw: (C, m) stored values drawn by chance, for the percentiles; NaN for none.
-        scale, offset: physical value = stored value × scale + offset.
+        scale: physical value = stored value × scale + offset.
+        offset: likewise.
     """
     factor, shift = np.asarray(scale, np.float64), np.asarray(offset, np.float64)
     low, high = np.nan_to_num(

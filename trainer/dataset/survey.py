@@ -157,8 +157,9 @@ class _Survey:
         since = time.monotonic()
         for number in range(first, len(self.scenes)):
             scene = self.scenes[number]
-            done = skip if number == first else 0
-            for done, window in enumerate(islice(scene.windows(self._window_side(scene)), done, None), start=done):
+            begin = skip if number == first else 0
+            windows = islice(scene.windows(self._window_side(scene)), begin, None)
+            for done, window in enumerate(windows, start=begin):
                 row, _, height, _ = window
                 fraction = (number + min((row + height) / scene.height, 1.0)) / len(self.scenes)
                 self.monitor.progress("Reading labels", self.share * fraction)

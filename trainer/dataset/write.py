@@ -266,11 +266,11 @@ class DatasetWriter:
                 number = int(numbers[start])
                 # Unbuffered: what the disk has no room for is told here, not when the file is closed.
                 with self._file(number).open("ab", buffering=0) as file:
-                    _write_all(file.fileno(), memoryview(self._buffer[order[start:end]].view("u1").reshape(-1)))
+                    _write_all(file.fileno(), self._buffer[order[start:end]].tobytes())
                 self._lengths[number] += end - start
             if durable:
-                for number in np.flatnonzero(self._lengths):
-                    path = self._file(int(number))
+                for number in range(len(self._lengths)):
+                    path = self._file(number)
                     if path.exists():
                         _sync(path)
 
@@ -413,9 +413,10 @@ def _digest(file: Any) -> str:
     return digest.hexdigest()
 
 
-def _write_all(descriptor: int, content: memoryview) -> None:
-    while content:
-        content = content[os.write(descriptor, content[: 1 << 30]) :]
+def _write_all(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left[: 1 << 30]) :]
 
 
 def _sync(path: Path) -> None:

@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 # Stamps: files by which make knows that a step is done.  Those of .venv lie in it and go with it.
 RUNTIME := $(VENV)/.runtime-is-ready
 TORCH := $(VENV)/.torch-is-ready
+TRAINING := $(VENV)/.training-is-ready
+HOROVOD := $(VENV)/.horovod-is-ready
 DEV := $(VENV)/.dev-is-ready
 SYSTEM := build/stamps
 PACKAGE_LINK := build/pkg/thematica
@@ -26,7 +28,7 @@ QGIS_ENV := $(CLEAN_ENV) PATH="$(dir $(QGIS_PYTHON)):$$PATH" QT_QPA_PLATFORM=off
 # Recipes share .venv and build/; two at once would only be in each other's way.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types walls check fuzz units qgis-tests bench screenshots train-bundled train-eurosat package install runtime torch dev clean
+.PHONY: help demo test lint style types walls check fuzz units qgis-tests bench screenshots train-bundled train-eurosat package install runtime torch training horovod dev clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -34,6 +36,10 @@ help: ## this list
 
 # ------------------------------------------------------------------------------------------------ set-up
 runtime: $(RUNTIME) ## create .venv, the runtime, as a user would have it
+
+training: $(TRAINING) ## what the trainer needs on top of PyTorch: ONNX export of classical models, TensorBoard, Parquet
+
+horovod: $(HOROVOD) ## Horovod, for training with several processes
 
 dev: $(DEV) ## the runtime and the tools of `make test` and `make lint`
 
@@ -58,7 +64,18 @@ $(TORCH): requirements-torch.txt $(RUNTIME)
 	@$(PIP) $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") --requirement requirements-torch.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt $(TORCH)
+$(TRAINING): requirements-training.txt $(TORCH)
+	@echo "Installing what training needs in $(VENV) …"
+	@$(PIP) --requirement requirements-training.txt
+	@touch $@
+
+# Built from source against the torch that is there: two to three minutes, once.
+$(HOROVOD): tools/install_horovod.sh $(TORCH) | $(SYSTEM)/horovod
+	@echo "Building Horovod for $(VENV) …"
+	@tools/install_horovod.sh $(BIN)/python build/horovod
+	@touch $@
+
+$(DEV): requirements-dev.txt $(TRAINING)
 	@echo "Installing the development tools in $(VENV) …"
 	@$(PIP) --requirement requirements-dev.txt
 	@touch $@
@@ -77,7 +94,7 @@ demo: $(RUNTIME) $(SYSTEM)/qgis ## classify a made scene (or SCENE=file) through
 
 # ------------------------------------------------------------------------------------------------- tests
 # All of them run even if one fails (-k), and the tests come last: their summary ends the output.
-test: $(DEV) $(SYSTEM)/qgis $(SYSTEM)/window $(SYSTEM)/qgis-tests $(SYSTEM)/qt6 $(PACKAGE_LINK) ## lint, then all tests: without QGIS, then in QGIS
+test: $(DEV) $(HOROVOD) $(SYSTEM)/qgis $(SYSTEM)/window $(SYSTEM)/qgis-tests $(SYSTEM)/qt6 $(PACKAGE_LINK) ## lint, then all tests: without QGIS, then in QGIS
 	@$(MAKE) --no-print-directory --keep-going style types walls units qgis-tests
 
 lint: style types walls ## ruff, mypy and the import walls

@@ -26,6 +26,7 @@ FILES = (
     "pyproject.toml",
     "requirements.txt",
     "requirements-torch.txt",
+    "requirements-training.txt",
 )
 FOLDERS = ("plugin", "ui", "engine", "models", "trainer", "cli")
 CODE = {".py", ".sh", ".sbatch"}

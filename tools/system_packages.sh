@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian or Ubuntu packages that are missing.  Usage: tools/system_packages.sh PYTHON NEED…
-# with NEED one of: runtime, qgis, window, qgis-tests, qt6.  Says nothing and starts no apt where all is there.
+# with NEED one of: runtime, qgis, window, qgis-tests, horovod, qt6.  Says nothing and starts no apt where all is there.
 set -eu
 
 python=$1
@@ -37,6 +37,13 @@ for what in "$@"; do
         need python3-pytest test -e /usr/lib/python3/dist-packages/pytest/__init__.py
         # Tests look at results with the GDAL of the system, too.
         need gdal-bin command -v gdalinfo
+        ;;
+    horovod)
+        need cmake command -v cmake
+        need g++ command -v g++
+        need make command -v make
+        # The headers of the Python that is used; where it is none of Debian's, it brings its own.
+        need python3-dev "$python" -c "import sysconfig, os; open(os.path.join(sysconfig.get_path('include'), 'Python.h'))"
         ;;
     qt6)
         need libegl1 library libEGL.so.1

@@ -34,7 +34,7 @@ from ..models.card import ModelCard, ModelClass, Normalisation
 from .accuracy import Accuracy
 from .eurosat_split import SEED, TEST, TRAIN, VALIDATION, split_of
 from .export import OPSET, save_model
-from .small_resnet import SmallResNet
+from .networks.small_resnet import SmallResNet
 from .training_report import Epoch, accuracy_tables, training_curve
 
 BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "models" / "bundled"
@@ -132,7 +132,7 @@ class Recipe:
     """What is decided before training.
 
     Args:
-        widths, depths: of :class:`.small_resnet.SmallResNet`.
+        widths, depths: of :class:`.networks.small_resnet.SmallResNet`.
         epochs: passes over the training images.
         batch: images per step.
         rate: highest learning rate, reached after ``warm_up`` of the steps, then lowered along a cosine to 0.

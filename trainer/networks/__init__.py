@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from ...errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,3 +39,49 @@ class NetworkKind:
     several: bool
     recipe: str
     module: str = ""
+
+
+NETWORKS: dict[str, NetworkKind] = {
+    entry.name: entry
+    for entry in (
+        NetworkKind("mlp", "Multi-layer perceptron on the spectrum", ("pixels",), False, "mlp", "mlp"),
+        NetworkKind(
+            "small-resnet", "Small residual network", ("patches", "windows"), True, "small-resnet", "small_resnet"
+        ),
+    )
+}
+
+
+def network_kind(name: str) -> NetworkKind:
+    """The network of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in NETWORKS:
+        raise InputError(f"There is no network “{name}”; choose {', '.join(NETWORKS)}.")
+    return NETWORKS[name]
+
+
+def build_network(name: str, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:
+    """A network with fresh weights.
+
+    Args:
+        name: one of :data:`NETWORKS`.
+        shape: of a sample, (bands,) or (bands, rows, columns).
+        classes: channels of the output, which are logits.
+        options: what it is built with.
+
+    Raises:
+        InputError: an option that it does not have, or that cannot be.
+    """
+    module = import_module(f".{network_kind(name).module}", __package__)
+    try:
+        network: nn.Module = module.build(shape, classes, options)
+    except TypeError as error:
+        raise InputError(
+            f"The network “{name}” cannot be built with {', '.join(options) or 'these options'}: see its recipe for "
+            "the options that it has.",
+            repr(error),
+        ) from error
+    return network

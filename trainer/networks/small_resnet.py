@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -68,3 +69,8 @@ class SmallResNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, bands, side, side) → (N, classes), logits."""
         return self.classify(self.features(x))
+
+
+def build(shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:
+    """See :func:`.build_network`."""
+    return SmallResNet(shape[0], classes, **options)

@@ -1,0 +1,180 @@
+"""Samples from a training set to batches for a network: read ahead, in physical values, normalised, augmented."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .dataset.description import Description
+from .dataset.read import BUFFER_BYTES, Arrays, TrainingSet
+from .processes import Processes
+
+#: Batches that wait for the network.
+_AHEAD = 4
+
+Augment = Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """From stored values to those that a network takes: stored × gain + offset.
+
+    What is missing has the mean of the training part in the set, which becomes 0.
+
+    Args:
+        gain, offset: (C,) float32.
+        mean, std: (C,) of the physical values; what the card says.
+    """
+
+    gain: np.ndarray
+    offset: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def of(cls, description: Description) -> Normaliser:
+        """From the statistics of the training part; a band that never changes is only shifted."""
+        mean = np.array(description.statistics.mean)
+        std = np.array(description.statistics.std)
+        std = np.where(std > 1e-12 * np.maximum(np.abs(mean), 1), std, 1.0)
+        scale, shift = (np.array([getattr(band, name) for band in description.bands]) for name in ("scale", "offset"))
+        gain, offset = scale / std, (shift - mean) / std
+        return cls(gain.astype(np.float32), offset.astype(np.float32), mean, std)
+
+    def __call__(self, stored: np.ndarray) -> np.ndarray:
+        """Normalise samples (N, C) or (N, C, rows, columns); float32."""
+        shape = (1, -1) + (1,) * (stored.ndim - 2)
+        values = np.multiply(stored, self.gain.reshape(shape), dtype=np.float32)
+        values += self.offset.reshape(shape)
+        return values
+
+
+class Loader:
+    """The batches of one process.
+
+    Every epoch is read as a number of *streams*, stretches of the shards side by side, and a batch takes as many
+    samples of each.  Numbers of processes that divide the number of streams share them out, and see the same batches
+    together that one process would see.
+
+    Args:
+        data: the training set.
+        batch: samples per step and process.
+        processes: all that train.
+        streams: in all; a number that the processes do not divide becomes theirs.
+        seed: of the order.
+        augment: changes a normalised batch and its labels; None: nothing is changed.
+
+    Attributes:
+        waited: seconds that the network waited for data.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        batch: int,
+        processes: Processes,
+        streams: int,
+        seed: int,
+        augment: Augment | None = None,
+    ) -> None:
+        self.data, self.batch, self.processes, self.seed, self.augment = data, batch, processes, seed, augment
+        whole = batch * processes.size
+        fits = streams % processes.size == 0 and whole % streams == 0
+        self.streams = streams if fits else processes.size
+        self.normalise = Normaliser.of(data.description)
+        self.waited = 0.0
+
+    def steps(self, part: str) -> int:
+        """Batches per epoch, the same for all processes; in the last one some may have fewer samples, or none."""
+        longest = -(-self.data.description.samples(part) // self.streams)
+        return -(-longest // self._each())
+
+    def _each(self) -> int:
+        return self.batch * self.processes.size // self.streams
+
+    def batches(
+        self, part: str, epoch: int, first: int = 0, shuffle: bool = True
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The batches of an epoch: normalised samples and labels (int64; of several labels float32).
+
+        Args:
+            part: ``train``, ``validation`` or ``test``.
+            epoch: settles the order, together with the seed.
+            first: number of the first batch that is wanted.
+            shuffle: False: as they lie, and not augmented.
+        """
+        waiting: queue.Queue[tuple[torch.Tensor, torch.Tensor] | BaseException | None] = queue.Queue(_AHEAD)
+        ended = threading.Event()
+
+        def put(entry: tuple[torch.Tensor, torch.Tensor] | BaseException | None) -> bool:
+            while not ended.is_set():
+                try:
+                    waiting.put(entry, timeout=0.1)
+                    return True
+                except queue.Full:
+                    continue
+            return False
+
+        def read() -> None:
+            try:
+                for number, pieces in enumerate(self._pieces(part, epoch, shuffle)):
+                    if number >= first and not put(self._tensors(pieces, epoch, number, shuffle)):
+                        return
+                put(None)
+            except BaseException as error:  # noqa: BLE001 - raised again where the batch is waited for
+                put(error)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        try:
+            while True:
+                start = time.perf_counter()
+                entry = waiting.get()
+                self.waited += time.perf_counter() - start
+                if entry is None:
+                    return
+                if isinstance(entry, BaseException):
+                    raise entry
+                yield entry
+        finally:
+            ended.set()
+            reader.join()
+
+    def _pieces(self, part: str, epoch: int, shuffle: bool) -> Iterator[list[Arrays]]:
+        mine = self.streams // self.processes.size
+        room = max(BUFFER_BYTES // mine, 1 << 20)
+        streams = [
+            self.data.batches(
+                part, self._each(), rank=number, ranks=self.streams, seed=self.seed, epoch=epoch, shuffle=shuffle,
+                buffer_bytes=room,
+            )
+            for number in range(self.processes.rank * mine, (self.processes.rank + 1) * mine)
+        ]  # fmt: skip
+        for _ in range(self.steps(part)):
+            yield [piece for piece in (next(stream, None) for stream in streams) if piece is not None]
+
+    def _tensors(
+        self, pieces: list[Arrays], epoch: int, number: int, shuffle: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        told = self.data.description
+        if pieces:
+            samples = np.concatenate([piece.samples for piece in pieces])
+            labels = np.concatenate([piece.labels for piece in pieces])
+        else:
+            samples = np.empty((0, *told.shape), told.dtype)
+            labels = np.empty((0, *told.label_shape), told.label_dtype)
+        x = torch.from_numpy(self.normalise(samples))
+        y = torch.from_numpy(labels.astype(np.float32 if told.task == "multi-label" else np.int64))
+        if self.augment is not None and shuffle and len(x):
+            # A generator for each batch: a training that goes on in the middle of an epoch draws the same numbers.
+            generator = torch.Generator().manual_seed(
+                int(np.random.SeedSequence([self.seed, epoch, number, self.processes.rank]).generate_state(1)[0])
+            )
+            x, y = self.augment(x, y, generator)
+        return x, y

@@ -1,0 +1,383 @@
+"""The training itself: epochs and steps, the best weights, checkpoints, and going on from one."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from ..errors import Cancelled, InputError, ThematicaError
+from .augmentation import build_augmentation
+from .checkpoint import load_checkpoint, save_checkpoint
+from .dataset.description import TRAIN, VALIDATION
+from .dataset.read import TrainingSet
+from .events import Events
+from .loader import Loader
+from .losses import build_loss
+from .metrics import Tally, check_monitor
+from .networks import build_network
+from .optimizers import build_optimizer
+from .processes import Processes
+from .recipe import Recipe
+from .schedules import check_schedule, learning_rate
+
+CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
+#: Steps between two looks at the loss on a GPU, which wait for it.
+_GPU_LOOKS = 20
+
+
+class NotANumberError(ThematicaError):
+    """The loss is not a number any more."""
+
+    code = "nan-loss"
+    exit_status = 2
+
+
+@dataclass
+class Epoch:
+    """What came of one epoch.
+
+    Args:
+        loss: mean over the training part, while it was trained.
+        validation: figures of the validation part.
+        seconds: that it took, validation included.
+        samples_per_second: of training, over all processes.
+        waiting_share: of the training time that this process waited for data.
+    """
+
+    loss: float
+    validation: dict[str, float]
+    seconds: float
+    samples_per_second: float
+    waiting_share: float
+
+
+@dataclass
+class Trained:
+    """A finished training: the network with the best weights, and how it came about."""
+
+    network: nn.Module
+    history: list[Epoch]
+    best_epoch: int
+    loader: Loader
+
+
+@dataclass
+class _State:
+    """Where a training is; everything but weights that a checkpoint holds."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float = -math.inf
+    best_epoch: int = -1
+    history: list[dict[str, Any]] = field(default_factory=list)
+    #: Sums of the epoch that is under way: loss and weight.
+    loss_sum: float = 0.0
+    loss_weight: float = 0.0
+
+
+class Training:
+    """One training, from fresh weights or from a checkpoint.
+
+    Args:
+        data: the training set.
+        recipe: everything that is decided before.
+        folder: of the run; process 0 writes checkpoints there.
+        processes: all that train.
+        events: hears of steps and epochs.
+        streams: see :class:`.loader.Loader`.
+        compress: send gradients in 16 bits.
+        prepare: changes the fresh network (given weights, frozen layers).
+
+    Raises:
+        InputError: recipe and training set do not go together.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        recipe: Recipe,
+        folder: Path,
+        processes: Processes,
+        events: Events,
+        streams: int = 8,
+        compress: bool = False,
+        prepare: Callable[[nn.Module], None] | None = None,
+    ) -> None:
+        told = data.description
+        self.data, self.recipe, self.folder, self.processes, self.events = data, recipe, folder, processes, events
+        self.several = told.task == "multi-label"
+        check_monitor(recipe.monitor, self.several)
+        check_schedule(recipe)
+        for part in (TRAIN, VALIDATION):
+            if not told.samples(part):
+                raise InputError(
+                    f"The training set has no {part} part: make it with a share for it, so that there is something to "
+                    "learn from and to choose by."
+                )
+        self.device = torch.device(f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(recipe.seed)
+        self.network = build_network(recipe.network, told.shape, len(told.classes), recipe.network_options)
+        if prepare is not None:
+            prepare(self.network)
+        self.network.to(self.device)
+        self.loss = build_loss(recipe, told, self.device)
+        self.plain_optimizer = build_optimizer(recipe, self.network)
+        self.averaged: AveragedModel | None = None
+        if recipe.average:
+            self.averaged = AveragedModel(self.network, avg_fn=_running_mean(recipe.average), use_buffers=True)
+        self.loader = Loader(
+            data, recipe.batch, processes, streams, recipe.seed, build_augmentation(recipe, told.shape)
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        self.compress = compress
+        self.optimizer = self.plain_optimizer
+        self.state = _State()
+        self.stopping = False
+
+    # -- from where --------------------------------------------------------------------------------
+
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint; False where there is none.
+
+        Raises:
+            InputError: it is of another network, recipe, training set or number of processes, or damaged.
+        """
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return False
+        content = load_checkpoint(path)
+        mine = self._identity()
+        for key, value in mine.items():
+            if content.get(key) != value:
+                raise InputError(
+                    f"The checkpoint “{path}” is of another {_NAMES[key]}: go on with that one, or start anew without "
+                    "--resume.",
+                    f"{key}: {content.get(key)!r} instead of {value!r}",
+                )
+        try:
+            self.network.load_state_dict(content["network"])
+            self.plain_optimizer.load_state_dict(content["optimizer"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(content["averaged"])
+            self.scaler.load_state_dict(content["scaler"])
+            self.state = _State(**content["state"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"The checkpoint “{path}” is damaged; start anew without --resume.", repr(error)
+            ) from error
+        return True
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same to go on; how long to train may change."""
+        recipe = self.recipe.to_dict()
+        for free in ("epochs", "patience", "title", "source", "search"):
+            recipe.pop(free)
+        told = self.data.description
+        return {
+            "recipe": recipe,
+            "dataset": told.fingerprint,
+            "classes": [entry.label.name for entry in told.classes],
+            "processes": self.processes.size,
+        }
+
+    def _save(self) -> None:
+        if self.processes.rank == 0:
+            save_checkpoint(
+                self.folder / CHECKPOINT,
+                {
+                    **self._identity(),
+                    "network": self.network.state_dict(),
+                    "optimizer": self.plain_optimizer.state_dict(),
+                    "averaged": self.averaged.state_dict() if self.averaged is not None else {},
+                    "scaler": self.scaler.state_dict(),
+                    "state": asdict(self.state),
+                },
+            )
+            self.events.tell("checkpoint", file=CHECKPOINT, epoch=self.state.epoch, step=self.state.step)
+
+    # -- the training ------------------------------------------------------------------------------
+
+    def run(self) -> Trained:
+        """Train to the end.
+
+        Raises:
+            Cancelled: it was asked to stop; a checkpoint is written.
+            NotANumberError: the loss became NaN or infinite.
+            OutputError: a checkpoint could not be written.
+        """
+        recipe, state = self.recipe, self.state
+        self.processes.start_alike(self.network, self.plain_optimizer)
+        self.optimizer = self.processes.share_gradients(
+            self.plain_optimizer, self.network, recipe.accumulate, self.compress
+        )
+        while state.epoch < recipe.epochs and not self._lost_patience():
+            self._train_epoch()
+        best = load_checkpoint(self.folder / BEST)
+        network = copy.deepcopy(self.network)
+        network.load_state_dict(best["network"])
+        return Trained(network.cpu().eval(), [Epoch(**entry) for entry in state.history], state.best_epoch, self.loader)
+
+    def stop(self) -> None:
+        """Write a checkpoint after the present step and end; safe to call from a signal's handler."""
+        self.stopping = True
+
+    def _lost_patience(self) -> bool:
+        patience, state = self.recipe.patience, self.state
+        return patience is not None and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
+
+    def _train_epoch(self) -> None:
+        recipe, state = self.recipe, self.state
+        steps = self.loader.steps(TRAIN)
+        started, self.loader.waited = time.perf_counter(), 0.0
+        first = state.step
+        self.network.train()
+        for x, y in self.loader.batches(TRAIN, state.epoch, first):
+            self._step(x, y, steps)
+            if self.stopping:
+                self._save()
+                self.events.tell("stopped", reason="asked to", epoch=state.epoch, step=state.step)
+                raise Cancelled()
+        trained = time.perf_counter() - started
+        loss = state.loss_sum / max(state.loss_weight, 1e-12)
+        self.processes.average_buffers(self.network)
+        figures = self.validate(VALIDATION).figures()
+        share = (steps - first) / steps
+        samples = self.data.description.samples(TRAIN) * share
+        epoch = Epoch(
+            loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), self.loader.waited / trained
+        )
+        state.history.append(asdict(epoch))
+        better = figures[recipe.monitor] > state.best
+        if better:
+            state.best, state.best_epoch = figures[recipe.monitor], state.epoch
+            if self.processes.rank == 0:
+                save_checkpoint(self.folder / BEST, {"network": self._result().state_dict()})
+        self.events.epoch(
+            state.epoch,
+            train_loss=loss,
+            validation=figures,
+            seconds=epoch.seconds,
+            samples_per_second=epoch.samples_per_second,
+            waiting_share=epoch.waiting_share,
+            best=better,
+        )
+        state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
+        self._save()
+
+    def _step(self, x: torch.Tensor, y: torch.Tensor, steps: int) -> None:
+        recipe, state, processes = self.recipe, self.state, self.processes
+        number = state.epoch * steps + state.step
+        rate = learning_rate(recipe, number, steps * recipe.epochs, processes.size)
+        for group in self.plain_optimizer.param_groups:
+            group["lr"] = rate
+        # What is drawn in a step depends on the step alone, so that a training goes on as if it had not stopped.
+        torch.manual_seed(int(np.random.SeedSequence([recipe.seed, number, processes.rank]).generate_state(1)[0]))
+        x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+        total, weight = self._losses(x, y)
+        look = self.device.type == "cpu" or state.step % _GPU_LOOKS == 0 or state.step + 1 == steps
+        # One message per step: the weight that makes the mean, the loss, and whether someone wants to stop.
+        wanted = np.array([float(weight), float(total.detach()) if look else 0.0, float(self._wants_to_stop())])
+        all_weight, all_loss, stop = processes.sum(wanted).tolist()
+        self.stopping = stop > 0
+        mean = total * (processes.size / max(all_weight, 1e-12)) / recipe.accumulate
+        self.scaler.scale(mean).backward()
+        if look:
+            self._check_loss(all_loss / max(all_weight, 1e-12), rate)
+            state.loss_sum += all_loss
+            state.loss_weight += all_weight
+        if (state.step + 1) % recipe.accumulate == 0 or state.step + 1 == steps:
+            self._change_weights()
+        state.step += 1
+        self.events.step(state.epoch, state.step, steps, all_loss / max(all_weight, 1e-12), rate)
+
+    def _losses(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if not len(x):
+            # The last batch of another process had a sample more: this one takes part without any.
+            zero = sum(parameter.sum() * 0 for parameter in self.network.parameters() if parameter.requires_grad)
+            assert isinstance(zero, torch.Tensor)
+            return zero, torch.zeros(())
+        lower = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.recipe.precision)
+        with torch.autocast(self.device.type, lower, enabled=lower is not None):
+            scores = self.network(x)
+        return self.loss(scores.float(), y)
+
+    def _change_weights(self) -> None:
+        recipe = self.recipe
+        self.scaler.unscale_(self.optimizer) if recipe.clip is not None else None
+        if recipe.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+
+    def _wants_to_stop(self) -> bool:
+        return self.stopping or self.events.monitor.cancelled
+
+    def _check_loss(self, loss: float, rate: float) -> None:
+        if math.isfinite(loss):
+            return
+        state = self.state
+        raise NotANumberError(
+            f"The loss is not a number any more, in step {state.step + 1} of epoch {state.epoch + 1} at a learning "
+            f"rate of {rate:.3g}: try a tenth of it (--set learning_rate={self.recipe.learning_rate / 10:.3g}), a "
+            "longer warm_up, or clip=1; and look whether the training set has values beyond all measure."
+        )
+
+    # -- what it is worth --------------------------------------------------------------------------
+
+    def _result(self) -> nn.Module:
+        """The network whose weights count: the running mean, where there is one."""
+        result = self.averaged.module if self.averaged is not None else self.network
+        assert isinstance(result, nn.Module)
+        return result
+
+    @torch.no_grad()
+    def validate(self, part: str, network: nn.Module | None = None) -> Tally:
+        """Counts of a part, over all processes."""
+        told = self.data.description
+        network = network or self._result()
+        network.eval()
+        tally = Tally([entry.label.name for entry in told.classes], self.several, told.ignore_index)
+        for x, y in self.loader.batches(part, 0, shuffle=False):
+            if len(x):
+                tally.add(network(x.to(self.device)).float().cpu().numpy(), y.numpy())
+        tally.set_vector(self.processes.sum(tally.vector()))
+        self.network.train()
+        return tally
+
+
+_NAMES = {
+    "recipe": "recipe",
+    "dataset": "training set",
+    "classes": "list of classes",
+    "processes": "number of processes",
+}
+
+
+def _running_mean(share: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
+    """The exponential moving average of weights; it remembers less in the first steps, when weights change fast."""
+
+    def average(mean: torch.Tensor, current: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
+        kept = min(share, (1 + int(steps)) / (10 + int(steps)))
+        return kept * mean + (1 - kept) * current
+
+    return average
+
+
+def use_threads(processes: int) -> None:
+    """Share the cores among the processes of this machine, unless the caller has said how many each may use."""
+    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))

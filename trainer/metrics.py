@@ -1,0 +1,160 @@
+"""How good scores are: counts that can be added over batches and processes, and the figures that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .accuracy import Accuracy
+
+#: Bins of probability; average precision from them is exact to the bin's width.
+BINS = 1000
+#: Bins of the reliability diagram and of the expected calibration error (Guo et al. 2017).
+RELIABILITY_BINS = 15
+#: Figures by which the best epoch can be chosen.
+SINGLE_FIGURES = ("overall accuracy", "kappa", "macro F1", "micro F1", "mean IoU")
+SEVERAL_FIGURES = ("micro F1", "macro F1", "mean average precision")
+
+
+class Tally:
+    """Counts of true and predicted labels.
+
+    Args:
+        names: of the classes.
+        several: several labels per sample.
+        ignore_index: label of what does not count, or None.
+    """
+
+    def __init__(self, names: Sequence[str], several: bool = False, ignore_index: int | None = None) -> None:
+        self.names, self.several, self.ignore_index = list(names), several, ignore_index
+        classes = len(self.names)
+        self.confusion = np.zeros((classes, classes), np.int64)
+        # By class and bin of probability: samples that have the label, and those that have not.
+        self.histogram = np.zeros((2, classes, BINS if several else 0), np.int64)
+        # By bin of the highest probability: samples, those that are right, and the sum of the probabilities.
+        self.reliability = np.zeros((3, RELIABILITY_BINS), np.float64)
+
+    def add(self, scores: np.ndarray, labels: np.ndarray) -> None:
+        """Count a batch.
+
+        Args:
+            scores: logits, (N, K) or (N, K, rows, columns).
+            labels: places of the classes, (N,) or (N, rows, columns); of several labels 0 and 1, (N, K).
+        """
+        if self.several:
+            self._add_several(scores, labels)
+            return
+        flat = np.moveaxis(scores, 1, -1).reshape(-1, scores.shape[1]).astype(np.float64)
+        true = labels.reshape(-1).astype(np.int64)
+        if self.ignore_index is not None:
+            counts = true != self.ignore_index
+            flat, true = flat[counts], true[counts]
+        if not len(true):
+            return
+        predicted = flat.argmax(axis=1)
+        np.add.at(self.confusion, (true, predicted), 1)
+        probability = 1 / np.exp(flat - flat.max(axis=1, keepdims=True)).sum(axis=1)
+        self._add_reliability(probability, predicted == true)
+
+    def _add_several(self, scores: np.ndarray, labels: np.ndarray) -> None:
+        probability = 1 / (1 + np.exp(-np.clip(scores.astype(np.float64), -500, 500)))
+        bins = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
+        for place in range(len(self.names)):
+            for row, chosen in enumerate((labels[:, place] == 1, labels[:, place] != 1)):
+                self.histogram[row, place] += np.bincount(bins[chosen, place], minlength=BINS)
+        sure = np.maximum(probability, 1 - probability)
+        self._add_reliability(sure.ravel(), ((probability >= 0.5) == (labels == 1)).ravel())
+
+    def _add_reliability(self, probability: np.ndarray, right: np.ndarray) -> None:
+        bins = np.minimum((probability * RELIABILITY_BINS).astype(np.int64), RELIABILITY_BINS - 1)
+        for row, weights in enumerate((np.ones(len(bins)), right.astype(float), probability)):
+            self.reliability[row] += np.bincount(bins, weights, RELIABILITY_BINS)
+
+    def vector(self) -> np.ndarray:
+        """All counts in one row, to be added to those of other processes."""
+        return np.concatenate([self.confusion.ravel(), self.histogram.ravel(), self.reliability.ravel()]).astype(float)
+
+    def set_vector(self, values: np.ndarray) -> None:
+        """Take the counts that :meth:`vector` gave, or a sum of such."""
+        first, second = self.confusion.size, self.confusion.size + self.histogram.size
+        self.confusion = values[:first].reshape(self.confusion.shape).round().astype(np.int64)
+        self.histogram = values[first:second].reshape(self.histogram.shape).round().astype(np.int64)
+        self.reliability = values[second:].reshape(self.reliability.shape)
+
+    def accuracy(self) -> Accuracy:
+        """The figures of the confusion matrix."""
+        return Accuracy(self.names, self.confusion)
+
+    def figures(self) -> dict[str, float]:
+        """All figures, by name; those of a class have its name behind a comma."""
+        figures = self._of_several() if self.several else self._of_one()
+        figures["expected calibration error"] = self.calibration_error()
+        return {name: round(float(value), 4) for name, value in figures.items()}
+
+    def _of_one(self) -> dict[str, float]:
+        accuracy = self.accuracy()
+        figures = accuracy.metrics()
+        union = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - np.diag(self.confusion)
+        there = union > 0
+        overlap = np.diag(self.confusion)[there] / union[there]
+        figures["mean IoU"] = float(overlap.mean()) if there.any() else 0.0
+        # Of one label each, what is wrong for one class is wrong for another: micro F1 is the overall accuracy.
+        figures["micro F1"] = accuracy.overall
+        for name, value in zip(self.names, accuracy.f1, strict=True):
+            figures[f"F1, {name}"] = float(value)
+        return figures
+
+    def _of_several(self) -> dict[str, float]:
+        half = BINS // 2
+        with_label, without = self.histogram
+        found, missed, wrong = with_label[:, half:].sum(1), with_label[:, :half].sum(1), without[:, half:].sum(1)
+        f1 = 2 * found / np.maximum(2 * found + missed + wrong, 1)
+        precision, recall = found / np.maximum(found + wrong, 1), found / np.maximum(found + missed, 1)
+        there = with_label.sum(axis=1) > 0
+        average = np.array([_average_precision(one, other) for one, other in zip(with_label, without, strict=True)])
+        figures = {
+            "micro F1": float(2 * found.sum() / max(2 * found.sum() + missed.sum() + wrong.sum(), 1)),
+            # Of classes that nothing shows there is nothing to be said.
+            "macro F1": float(f1[there].mean()) if there.any() else 0.0,
+            "mean average precision": float(average[there].mean()) if there.any() else 0.0,
+        }
+        for name, *values in zip(self.names, precision, recall, f1, average, strict=True):
+            for title, value in zip(("precision", "recall", "F1", "average precision"), values, strict=True):
+                figures[f"{title}, {name}"] = float(value)
+        return figures
+
+    def calibration_error(self) -> float:
+        """Mean distance between how sure the network is and how often it is right."""
+        samples, right, probability = self.reliability
+        return float(np.abs(right - probability).sum() / max(samples.sum(), 1))
+
+
+def _average_precision(with_label: np.ndarray, without: np.ndarray) -> float:
+    """Area under precision over recall, from counts per bin of probability."""
+    total = with_label.sum()
+    if not total:
+        return 0.0
+    found, wrong = np.cumsum(with_label[::-1]), np.cumsum(without[::-1])
+    precision = found / np.maximum(found + wrong, 1)
+    gained = np.diff(found, prepend=0) / total
+    return float((precision * gained).sum())
+
+
+def check_monitor(name: str, several: bool) -> None:
+    """Refuse a figure by which no best epoch can be chosen.
+
+    Raises:
+        InputError: which there are.
+    """
+    choices: tuple[str, ...] = SEVERAL_FIGURES if several else SINGLE_FIGURES
+    if name not in choices:
+        raise InputError(f"The best epoch cannot be chosen by “{name}”; set monitor to one of {', '.join(choices)}.")
+
+
+def describe(figures: dict[str, Any], several: bool) -> str:
+    """The main figures in one line."""
+    names = SEVERAL_FIGURES if several else ("overall accuracy", "kappa", "macro F1")
+    return ", ".join(f"{name} {figures[name]:.3f}" for name in names if name in figures)

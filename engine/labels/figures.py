@@ -24,6 +24,7 @@ from .lookalikes import Lookalike, lookalikes
 from .moments import Floats, Moments
 from .normal_class import normal_class, resolution_of, steps_of, within_classes
 from .separability import Separability, separability
+from .small_matrices import one_thread
 
 _LOW, _HIGH = 0.05, 0.95
 # Features that a warning names.
@@ -106,8 +107,9 @@ class LabelFigures:
         monitor = monitor or Monitor()
         sampled = self._sample.result(self._scales)
         resolution = resolution_of(self._moments, self._steps) if self._moments else np.ones(len(self._bands))
-        pairs = self._pairs(resolution, monitor)
-        alike = lookalikes(sampled, len(self._legend), resolution, monitor.check)
+        with one_thread():
+            pairs = self._pairs(resolution, monitor)
+            alike = lookalikes(sampled, len(self._legend), resolution, monitor.check)
         counts = self._counts(sampled, labels)
         by_polygon = any(group.shape >= 0 for group in sampled.groups)
         return {

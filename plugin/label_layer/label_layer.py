@@ -35,7 +35,7 @@ from .form import (
 )
 from .keeping import Kept, forget_project, is_kept_in_file, read_kept, write_file, write_project, write_role
 from .style import is_shown, label_classes, show_classes
-from .style_in_file import write_style
+from .style_in_file import has_style, write_style
 
 #: Layers that are known, by their id: one object for each.
 _KNOWN: dict[str, LabelLayer] = {}
@@ -488,7 +488,8 @@ class LabelLayer(QObject):
             return
         try:
             write_file(self.layer, kept)
-            write_style(self.layer)
+            if has_style(self.layer):
+                write_style(self.layer)
             forget_project(self.layer)
         except ThematicaError as error:
             # The project keeps it until the file takes it.

@@ -1,0 +1,136 @@
+"""Pictures of samples: which bands make the colours, how they are stretched, and which samples stand for a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...models.bands import normalise_name
+from .description import PARTS, Description, Statistics
+from .read import Arrays, TrainingSet
+from .scene import SceneBand
+
+Picture = npt.NDArray[np.uint8]
+
+# Centre wavelengths of red, green and blue in micrometres, and how far off a band may be.
+_COLOURS = (0.66, 0.56, 0.48)
+_TOLERANCE = 0.04
+# Labels that are looked through for examples, and samples from which a spectrum is made.
+_LOOKED_THROUGH = 2_000_000
+_SPECTRUM_SAMPLES = 200_000
+
+
+def picture_bands(bands: Sequence[SceneBand]) -> list[int]:
+    """Places of the bands that are shown as red, green and blue; one place for a grey picture."""
+    by_name = {normalise_name(entry.band.common_name or entry.band.name): place for place, entry in enumerate(bands)}
+    if {"red", "green", "blue"} <= set(by_name):
+        return [by_name["red"], by_name["green"], by_name["blue"]]
+    waves = np.array([entry.band.wavelength or np.nan for entry in bands])
+    if np.isfinite(waves).any():
+        nearest = [int(np.nanargmin(np.abs(waves - colour))) for colour in _COLOURS]
+        if all(abs(waves[place] - colour) <= _TOLERANCE for place, colour in zip(nearest, _COLOURS, strict=True)):
+            return nearest
+    if len(bands) < 3:
+        return [0]
+    # Of many bands without names, three that are spread over them; of a few, the first.
+    return [len(bands) // 2, len(bands) // 4, len(bands) // 8] if len(bands) > 20 else [0, 1, 2]
+
+
+def bands_in_words(bands: Sequence[SceneBand], places: Sequence[int]) -> str:
+    """``"bands B4, B3, B2"``."""
+    names = [bands[place].band.name or str(place + 1) for place in places]
+    return f"{'band' if len(names) == 1 else 'bands'} {', '.join(names)}"
+
+
+def stretched(
+    samples: np.ndarray, places: Sequence[int], bands: Sequence[SceneBand], statistics: Statistics
+) -> Picture:
+    """A picture (h, w, 3) of samples (C, h, w): the 1st to the 99th percentile from dark to bright.
+
+    Pictures that are made for the eye already, of bytes in natural colours, stay as they are.
+    """
+    chosen = samples[list(places)]
+    if samples.dtype == np.uint8 and len(places) == 3 and [bands[place].band.unit for place in places] == ["dn"] * 3:
+        picture = chosen
+    else:
+        layers = []
+        for layer, place in zip(chosen, places, strict=True):
+            values = layer * bands[place].scale + bands[place].offset
+            low, high = statistics.p01[place], statistics.p99[place]
+            share = np.clip((values - low) / ((high - low) or 1.0), 0.0, 1.0)
+            # Dark is most of an image: a little more light for it.
+            layers.append(np.nan_to_num(share) ** 0.8)
+        picture = np.rint(255 * np.stack(layers)).astype(np.uint8)
+    if len(picture) == 1:
+        picture = np.repeat(picture, 3, axis=0)
+    return np.ascontiguousarray(np.moveaxis(picture, 0, -1))
+
+
+def examples(dataset: TrainingSet, number: int) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """Per class some samples (C, h, w) and their labels, of the training part first.
+
+    Args:
+        dataset: windows, chips or patches.
+        number: samples per class at most.
+    """
+    told = dataset.description
+    found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in told.classes]
+    looked = 0
+    for arrays in _shards(dataset):
+        if looked > _LOOKED_THROUGH or all(len(those) >= number for those in found):
+            break
+        looked += len(arrays)
+        for place, those in enumerate(found):
+            lacking = number - len(those)
+            if lacking > 0:
+                those += [
+                    (np.array(arrays.samples[which]), np.array(arrays.labels[which]))
+                    for which in _with_class(arrays, told, place)[:lacking]
+                ]
+    return found
+
+
+def _shards(dataset: TrainingSet) -> list[Arrays]:
+    return [arrays for part in PARTS for arrays in dataset.arrays(part)]
+
+
+def _with_class(arrays: Arrays, told: Description, place: int) -> npt.NDArray[np.intp]:
+    """Numbers of the samples that have a class; of chips those with the most of it first."""
+    if told.task == "multi-label":
+        return np.flatnonzero(arrays.labels[:, place])
+    if told.task == "single-label":
+        return np.flatnonzero(arrays.labels == place)
+    # A part of a shard is enough to choose from.
+    pixels = (np.asarray(arrays.labels[:500]) == place).sum(axis=(1, 2))
+    order = np.argsort(-pixels, kind="stable")
+    return order[pixels[order] > 0]
+
+
+def spectra(dataset: TrainingSet) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and standard deviation of each class and band in physical values, (K, C); NaN where a class has no sample.
+
+    Args:
+        dataset: of pixels.
+    """
+    told = dataset.description
+    shape = (len(told.classes), len(told.bands))
+    total, squares, count = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
+    scale, offset = (np.array([getattr(entry, name) for entry in told.bands]) for name in ("scale", "offset"))
+    # Around the mean of all, so that squares do not swallow the digits.
+    middle = np.array(told.statistics.mean)
+    for arrays in _shards(dataset):
+        room = int(_SPECTRUM_SAMPLES - count.sum())
+        if room <= 0:
+            break
+        labels = np.asarray(arrays.labels[:room])
+        values = np.nan_to_num(np.asarray(arrays.samples[:room]) * scale + offset - middle)
+        for place in np.unique(labels):
+            of_class = values[labels == place]
+            total[place] += of_class.sum(axis=0)
+            squares[place] += (of_class**2).sum(axis=0)
+            count[place] += len(of_class)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / count[:, None]
+        return mean + middle, np.sqrt(np.maximum(squares / count[:, None] - mean**2, 0))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..engine.job import RESAMPLING, Job, check_counts, check_names
 from ..errors import InputError
 from ..models.label_classes import parse_merges
+
+if TYPE_CHECKING:
+    from ..trainer.dataset.build import Length
 
 KINDS = ("pixels", "windows", "chips")
 LAYOUTS = ("eurosat", "bigearthnet", "bigearthnet-v2")
@@ -20,15 +22,6 @@ NOMENCLATURES = (19, 43)
 SEED = 2026
 
 _LARGEST_SIDE = 4096
-_DISTANCE = re.compile(r"(?i)\s*(\d+(?:\.\d*)?|\.\d+)\s*(px|pixels?|m|metres?|meters?|km)?\s*")
-
-
-@dataclass(frozen=True)
-class Distance:
-    """A distance on the ground: in metres or in pixels, the other is None."""
-
-    metres: float | None = None
-    pixels: float | None = None
 
 
 @dataclass
@@ -48,7 +41,8 @@ class DatasetJob(Job):
         split: one of :data:`SPLITS`; None: as suits the input, spatially blocked wherever that can be.
         test, validation: shares of both parts.
         seed: of the split and of the order.
-        block, buffer: side of a block, and the distance between parts: ``500`` metres, ``0.5km``, ``20px``; None: chosen.
+        block, buffer: side of a block, and the distance between parts: ``500`` metres or ``20px``; None: chosen.
+        cut_polygons: a polygon may be cut where blocks meet.
         validation_labels, test_labels: labels that are kept for these parts.
         merge: ``NAME=NAME,…``: classes that become part of others.
         image_field: of the labels, that names the image each belongs to.
@@ -82,6 +76,7 @@ class DatasetJob(Job):
     seed: int = SEED
     block: str | None = None
     buffer: str | None = None
+    cut_polygons: bool = False
     validation_labels: str | None = None
     test_labels: str | None = None
     merge: str = ""
@@ -151,8 +146,8 @@ class DatasetJob(Job):
         if bool(self.from_field or self.to_field) != bool(self.timeline):
             raise InputError("Dated labels need --from-field, --to-field and --timeline, the dates of the bands, together.")
         parse_merges(self.merge)
-        self.distance("block")
-        self.distance("buffer")
+        for name in ("block", "buffer"):
+            self.length(name)
 
     def _check_source(self) -> None:
         if bool(self.rasters) == bool(self.folder):
@@ -184,22 +179,17 @@ class DatasetJob(Job):
         if self.split == "official":
             raise InputError("Only BigEarthNet v2 comes with a split of its own; choose --split blocks, polygons or random.")
 
-    def distance(self, name: str) -> Distance | None:
-        """``block`` or ``buffer`` as a number; None where it is left open.
+    def length(self, name: str) -> Length | None:
+        """``block`` or ``buffer``; None where it is left open.
 
         Raises:
-            InputError: it is no distance.
+            InputError: it is no length.
         """
+        # Not at the top: it brings SciPy, and every command reads this file.
+        from ..trainer.dataset.build import parse_length
+
         text = getattr(self, name)
-        if text is None:
-            return None
-        found = _DISTANCE.fullmatch(text)
-        if not found or (name == "block" and not float(found.group(1))):
-            raise InputError(f"“{text}” is no --{name}: write metres or pixels, such as 500 or 20px.")
-        number, unit = float(found.group(1)), (found.group(2) or "m").lower()
-        if unit.startswith("p"):
-            return Distance(pixels=number)
-        return Distance(metres=number * 1000 if unit == "km" else number)
+        return None if text is None else parse_length(text, f"--{name}")
 
 
 def _check_choice(what: str, value: str | None, choices: tuple[str, ...]) -> None:

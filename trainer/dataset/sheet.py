@@ -18,7 +18,7 @@ from ...errors import OutputError
 from .description import PARTS, SHEET, Description
 from .read import TrainingSet
 from .sheet_map import PART_COLORS, GroundMap, SceneMap, distance_in_words, lines_between, scene_maps
-from .sheet_pictures import Picture, bands_in_words, examples, picture_bands, spectra, stretched
+from .sheet_pictures import Picture, Stretch, bands_in_words, examples, picture_bands, spectra
 
 PART_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 KIND_WORDS = {"pixels": "pixels", "windows": "windows", "chips": "chips", "patches": "patches"}
@@ -137,7 +137,7 @@ def _header(page: _Page, told: Description) -> None:
     page.text(_MARGIN, page.bottom + 0.64, split_in_words(told), 11)
     page.bottom += 0.84
     if told.split.get("optimistic"):
-        words = textwrap.fill(f"Optimistic split. {told.split.get('why', '')}", 170)
+        words = textwrap.fill(f"Optimistic split. {told.split.get('why', '')}", 145)
         page.text(_MARGIN, page.bottom + 0.02, words, 11, _WARNING, weight="bold")
         page.bottom += 0.22 * (words.count("\n") + 1)
 
@@ -208,8 +208,8 @@ def _class_name(axes: Axes, name: str, color: str, row: float, step: float) -> N
         ha="right", va="center", fontsize=size, color=_INK, linespacing=0.95,
     )  # fmt: skip
     axes.annotate(
-        "", (0, row), xycoords=("axes fraction", "data"), xytext=(-11, 0), textcoords="offset points",
-        bbox={"boxstyle": "square,pad=0.55", "facecolor": color, "edgecolor": "#666666", "linewidth": 0.5}, fontsize=5,
+        "    ", (0, row), xycoords=("axes fraction", "data"), xytext=(-11, 0), textcoords="offset points",
+        bbox={"boxstyle": "square,pad=0.1", "facecolor": color, "edgecolor": "#666666", "linewidth": 0.5}, fontsize=7,
         ha="center", va="center",
     )  # fmt: skip
 
@@ -377,7 +377,9 @@ def _pictures(page: _Page, told: Description, dataset: TrainingSet, top: float) 
     rows = -(-len(told.classes) // columns)
     high = side * (2.06 if chips else 1) + 0.08
     colors = [to_rgb(entry.label.color) for entry in told.classes]
-    for place, those in enumerate(examples(dataset, number)):
+    shown = examples(dataset, number)
+    stretch = Stretch.of(told, places, [samples for those in shown for samples, _ in those])
+    for place, those in enumerate(shown):
         column, row = divmod(place, rows)
         left = _MARGIN + column * (width + _GAP)
         axes = page.axes(left + _NAME_WIDTH, top + row * high, side * 1.06 * number, high - 0.08)
@@ -387,7 +389,7 @@ def _pictures(page: _Page, told: Description, dataset: TrainingSet, top: float) 
         for index, (samples, labels) in enumerate(those):
             across = (1.06 * index, 1.06 * index + 1)
             axes.imshow(
-                stretched(samples, places, told.bands, told.statistics), extent=(*across, 1, 0), aspect="auto",
+                stretch.picture(samples), extent=(*across, 1, 0), aspect="auto",
                 interpolation="nearest" if samples.shape[-1] < 40 else "antialiased",
             )  # fmt: skip
             if chips:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ...models.bands import normalise_name
-from .description import PARTS, Description, Statistics
+from .description import PARTS, Description
 from .read import Arrays, TrainingSet
 from .scene import SceneBand
 
@@ -44,28 +45,68 @@ def bands_in_words(bands: Sequence[SceneBand], places: Sequence[int]) -> str:
     return f"{'band' if len(names) == 1 else 'bands'} {', '.join(names)}"
 
 
-def stretched(
-    samples: np.ndarray, places: Sequence[int], bands: Sequence[SceneBand], statistics: Statistics
-) -> Picture:
-    """A picture (h, w, 3) of samples (C, h, w): the 1st to the 99th percentile from dark to bright.
+@dataclass(frozen=True)
+class Stretch:
+    """How stored samples become brightness.
 
-    Pictures that are made for the eye already, of bytes in natural colours, stay as they are.
+    Args:
+        bands: of the set.
+        places: of the bands that are shown.
+        low, high: physical values that are black and white, one for each of them; None: samples are bytes in natural
+            colours, made for the eye already.
+        span: a picture that is stretched by its own values gets this between black and white at least; None: all are
+            stretched alike.
     """
-    chosen = samples[list(places)]
-    if samples.dtype == np.uint8 and len(places) == 3 and [bands[place].band.unit for place in places] == ["dn"] * 3:
-        picture = chosen
-    else:
-        layers = []
-        for layer, place in zip(chosen, places, strict=True):
-            values = layer * bands[place].scale + bands[place].offset
-            low, high = statistics.p01[place], statistics.p99[place]
-            share = np.clip((values - low) / ((high - low) or 1.0), 0.0, 1.0)
+
+    bands: Sequence[SceneBand]
+    places: Sequence[int]
+    low: npt.NDArray[np.float64] | None
+    high: npt.NDArray[np.float64] | None
+    span: float | None = None
+
+    @classmethod
+    def of(cls, told: Description, places: Sequence[int], shown: Sequence[np.ndarray] = ()) -> Stretch:
+        """The stretch of a training set.
+
+        Patches are of many scenes, with snow in some: each is stretched by its own values.
+
+        Args:
+            told: the set.
+            places: of the bands that are shown.
+            shown: samples that will be shown.
+        """
+        units = [told.bands[place].band.unit for place in places]
+        if told.dtype == "uint8" and units == ["dn"] * 3:
+            return cls(told.bands, places, None, None)
+        low = np.array([told.statistics.p01[place] for place in places])
+        high = np.array([told.statistics.p99[place] for place in places])
+        stretch = cls(told.bands, places, low, high)
+        if told.kind != "patches" or not shown:
+            return stretch
+        spans = [np.ptp(np.nanpercentile(stretch.physical(samples), (1, 99))) for samples in shown]
+        return replace(stretch, span=0.5 * float(np.median(spans)))
+
+    def physical(self, samples: np.ndarray) -> npt.NDArray[np.float64]:
+        """The bands that are shown, (1 or 3, h, w)."""
+        layers = [samples[place] * self.bands[place].scale + self.bands[place].offset for place in self.places]
+        return np.stack(layers).astype(float)
+
+    def picture(self, samples: np.ndarray) -> Picture:
+        """A picture (h, w, 3) of samples (C, h, w)."""
+        if self.low is None or self.high is None:
+            layers = samples[list(self.places)]
+        else:
+            values, low, high = self.physical(samples), self.low, self.high
+            if self.span is not None:
+                dark, bright = np.nanpercentile(values, (1, 99))
+                low, high = np.full(len(values), dark), np.full(len(values), max(bright, dark + self.span))
+            span = np.where(high > low, high - low, 1.0)
+            share = np.clip((values - low[:, None, None]) / span[:, None, None], 0.0, 1.0)
             # Dark is most of an image: a little more light for it.
-            layers.append(np.nan_to_num(share) ** 0.8)
-        picture = np.rint(255 * np.stack(layers)).astype(np.uint8)
-    if len(picture) == 1:
-        picture = np.repeat(picture, 3, axis=0)
-    return np.ascontiguousarray(np.moveaxis(picture, 0, -1))
+            layers = np.rint(255 * np.nan_to_num(share) ** 0.8).astype(np.uint8)
+        if len(layers) == 1:
+            layers = np.repeat(layers, 3, axis=0)
+        return np.ascontiguousarray(np.moveaxis(layers, 0, -1))
 
 
 def examples(dataset: TrainingSet, number: int) -> list[list[tuple[np.ndarray, np.ndarray]]]:

@@ -21,7 +21,6 @@ NOMENCLATURES = (19, 43)
 #: The seed of the split that the shipped EuroSAT model was measured on.
 SEED = 2026
 
-_LARGEST_SIDE = 4096
 
 
 @dataclass
@@ -37,7 +36,7 @@ class DatasetJob(Job):
         layout: what kind of folder, one of :data:`LAYOUTS`.
         nomenclature: classes of BigEarthNet: 19 or 43.
         kind: one of :data:`KINDS`; None: pixels.
-        size: side of windows or chips in pixels; None: 9 or 256.
+        size: side of windows or chips in pixels; None: 9 or 128.
         split: one of :data:`SPLITS`; None: as suits the input, spatially blocked wherever that can be.
         test, validation: shares of both parts.
         seed: of the split and of the order.
@@ -127,8 +126,6 @@ class DatasetJob(Job):
         _check_choice("split", self.split, SPLITS)
         _check_choice("resampling", self.resampling, RESAMPLING)
         _check_choice("rule for missing pixels", self.invalid, ("any", "all"))
-        if self.size is not None and not 1 <= self.size <= _LARGEST_SIDE:
-            raise InputError(f"--size must lie between 1 and {_LARGEST_SIDE} pixels, not {self.size}.")
         if self.most is not None and self.most < 1:
             raise InputError(f"--most must be at least 1 sample per class, not {self.most}.")
         if not 0 <= self.seed < 2**63:

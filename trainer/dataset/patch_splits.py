@@ -7,6 +7,7 @@ it is left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,14 +17,12 @@ from rasterio.warp import transform
 from scipy.spatial import cKDTree
 
 from ...errors import InputError
+from .description import PARTS, TRAIN
+from .groups import assign_groups
 from .patch_folder import PatchGround
+from .splits import DROPPED
 
 Parts = npt.NDArray[np.int8]
-
-#: Places of the parts; later ones go before earlier ones where two come too close.
-TRAIN, VALIDATION, TEST = range(3)
-#: Left out.
-DROPPED = -1
 
 _EARTH_RADIUS = 6371008.8
 # Distances between UTM zones are found on a sphere, which differs from the ellipsoid by less.
@@ -46,7 +45,7 @@ class PatchBlocks:
 def by_blocks(
     ground: PatchGround,
     labels: np.ndarray,
-    shares: tuple[float, float],
+    fractions: Mapping[str, float],
     block: float,
     buffer: float,
     seed: int,
@@ -56,7 +55,7 @@ def by_blocks(
     Args:
         ground: where the patches lie; those in zone 0 lie nowhere and are dropped.
         labels: (n,) places of classes, or (n, K) 0 and 1.
-        shares: of validation and test.
+        fractions: shares of ``validation`` and ``test``.
         block: side in metres.
         buffer: in metres, between the edges of patches.
         seed: of what is left to chance.
@@ -71,12 +70,13 @@ def by_blocks(
     placed = ground.zones != 0
     counts = np.zeros((len(blocks), _indicators(labels).shape[1]))
     np.add.at(counts, block_of[placed], _indicators(labels)[placed])
-    parts = assign(counts, shares, seed)[block_of]
+    parts = assign_groups(counts, fractions, seed)[block_of]
     parts[~placed] = DROPPED
-    for guarded in (TEST, VALIDATION):
+    # A later part goes before an earlier one where two come too close.
+    for guarded in reversed(range(1, len(PARTS))):
         others = (parts >= 0) & (parts < guarded)
         parts[others & _near(ground, middles, parts == guarded, others, buffer)] = DROPPED
-    if not (parts == TRAIN).any():
+    if not (parts == PARTS.index(TRAIN)).any():
         raise InputError(
             "The patches lie so close together that nothing is left for training between blocks and buffers: choose "
             "a smaller --block or --buffer."
@@ -84,9 +84,9 @@ def by_blocks(
     return PatchBlocks(parts, keys)
 
 
-def by_chance(labels: np.ndarray, shares: tuple[float, float], seed: int) -> Parts:
+def by_chance(labels: np.ndarray, fractions: Mapping[str, float], seed: int) -> Parts:
     """Single patches in parts, with classes as far as possible as in all: optimistic, since neighbours look alike."""
-    return assign(_indicators(labels), shares, seed)
+    return assign_groups(_indicators(labels), fractions, seed)
 
 
 def _indicators(labels: np.ndarray) -> np.ndarray:
@@ -94,42 +94,6 @@ def _indicators(labels: np.ndarray) -> np.ndarray:
     if labels.ndim == 2:
         return labels
     return np.eye(int(labels.max(initial=0)) + 1, dtype=np.uint8)[labels]
-
-
-def assign(counts: np.ndarray, shares: tuple[float, float], seed: int) -> Parts:
-    """A part for each group, such that every part has its share of every class as far as groups allow.
-
-    The groups with the rarest classes come first, and each goes where its classes are wanted most (after Sechidis et
-    al. 2011, "On the stratification of multi-label data"); a class that one group alone has goes to training.
-
-    Args:
-        counts: (groups, K) samples of each class.
-        shares: of validation and test.
-        seed: decides between groups that are alike.
-    """
-    validation, test = shares
-    share = np.array([1 - validation - test, validation, test])
-    total = counts.sum(axis=0).astype(float)
-    weights = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
-    order = np.random.default_rng(seed).permutation(len(counts))
-    # The rarest class that each group has, then the larger group.
-    rarest = np.where(counts > 0, total, np.inf).min(axis=1)
-    order = order[np.lexsort((-weights[order].sum(axis=1), rarest[order]))]
-    wanted = np.outer(share, total)
-    got = np.zeros(wanted.shape)
-    alone = (counts > 0).sum(axis=0) == 1
-    parts = np.zeros(len(counts), np.int8)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        lack = np.where(wanted > 0, 1.0, -np.inf)
-        for group in order:
-            row, weight = counts[group], weights[group]
-            has = row > 0
-            # A class that one group alone has can only be trained.
-            part = TRAIN if alone[has].any() else int(np.argmax((lack[:, has] * weight[has]).sum(axis=1)))
-            parts[group] = part
-            got[part, has] += row[has]
-            lack[part, has] = np.where(wanted[part, has] > 0, 1 - got[part, has] / wanted[part, has], -np.inf)
-    return parts
 
 
 def _near(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -15,10 +15,12 @@ import numpy as np
 from ... import __version__
 from ...errors import InputError
 from ...progress import Monitor
-from .description import PARTS, PATCH_PLACE, TRAIN, ClassEntry, Description
+from .build import Length
+from .description import PARTS, PATCH_PLACE, TEST, TRAIN, VALIDATION, ClassEntry, Description
 from .eurosat import WHY_OPTIMISTIC, EuroSat, split_by_number
 from .patch_folder import PatchFolder, fingerprint_of, left_out
-from .patch_splits import DROPPED, Parts, by_blocks, by_chance
+from .patch_splits import Parts, by_blocks, by_chance
+from .splits import DROPPED
 from .statistics import class_weights, label_weights
 from .work import Work, writing
 from .write import DatasetWriter, Written
@@ -30,6 +32,8 @@ NAMES = "names.txt"
 #: Ways to split patches; the first that a layout offers is its default.
 METHODS = ("official", "blocks", "numbers", "random")
 
+# Parts of the whole run, for the progress.
+_BEGUN, _WRITTEN = 0.1, 0.9
 # Patches that are read side by side.
 _AT_ONCE = 64
 
@@ -42,7 +46,7 @@ class PatchOptions:
         split: one of :data:`METHODS`; empty: as suits the layout.
         test, validation: their shares of the patches.
         seed: of the split and of the order.
-        block, buffer: in metres; None: :data:`BLOCK_METRES`, :data:`BUFFER_METRES`.
+        block, buffer: None: :data:`BLOCK_METRES`, :data:`BUFFER_METRES`.
         most: patches per class; None: all.
         threads: that read.
         overwrite: replace another set in the folder.
@@ -52,8 +56,8 @@ class PatchOptions:
     test: float = 0.2
     validation: float = 0.1
     seed: int = 0
-    block: float | None = None
-    buffer: float | None = None
+    block: Length | None = None
+    buffer: Length | None = None
     most: int | None = None
     threads: int = 2
     overwrite: bool = False
@@ -67,7 +71,13 @@ class _Split:
     told: dict[str, Any]
 
 
-def build_patches(outdir: str | Path, patches: PatchFolder, options: PatchOptions, monitor: Monitor) -> Description:
+def build_patches(
+    outdir: str | Path,
+    patches: PatchFolder,
+    options: PatchOptions,
+    monitor: Monitor,
+    extras: Callable[[Path, Description, Parts], None] | None = None,
+) -> Description:
     """Make a training set of patches; one that is there and the same is only described.
 
     Args:
@@ -75,6 +85,8 @@ def build_patches(outdir: str | Path, patches: PatchFolder, options: PatchOption
         patches: from a layout.
         options: how.
         monitor: hears of progress, and asks to stop.
+        extras: adds files (the preview sheet) to the folder before it gets its final name; it is told the part of each
+            patch, too.
 
     Raises:
         InputError: another set lies there, an option cannot be, or nothing is left to train with.
@@ -105,12 +117,16 @@ def build_patches(outdir: str | Path, patches: PatchFolder, options: PatchOption
             offset=[band.offset for band in patches.bands],
         )
         damaged = _write(writer, patches, split.parts, options.threads, monitor)
-        written = writer.finish()
+        written = writer.finish(_WRITTEN)
         description = _describe(patches, split, written, damaged, asked, fingerprint, monitor)
         with writing(folder):
             (work.path / NAMES).write_text("".join(f"{name}\n" for name in patches.names), encoding="utf-8")
             description.write(work.path)
+        monitor.check()
+        if extras is not None:
+            extras(work.path, description, split.parts)
         work.publish()
+        monitor.progress("Done", 1.0)
     return description
 
 
@@ -136,7 +152,7 @@ def _choose(patches: PatchFolder, options: PatchOptions) -> np.ndarray:
 
 def _split(patches: PatchFolder, chosen: np.ndarray, options: PatchOptions, monitor: Monitor) -> _Split:
     monitor.stage("Splitting", 0.05)
-    shares = (options.validation, options.test)
+    fractions = {VALIDATION: options.validation, TEST: options.test}
     method = options.split
     is_eurosat = isinstance(patches, EuroSat)
     ground = None
@@ -165,29 +181,35 @@ def _split(patches: PatchFolder, chosen: np.ndarray, options: PatchOptions, moni
         told.update(seed=None, test=None, validation=None, why="The split that the data set's authors made.")
     elif method == "blocks":
         assert ground is not None
-        block, buffer = options.block or BLOCK_METRES, options.buffer if options.buffer is not None else BUFFER_METRES
+        block, buffer = _metres(options.block, BLOCK_METRES, patches), _metres(options.buffer, BUFFER_METRES, patches)
         if block < ground.side:
             raise InputError(f"A block must hold a patch: give --block {ground.side:g} or more metres.")
         parts = np.full(len(patches), DROPPED, np.int8)
         where = np.flatnonzero(chosen)
         part_of = type(ground)(ground.zones[where], ground.corners[where], ground.side)
-        parts[where] = by_blocks(part_of, patches.labels[where], shares, block, buffer, options.seed).parts
+        parts[where] = by_blocks(part_of, patches.labels[where], fractions, block, buffer, options.seed).parts
         told.update(
             block={"pixels": round(block / (patches.gsd or 1)), "metres": block},
             buffer={"pixels": round(buffer / (patches.gsd or 1)), "metres": buffer},
         )
     elif method == "numbers":
-        parts = np.array([PARTS.index(part) for part in split_by_number(patches.names, options.seed, *shares)], np.int8)
+        parts = np.array([PARTS.index(part) for part in split_by_number(patches.names, options.seed, *fractions.values())], np.int8)
         told["why"] = WHY_OPTIMISTIC
     else:
         parts = np.full(len(patches), DROPPED, np.int8)
-        parts[chosen] = by_chance(patches.labels[chosen], shares, options.seed)
+        parts[chosen] = by_chance(patches.labels[chosen], fractions, options.seed)
         told["why"] = "Single patches were drawn, and neighbours look alike: the accuracy that is measured is too high."
     told["dropped"] = int((parts[chosen] == DROPPED).sum())
     parts[~chosen] = DROPPED
     if not (parts == PARTS.index(TRAIN)).any():
         raise InputError("No patch is left to train with; lower --test, --validation, --block or --buffer.")
     return _Split(parts, told)
+
+
+def _metres(length: Length | None, usual: float, patches: PatchFolder) -> float:
+    if length is None:
+        return usual
+    return length.value * (patches.gsd or 1.0) if length.unit == "px" else length.value
 
 
 def _write(
@@ -218,7 +240,7 @@ def _write(
             done = start + len(numbers)
             speed = (done - first) / max(time.monotonic() - started, 1e-6)
             monitor.progress(
-                f"Reading {speed:,.0f} patches/s", 0.1 + 0.8 * done / len(wanted),
+                f"Reading {speed:,.0f} patches/s", _BEGUN + (_WRITTEN - _BEGUN) * done / len(wanted),
                 seconds_left=(len(wanted) - done) / speed,
             )  # fmt: skip
             writer.rest({"next": done, "damaged": damaged})

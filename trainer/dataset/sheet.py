@@ -251,7 +251,7 @@ def _maps(
         column = number % columns
         if column == 0 and number:
             row_top, tallest = row_top + tallest + 0.35, 0.0
-        picture, aspect = backgrounds.get(number, (None, 1.0))
+        picture, aspect = backgrounds.get(entry.number, (None, 1.0))
         tallest = max(
             tallest, _scene_map(page, told, entry, picture, aspect, left + column * (width + 0.3), row_top, width)
         )
@@ -277,15 +277,11 @@ def _scene_map(
     extent = (entry.left, entry.right, entry.bottom, entry.top)
     axes.set_facecolor("#d8d8d8")
     if picture is not None:
-        scene = told.scenes[0] if len(told.scenes) == 1 else next(
-            (scene for scene in told.scenes if scene.get("name") == entry.name), {}
-        )  # fmt: skip
-        high, wide = int(scene.get("height") or entry.bottom), int(scene.get("width") or entry.right)
         # Dim, so that the samples stand out.
         grey = picture.astype(float).mean(axis=-1, keepdims=True)
         dim = 150 + 0.4 * (0.35 * picture + 0.65 * grey)
         axes.imshow(
-            np.clip(dim, 0, 255).astype(np.uint8), extent=(0, wide, high, 0), aspect="auto", interpolation="nearest"
+            np.clip(dim, 0, 255).astype(np.uint8), extent=(0, entry.width, entry.height, 0), aspect="auto", interpolation="nearest"
         )
     overlay = np.zeros((*entry.parts.shape, 4))
     for place, part in enumerate(PARTS):
@@ -307,9 +303,9 @@ def _scene_map(
         axes.imshow(overlay, extent=cells, aspect="auto", interpolation="nearest")
     block = (told.split.get("block") or {}).get("pixels")
     if block:
-        for x in lines_between(entry.left, entry.right, block):
+        for x in lines_between(entry.left, entry.right, block, entry.blocks_from[1]):
             axes.axvline(x, color="#444444", linewidth=0.5, alpha=0.8)
-        for y in lines_between(entry.top, entry.bottom, block):
+        for y in lines_between(entry.top, entry.bottom, block, entry.blocks_from[0]):
             axes.axhline(y, color="#444444", linewidth=0.5, alpha=0.8)
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])

@@ -22,6 +22,7 @@ _CELLS = 900
 _MARGIN, _LEAST_MARGIN = 0.06, 4
 # Where fewer cells than this hold samples, they are drawn larger to be seen.
 _SPARSE = 0.004
+_MOST_LINES = 200
 
 
 @dataclass
@@ -30,6 +31,9 @@ class SceneMap:
 
     Args:
         name: of the scene.
+        number: of the scene.
+        height, width: of the scene in pixels.
+        blocks_from: row and column where a block begins.
         left, top, right, bottom: the part of the scene that is shown, in pixels.
         step: side of a cell in pixels.
         parts: int8 (rows, columns), place of the part, -1 for no sample.
@@ -37,6 +41,10 @@ class SceneMap:
     """
 
     name: str
+    number: int
+    height: int
+    width: int
+    blocks_from: tuple[int, int]
     left: int
     top: int
     right: int
@@ -78,6 +86,7 @@ def scene_maps(dataset: TrainingSet, most: int) -> list[SceneMap]:
         bottom, right = bottom + side, right + side
         margin = max(int(_MARGIN * max(bottom - top, right - left)), _LEAST_MARGIN)
         height, width = int(scene.get("height") or bottom), int(scene.get("width") or right)
+        begin = scene.get("blocks_from") or (0, 0)
         top, left = max(top - margin, 0), max(left - margin, 0)
         bottom, right = min(bottom + margin, height), min(right + margin, width)
         step = max(math.ceil(max(bottom - top, right - left) / _CELLS), 1)
@@ -95,7 +104,8 @@ def scene_maps(dataset: TrainingSet, most: int) -> list[SceneMap]:
             cells = maximum_filter(cells, size=3 if min(cells.shape) < 400 else 5)
         maps.append(
             SceneMap(
-                str(scene.get("name", f"scene {number + 1}")), left, top, right, bottom, step, cells,
+                str(scene.get("name", f"scene {number + 1}")), number, height, width,
+                (int(begin[0]), int(begin[1])), left, top, right, bottom, step, cells,
                 np.concatenate(chips) if chips else np.zeros((0, 3), np.int64),
             )
         )  # fmt: skip
@@ -128,8 +138,8 @@ def distance_in_words(distance: object) -> str:
     return f"{distance['pixels']:g} px ({ground})"
 
 
-def lines_between(low: int, high: int, step: float) -> Sequence[float]:
-    """Where the edges of blocks lie between two pixels."""
-    if step <= 0 or (high - low) / step > 400:
+def lines_between(low: int, high: int, step: int, begin: int) -> Sequence[int]:
+    """Where the edges of blocks lie between two pixels; none where they would hide the map."""
+    if step < 1 or (high - low) / step > _MOST_LINES:
         return []
-    return [float(value) for value in np.arange(math.ceil(low / step) * step, high + 1e-9, step)]
+    return range(begin + -(-(low - begin) // step) * step, high + 1, step)

@@ -55,9 +55,7 @@ def add_parser(commands: Any) -> None:
     patches = parser.add_argument_group("patches in folders")
     patches.add_argument("--folder", metavar="DIR|ZIP", help="a data set of patches")
     patches.add_argument("--layout", choices=LAYOUTS, help="which one")
-    patches.add_argument(
-        "--nomenclature", type=int, choices=NOMENCLATURES, help="classes of BigEarthNet (default: 19)"
-    )
+    patches.add_argument("--nomenclature", type=int, choices=NOMENCLATURES, help="classes of BigEarthNet (default: 19)")
     split = parser.add_argument_group("split")
     split.add_argument(
         "--split", choices=SPLITS, help="default: blocks of the ground; BigEarthNet v2: official; EuroSAT: random"

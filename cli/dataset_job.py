@@ -22,7 +22,6 @@ NOMENCLATURES = (19, 43)
 SEED = 2026
 
 
-
 @dataclass
 class DatasetJob(Job):
     """One making of a training set, from rasters with labels or from a folder of patches.
@@ -141,7 +140,9 @@ class DatasetJob(Job):
         if self.gsd is not None and self.gsd <= 0:
             raise InputError(f"--gsd must be a number of metres above 0, not {self.gsd}.")
         if bool(self.from_field or self.to_field) != bool(self.timeline):
-            raise InputError("Dated labels need --from-field, --to-field and --timeline, the dates of the bands, together.")
+            raise InputError(
+                "Dated labels need --from-field, --to-field and --timeline, the dates of the bands, together."
+            )
         parse_merges(self.merge)
         for name in ("block", "buffer"):
             self.length(name)
@@ -149,11 +150,14 @@ class DatasetJob(Job):
     def _check_source(self) -> None:
         if bool(self.rasters) == bool(self.folder):
             raise InputError(
-                "A training set is made either from --raster and --labels, or from --folder and --layout; give one of both."
+                "A training set is made either from --raster and --labels or from --folder and --layout: give one of "
+                "both."
             )
         if self.folder:
             if not self.layout:
-                raise InputError(f"Say how the folder is laid out: --layout {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}.")
+                raise InputError(
+                    f"Say how the folder is laid out: --layout {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}."
+                )
             _check_choice("layout", self.layout, LAYOUTS)
             for name, value in (("labels", self.labels), ("kind", self.kind), ("merge", self.merge)):
                 if value:
@@ -174,7 +178,9 @@ class DatasetJob(Job):
         if self.layout or self.nomenclature:
             raise InputError("--layout and --nomenclature go with --folder, not with --raster.")
         if self.split == "official":
-            raise InputError("Only BigEarthNet v2 comes with a split of its own; choose --split blocks, polygons or random.")
+            raise InputError(
+                "Only BigEarthNet v2 comes with a split of its own; choose --split blocks, polygons or random."
+            )
 
     def length(self, name: str) -> Length | None:
         """``block`` or ``buffer``; None where it is left open.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,10 +11,13 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from ..engine.image import open_image
+from ..engine.image import Image, open_image
+from ..engine.labels.dated import DatedLabels, read_timeline
 from ..engine.labels.open_labels import open_labels
+from ..engine.labels.reading import read_labels
 from ..engine.patch_reader import read_band_files
 from ..engine.scene import parse_crs
+from ..engine.vector_file import split_source
 from ..errors import InputError
 from ..models.label_classes import parse_merges
 from ..progress import Monitor
@@ -25,11 +28,11 @@ from ..trainer.dataset.description import SHEET, Description
 from ..trainer.dataset.eurosat import open_eurosat
 from ..trainer.dataset.patch_folder import PatchFolder, PatchGround
 from ..trainer.dataset.patches import PatchOptions, build_patches
-from ..trainer.dataset.sheet import draw_sheet
+from ..trainer.dataset.sheet import MOST_MAPS, draw_sheet
 from ..trainer.dataset.sheet_map import GroundMap
 from ..trainer.dataset.sheet_pictures import Picture, Stretch, picture_bands
 from .dataset_job import DatasetJob
-from .dated_scenes import open_dated_scenes
+from .dated_scenes import dated_scenes
 from .labelled_scene import ImageWithLabels, scene_name
 
 
@@ -128,9 +131,9 @@ def from_rasters(job: DatasetJob, stack: ExitStack, monitor: Monitor) -> Descrip
 
 
 def _open_scenes(job: DatasetJob, stack: ExitStack, monitor: Monitor) -> list[ImageWithLabels]:
-    sources = [(job.labels or "", ""), (job.validation_labels, "validation"), (job.test_labels, "test")]
+    """Every scene with every kind of labels; of several scenes some may have none."""
     scenes: list[ImageWithLabels] = []
-    for labels, part in sources:
+    for labels, part in ((job.labels, ""), (job.validation_labels, "validation"), (job.test_labels, "test")):
         if not labels:
             continue
         found: list[ImageWithLabels] = []
@@ -138,27 +141,79 @@ def _open_scenes(job: DatasetJob, stack: ExitStack, monitor: Monitor) -> list[Im
         for rasters in job.scenes():
             monitor.stage("Reading labels", 0.0)
             monitor.check()
-            opened = open_dated_scenes if job.timeline else _open_scene
+            image = stack.enter_context(
+                open_image(
+                    rasters, bands=job.bands, sensor=job.sensor, crs=job.raster_crs, nodata=job.nodata, gsd=job.gsd,
+                    resampling=job.resampling, invalid=job.invalid,
+                )
+            )  # fmt: skip
             try:
-                found += opened(job, rasters, labels, part, stack)
-            except NoLabelsHere as error:
-                refused.append(error.reason)
+                found += _labelled(job, image, scene_name(rasters), labels, part, stack)
+            except InputError as error:
+                refused.append(error)
         if not found:
             raise refused[0]
-        # Of several scenes some may have no label.
         for reason in refused:
             monitor.log(reason.message, "warning")
         scenes += found
-    return _with_own_names(scenes)
+    _give_own_names(scenes)
+    return scenes
 
 
-class NoLabelsHere(Exception):
-    """The labels cannot be used on one scene; perhaps they can on another.
+def _labelled(
+    job: DatasetJob, image: Image, name: str, labels: str, part: str, stack: ExitStack
+) -> list[ImageWithLabels]:
+    """An image with its labels: one scene, or one for each period of dated labels."""
+    crs, merge, grid = parse_crs(job.labels_crs), parse_merges(job.merge), image.source.grid
+    image_field, of_image = job.image_field or "", name if job.image_field else ""
+    path, _ = split_source(labels)
+    values = (part, job.scale, job.offset)
+    if job.timeline:
+        shapes = read_labels(
+            labels, job.field or "", grid, layer_crs=crs, merge=merge, from_field=job.from_field or "",
+            to_field=job.to_field or "", image_field=image_field, image=of_image,
+        )  # fmt: skip
+        dated = DatedLabels(image, shapes, read_timeline(job.timeline))
+        return dated_scenes(image, dated, name, [path, job.timeline], *values)
+    label_map = stack.enter_context(
+        open_labels(labels, job.field or "", grid, layer_crs=crs, merge=merge, image_field=image_field, image=of_image)
+    )
+    return [ImageWithLabels(image, label_map, name, [path], *values)]
 
-    Args:
-        reason: what is told if they cannot on any.
-    """
 
-    def __init__(self, reason: InputError) -> None:
-        super().__init__(reason.message)
-        self.reason = reason
+def _give_own_names(scenes: Sequence[ImageWithLabels]) -> None:
+    """Tell scenes apart that are called alike: two dates in folders of their own, or the labels kept for the test."""
+    for scene in scenes:
+        if scene.split:
+            scene.name = f"{scene.name} ({scene.split} labels)"
+    seen: dict[str, int] = {}
+    for scene in scenes:
+        seen[scene.name] = seen.get(scene.name, 0) + 1
+        if seen[scene.name] > 1:
+            scene.name = f"{scene.name} ({seen[scene.name]})"
+
+
+def _backgrounds(scenes: Sequence[ImageWithLabels], description: Description) -> dict[int, tuple[Picture, float]]:
+    """Pictures of the scenes for the sheet, and how much higher than wide their pixels are on the ground."""
+    places = picture_bands(description.bands)
+    stretch = Stretch.of(description, places)
+    pictures = {}
+    for number, scene in enumerate(scenes[:MOST_MAPS]):
+        layers = scene.overview(places)
+        if layers is None:
+            continue
+        samples = np.zeros((len(scene.bands), *layers.shape[1:]), layers.dtype)
+        samples[places] = layers
+        pictures[number] = stretch.picture(samples), _aspect(scene)
+    return pictures
+
+
+def _aspect(scene: ImageWithLabels) -> float:
+    grid = scene.image.source.grid
+    if not grid.is_placed:
+        return 1.0
+    wide, high = abs(grid.transform.a), abs(grid.transform.e)
+    if grid.crs is not None and grid.crs.is_geographic:
+        _, latitude = grid.transform * (grid.width / 2, grid.height / 2)
+        wide *= max(np.cos(np.radians(latitude)), 0.01)
+    return float(np.clip(high / wide, 0.1, 10)) if wide and high else 1.0

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 from ..engine.image import Image
 from ..engine.labels.labels import LabelMap
 from ..engine.opening import READ_ERRORS
+from ..models.bands import Band
 from ..trainer.dataset.scene import UNLABELLED, SceneBand
 
 # Pieces of a file that its quick checksum looks at.
@@ -47,29 +48,39 @@ class ImageWithLabels:
     ) -> None:
         source = image.source
         self.image, self.label_map, self.name, self.split = image, labels, name, split
+        #: File and band of each band, from 1.
+        self.numbers = list(image.numbers)
         self.height, self.width = source.height, source.width
-        self.dtype = np.dtype(source.data_type)
+        self.dtype: np.dtype[Any] = np.dtype(source.data_type)
         self.legend = labels.legend
-        self.gsd = source.grid.gsd
+        self.gsd: float | None = source.grid.gsd
         a, b, c, d, e, f = source.transform[:6]
-        self.transform = (a, b, c, d, e, f) if source.grid.is_placed else None
+        self.transform: tuple[float, float, float, float, float, float] | None = (
+            (a, b, c, d, e, f) if source.grid.is_placed else None
+        )
         self.crs: str = source.crs.to_wkt() if source.crs else ""
-        given = scale is not None or offset is not None
-        self.bands = [
-            SceneBand(
-                band,
-                (1.0 if scale is None else scale) if given else declared[0],
-                (offset or 0.0) if given else declared[1],
-                nodata,
-            )
-            for band, declared, nodata in zip(image.bands, image.scales, image.nodata, strict=True)
-        ]
+        self._given = None if scale is None and offset is None else (1.0 if scale is None else scale, offset or 0.0)
+        self.bands: Sequence[SceneBand] = self.scene_bands(image.bands, image.scales, image.nodata)
         paths = sorted(source.files | {Path(path).resolve() for path in files})
         self._described = [_file(path) for path in paths if path.is_file()]
-        marks = [f"{entry['name']} {entry['bytes']} {entry['fingerprint']}" for entry in self._described]
-        marks += [str(image.numbers), self.crs, str(source.transform), str([vars(band) for band in self.bands])]
-        marks += [str([vars(entry) for entry in labels.legend]), self.split]
-        self.fingerprint = hashlib.sha256("\0".join(marks).encode("utf-8", "replace")).hexdigest()
+
+    def scene_bands(
+        self, bands: Sequence[Band], scales: Sequence[tuple[float, float]], nodata: Sequence[float | None]
+    ) -> list[SceneBand]:
+        """Bands as the trainer wants them, with the scale that was given or that each declares."""
+        return [
+            SceneBand(band, *(self._given or declared), missing)
+            for band, declared, missing in zip(bands, scales, nodata, strict=True)
+        ]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a file does, or what is taken from it."""
+        marks = [
+            f"{entry['name']} {entry['bytes']} {entry['modified']} {entry['fingerprint']}" for entry in self._described
+        ]
+        marks += [str(self.numbers), self.crs, str(self.transform), str(self.bands), str(list(self.legend)), self.split]
+        return hashlib.sha256("\0".join(marks).encode("utf-8", "replace")).hexdigest()
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -77,7 +88,7 @@ class ImageWithLabels:
         return {
             "files": self._described,
             "rasters": [str(path) for path in self.image.source.paths],
-            "bands": [list(numbers) for numbers in self.image.numbers],
+            "bands": [list(numbers) for numbers in self.numbers],
             "findings": [
                 {"code": entry.code, "message": entry.message, "features": list(entry.features[:100])}
                 for entry in self.label_map.findings
@@ -89,7 +100,9 @@ class ImageWithLabels:
         """Stored samples (C, height, width) and validity."""
         return self.image.source.read(Window(col, row, width, height))
 
-    def labels(self, row: int, col: int, height: int, width: int) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
+    def labels(
+        self, row: int, col: int, height: int, width: int
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
         """Place in the legend and number of the shape; the window may reach beyond the scene."""
         top, left = max(row, 0), max(col, 0)
         bottom, right = min(row + height, self.height), min(col + width, self.width)
@@ -126,19 +139,24 @@ class ImageWithLabels:
         step = max(self.height, self.width) / _PICTURE_SIDE
         shape = (max(round(self.height / max(step, 1)), 1), max(round(self.width / max(step, 1)), 1))
         try:
-            if step <= 1 or not all(source.grid.same_as(source.grids[self.image.numbers[p][0] - 1]) for p in places):
+            if step <= 1 or not all(source.grid.same_as(source.grids[self.numbers[p][0] - 1]) for p in places):
                 if self.height * self.width > 4 * _PICTURE_SIDE**2:
                     return None
                 samples, _ = self.read(0, 0, self.height, self.width)
                 return samples[list(places)]
             layers = []
             for place in places:
-                file, band = self.image.numbers[place]
+                file, band = self.numbers[place]
                 layers.append(source.datasets[file - 1].read(band, out_shape=shape))
             return np.stack(layers)
         except READ_ERRORS:
             # A picture is no reason to fail.
             return None
+
+
+def scene_name(rasters: Sequence[str]) -> str:
+    """What a scene is called: its first file without folders and ending."""
+    return Path(rasters[0].split("|")[0]).stem or rasters[0]
 
 
 def _file(path: Path) -> dict[str, Any]:

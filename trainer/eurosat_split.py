@@ -23,7 +23,8 @@ def split_of(name: str, seed: int = SEED, validation: int = 1, test: int = 2) ->
     Args:
         name: file name, with or without folders: ``EuroSAT/River/River_17.jpg``.
         seed: another seed gives another split.
-        validation, test: how many of every ten numbers.
+        validation: how many of every ten numbers validate.
+        test: how many test.
 
     Raises:
         InputError: the name is not ``<Class>_<number>``.

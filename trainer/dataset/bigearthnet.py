@@ -19,9 +19,10 @@ import numpy as np
 
 from ...errors import InputError
 from ...models.bands import SENSORS
+from ...models.label_classes import LabelClass
 from ...progress import Monitor
 from . import corine
-from .patch_folder import BandReader, PatchFolder, PatchGround, fingerprint_of, left_out, tell
+from .patch_folder import BandReader, LeftOut, PatchFolder, PatchGround, fingerprint_of, tell
 from .scene import SceneBand
 
 SIDE = 120
@@ -55,7 +56,8 @@ class BigEarthNet(PatchFolder):
         samples = self.reader(band_files(self.folders[number], self.names[number]))
         if samples.shape != (len(BANDS), SIDE, SIDE):
             raise InputError(
-                f"The bands of “{self.names[number]}” have {samples.shape[1]}×{samples.shape[2]} pixels, not {SIDE}×{SIDE}."
+                f"The bands of “{self.names[number]}” have {samples.shape[1]}×{samples.shape[2]} pixels, not "
+                f"{SIDE}×{SIDE}."
             )
         return samples.astype(self.dtype, copy=False)
 
@@ -169,20 +171,29 @@ def _nothing_in(root: Path) -> str:
 def _read_metadata(
     folders: list[str], places: dict[str, int | None], monitor: Monitor
 ) -> tuple[_Found, list[dict[str, Any]]]:
+    """Labels and places of the patches, and findings about those that are left out."""
     found = _Found()
-    damaged, vanished, unknown, incomplete, twice = [], [], [], [], []
     strange: set[str] = set()
+    out = LeftOut(
+        {
+            "no-class": "none of their classes is among the 19",
+            "unknown-class": "a label of theirs is none of BigEarthNet's",
+            "damaged": "their labels cannot be read",
+            "incomplete": "a band file is missing or empty",
+            "twice": "they are there twice",
+        }
+    )
     for number, folder in enumerate(folders):
         if number % 256 == 0:
             monitor.check()
             monitor.progress("Reading labels", 0.05 * number / len(folders))
         name = os.path.basename(folder)
         if found.names and name == found.names[-1]:
-            twice.append(name)
+            out.add("twice", name)
             continue
         mark, missing = files_of(folder, name)
         if missing:
-            incomplete.append(name)
+            out.add("incomplete", name)
             continue
         try:
             metadata = json.loads(Path(folder, name + _METADATA).read_text(encoding="utf-8"))
@@ -190,15 +201,16 @@ def _read_metadata(
             corner = float(metadata["coordinates"]["ulx"]), float(metadata["coordinates"]["uly"])
             zone = int(_EPSG.search(metadata["projection"]).group(1))  # type: ignore[union-attr]
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            damaged.append(name)
+            out.add("damaged", name)
             continue
-        if any(label not in places for label in labels):
-            strange.update(label for label in labels if label not in places)
-            unknown.append(name)
+        unknown = [label for label in labels if label not in places]
+        if unknown:
+            strange.update(unknown)
+            out.add("unknown-class", name)
             continue
         kept = sorted({place for label in labels if (place := places[label]) is not None})
         if not kept:
-            vanished.append(name)
+            out.add("no-class", name)
             continue
         found.names.append(name)
         found.folders.append(folder)
@@ -206,15 +218,9 @@ def _read_metadata(
         found.zones.append(zone)
         found.corners.append(corner)
         found.marks.append(f"{name} {kept} {mark}")
-    labels_unknown = ", ".join(f"“{label}”" for label in sorted(strange)[:3])
-    findings = [
-        left_out("no-class", "none of their classes is among the 19", vanished),
-        left_out("unknown-class", f"their labels are none of BigEarthNet's, such as {labels_unknown}", unknown),
-        left_out("damaged", "their labels cannot be read", damaged),
-        left_out("incomplete", "a band file is missing or empty", incomplete),
-        left_out("twice", "they are there twice", twice),
-    ]
-    return found, [finding for finding in findings if finding]
+    if strange:
+        out.reasons["unknown-class"] += ", such as " + ", ".join(f"“{label}”" for label in sorted(strange)[:3])
+    return found, out.findings()
 
 
 def files_of(folder: str, patch: str) -> tuple[str, bool]:
@@ -232,13 +238,13 @@ def files_of(folder: str, patch: str) -> tuple[str, bool]:
 
 def used_classes(
     classes: int, places: list[list[int]]
-) -> tuple[list[corine.LabelClass], np.ndarray, list[dict[str, Any]]]:
+) -> tuple[list[LabelClass], np.ndarray, list[dict[str, Any]]]:
     """The classes that occur, the labels (n, K) as 0 and 1, and a finding about classes that do not."""
     legend = corine.legend(classes)
     labels = np.zeros((len(places), len(legend)), np.uint8)
     for row, held in zip(labels, places, strict=True):
         row[held] = 1
-    used = labels.any(axis=0)
+    used = labels.max(axis=0) > 0
     absent = [entry.name for entry, here in zip(legend, used, strict=True) if not here]
     findings = []
     if absent:

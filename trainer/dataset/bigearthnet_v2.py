@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -21,7 +21,7 @@ from ...errors import InputError, RuntimeMissingError
 from ...progress import Monitor
 from . import corine
 from .bigearthnet import BANDS, GSD, SIDE, BigEarthNet, band_files, files_of, folder_of, patch_folders, used_classes
-from .patch_folder import BandReader, PatchGround, fingerprint_of, left_out, tell
+from .patch_folder import BandReader, LeftOut, PatchGround, fingerprint_of, tell
 
 CLASSES = 19
 _PATCH = re.compile(r"S2[ABC]_MSIL2A_\d{8}T\d+_N\d+_R\d+_T\w{5}_\d+_\d+")
@@ -52,6 +52,45 @@ class BigEarthNetV2(BigEarthNet):
         return self.ground
 
 
+_PLACES = corine.places_by_name(CLASSES)
+
+
+@dataclass
+class _Found:
+    """What is known of the patches, one entry per patch."""
+
+    names: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    places: list[list[int]] = field(default_factory=list)
+    official: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+
+    def take(self, folder: str, table: dict[str, tuple[list[str], str]]) -> str:
+        """Take a patch in, or say why not."""
+        name = os.path.basename(folder)
+        if self.names and name == self.names[-1]:
+            return "twice"
+        if name not in table:
+            return "unlisted"
+        labels, part = table[name]
+        mark, missing = files_of(folder, name)
+        if missing:
+            return "incomplete"
+        if any(label not in _PLACES for label in labels):
+            return "unknown-class"
+        kept = sorted({place for label in labels if (place := _PLACES[label]) is not None})
+        if not kept:
+            return "no-class"
+        if part not in _PARTS:
+            return "no-part"
+        self.names.append(name)
+        self.folders.append(folder)
+        self.places.append(kept)
+        self.official.append(_PARTS[part])
+        self.marks.append(f"{name} {kept} {part} {mark}")
+        return ""
+
+
 def open_bigearthnet_v2(source: str | Path, reader: BandReader, monitor: Monitor | None = None) -> BigEarthNetV2:
     """BigEarthNet v2's patches with their labels and the authors' split.
 
@@ -71,54 +110,32 @@ def open_bigearthnet_v2(source: str | Path, reader: BandReader, monitor: Monitor
     folders = sorted(patch_folders(root, _PATCH), key=lambda path: os.path.basename(path))
     if not folders:
         raise InputError(_nothing_in(root))
-    places = corine.places_by_name(CLASSES)
-    names, used_folders, held, official, marks = [], [], [], [], []
-    unlisted, unknown, vanished, incomplete, partless, twice = [], [], [], [], [], []
+    found = _Found()
+    out = LeftOut(
+        {
+            "unlisted": "metadata.parquet does not list them (snow, clouds or shadow)",
+            "incomplete": "a band file is missing or empty",
+            "unknown-class": "a label of theirs is none of the 19 classes",
+            "no-class": "they have no label",
+            "no-part": "metadata.parquet names no part of the split for them",
+            "twice": "they are there twice",
+        }
+    )
     for number, folder in enumerate(folders):
         if number % 256 == 0:
             monitor.check()
             monitor.progress("Looking for patches", 0.05 * number / len(folders))
-        name = os.path.basename(folder)
-        if names and name == names[-1]:
-            twice.append(name)
-            continue
-        row = table.get(name)
-        if row is None:
-            unlisted.append(name)
-            continue
-        labels, part = row
-        kept = sorted({place for label in labels if (place := places.get(label)) is not None})
-        mark, missing = files_of(folder, name)
-        for reason, applies in (
-            (incomplete, missing),
-            (unknown, any(label not in places for label in labels)),
-            (vanished, not kept),
-            (partless, part not in _PARTS),
-        ):
-            if applies:
-                reason.append(name)
-                break
-        else:
-            names.append(name)
-            used_folders.append(folder)
-            held.append(kept)
-            official.append(_PARTS[part])
-            marks.append(f"{name} {kept} {part} {mark}")
-    told = [
-        left_out("unlisted", "metadata.parquet does not list them (snow, clouds or shadow)", unlisted),
-        left_out("incomplete", "a band file is missing or empty", incomplete),
-        left_out("unknown-class", "their labels are none of the 19 classes", unknown),
-        left_out("no-class", "they have no label", vanished),
-        left_out("no-part", "metadata.parquet names no part of the split for them", partless),
-        left_out("twice", "they are there twice", twice),
-    ]
-    findings: list[dict[str, Any]] = [finding for finding in told if finding]
-    if not names:
+        reason = found.take(folder, table)
+        if reason:
+            out.add(reason, os.path.basename(folder))
+    findings = out.findings()
+    if not found.names:
         raise InputError(f"Of the {len(folders):,} patches in “{source}” none can be used. {findings[0]['message']}")
-    absent = len(table) - len(names)
+    absent = len(table) - len(found.names)
     if absent > 0:
-        findings.append({"code": "absent", "message": f"{absent:,} patches of metadata.parquet are not used or not here."})
-    legend, labels_array, empty = used_classes(CLASSES, held)
+        message = f"{absent:,} patches of metadata.parquet are not used or not here."
+        findings.append({"code": "absent", "message": message})
+    legend, labels, empty = used_classes(CLASSES, found.places)
     patches = BigEarthNetV2(
         name="BigEarthNet v2",
         bands=BANDS,
@@ -126,17 +143,17 @@ def open_bigearthnet_v2(source: str | Path, reader: BandReader, monitor: Monitor
         side=SIDE,
         gsd=GSD,
         legend=legend,
-        names=names,
-        labels=labels_array,
-        official=official,
+        names=found.names,
+        labels=labels,
+        official=found.official,
         provenance={
-            "layout": "bigearthnet-v2", "source": str(source), "patches": len(names), "nomenclature": CLASSES,
+            "layout": "bigearthnet-v2", "source": str(source), "patches": len(found.names), "nomenclature": CLASSES,
             "findings": [*findings, *empty],
             "citation": "Clasen et al. 2024, reBEN: Refined BigEarthNet Dataset for Remote Sensing Image Analysis",
         },
-        fingerprint=fingerprint_of(marks),
+        fingerprint=fingerprint_of(found.marks),
     )  # fmt: skip
-    patches.folders, patches.reader = used_folders, reader
+    patches.folders, patches.reader = found.folders, reader
     tell(patches, monitor)
     return patches
 
@@ -178,10 +195,11 @@ def _read_table(path: Path) -> dict[str, tuple[list[str], str]]:
         table = parquet.read_table(path, columns=list(_COLUMNS))
         ids, labels, parts = (table.column(name).to_pylist() for name in _COLUMNS)
         return {
-            str(name): ([str(label) for label in held or []], str(part)) for name, held, part in zip(ids, labels, parts, strict=True)
+            str(name): ([str(label) for label in held or []], str(part))
+            for name, held, part in zip(ids, labels, parts, strict=True)
         }
     except (OSError, arrow.ArrowException, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"“{path}” cannot be read as the metadata of BigEarthNet v2, with {', '.join(_COLUMNS)}: download it again.",
+            f"“{path}” cannot be read as the metadata of BigEarthNet v2 ({', '.join(_COLUMNS)}): download it again.",
             repr(error),
         ) from error

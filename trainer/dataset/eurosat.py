@@ -8,10 +8,8 @@
 from __future__ import annotations
 
 import os
-import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -25,8 +23,8 @@ from ...errors import InputError
 from ...models.bands import SENTINEL2_BANDS
 from ...models.label_classes import LabelClass
 from ...progress import Monitor
-from ..eurosat_split import SEED, TEST, TRAIN, VALIDATION, split_of
-from .patch_folder import PatchFolder, PatchGround, fingerprint_of, left_out
+from ..eurosat_split import split_of
+from .patch_folder import LeftOut, PatchFolder, PatchGround, fingerprint_of, tell
 from .scene import SceneBand
 
 SIDE = 64
@@ -179,10 +177,13 @@ def open_eurosat(source: str | Path, monitor: Monitor | None = None) -> EuroSat:
 
 def _open(source: Path, images: _Images, monitor: Monitor) -> EuroSat:
     monitor.stage("Looking for patches", 0.0)
-    files = sorted(images.files(), key=_order)
-    kinds = {suffix: [file for file in files if file.name.lower().endswith(suffix)] for suffix in (".jpg", ".tif")}
-    files = [file for file in files if _class_of(file.name)]
-    strangers = [file.name for kind in kinds.values() for file in kind if not _class_of(file.name)]
+    out = LeftOut({"no-class": "they are of none of EuroSAT's classes"})
+    files = []
+    for file in sorted(images.files(), key=_order):
+        if _class_of(file.name):
+            files.append(file)
+        else:
+            out.add("no-class", file.name)
     if not files:
         raise InputError(
             f"“{source}” holds nothing of EuroSAT: images such as Forest/Forest_12.jpg (or .tif) are expected, in "
@@ -191,10 +192,11 @@ def _open(source: Path, images: _Images, monitor: Monitor) -> EuroSat:
     bands = {_KINDS[PurePosixPath(file.name).suffix.lower()] for file in files}
     if len(bands) > 1:
         raise InputError(
-            f"“{source}” holds EuroSAT in natural colours (.jpg) and with 13 bands (.tif): name the folder of one of them."
+            f"“{source}” holds EuroSAT in natural colours (.jpg) and with 13 bands (.tif): name the folder of one of "
+            "both."
         )
     (order,) = bands
-    findings = [left_out("no-class", "they are of none of EuroSAT's classes", strangers)]
+    findings = out.findings()
     present = [label for label in CLASSES if any(_class_of(file.name) == label for file in files)]
     missing = [name for label, (name, _) in CLASSES.items() if label not in present]
     if missing:
@@ -218,13 +220,11 @@ def _open(source: Path, images: _Images, monitor: Monitor) -> EuroSat:
     )
     patches._images = images
     patches.fingerprint = fingerprint_of(f"{file.name} {file.size} {file.time}" for file in files)
-    told = [finding for finding in findings if finding]
-    for finding in told:
-        monitor.log(finding["message"], "warning")
     patches.provenance = {
-        "layout": "eurosat", "source": str(source), "patches": len(files), "findings": told,
+        "layout": "eurosat", "source": str(source), "patches": len(files), "findings": findings,
         "citation": "Helber et al. 2019, EuroSAT, IEEE JSTARS 12(7), 2217–2226",
     }  # fmt: skip
+    tell(patches, monitor)
     return patches
 
 

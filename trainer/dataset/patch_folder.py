@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,8 @@ from .scene import SceneBand
 #: Reads a patch whose bands lie in files of their own, at the pixels of the finest: (C, side, side).
 BandReader = Callable[[Sequence[str]], np.ndarray]
 
-#: So many examples are named where patches are left out.
-_NAMED = 3
+# So many patches that are left out are named in a sentence, and listed in the description.
+_NAMED, _LISTED = 3, 100
 
 
 @dataclass
@@ -94,19 +94,31 @@ class PatchFolder(ABC):
         return
 
 
-def left_out(code: str, what: str, patches: Sequence[str]) -> dict[str, Any] | None:
-    """A finding about patches that are left out, with a few of them; None where there are none.
+class LeftOut:
+    """Patches that are left out, by the reason.
 
     Args:
-        code: for programs.
-        what: goes on after the number of patches: ``have no label``.
-        patches: their names.
+        reasons: for each code what goes on after the number of patches: ``they have no label``.
     """
-    if not patches:
-        return None
-    named = ", ".join(patches[:_NAMED]) + (", …" if len(patches) > _NAMED else "")
-    number = "1 patch was" if len(patches) == 1 else f"{len(patches):,} patches were"
-    return {"code": code, "message": f"{number} left out: {what} ({named}).", "patches": list(patches[:100])}
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(reasons)
+        self._patches: dict[str, list[str]] = {code: [] for code in reasons}
+
+    def add(self, code: str, patch: str) -> None:
+        """Leave a patch out."""
+        self._patches[code].append(patch)
+
+    def findings(self) -> list[dict[str, Any]]:
+        """A finding for each reason that there was, with a few of the patches."""
+        result = []
+        for code, patches in self._patches.items():
+            if patches:
+                named = ", ".join(patches[:_NAMED]) + (", …" if len(patches) > _NAMED else "")
+                number = "1 patch was" if len(patches) == 1 else f"{len(patches):,} patches were"
+                message = f"{number} left out: {self.reasons[code]} ({named})."
+                result.append({"code": code, "message": message, "patches": patches[:_LISTED]})
+        return result
 
 
 def fingerprint_of(parts: Iterable[str]) -> str:

@@ -68,7 +68,7 @@ def by_blocks(
     blocks, block_of = np.unique(keys, axis=0, return_inverse=True)
     block_of = block_of.reshape(-1)
     placed = ground.zones != 0
-    counts = np.zeros((len(blocks), _indicators(labels).shape[1]))
+    counts = np.zeros((len(blocks), _indicators(labels).shape[1]), np.int64)
     np.add.at(counts, block_of[placed], _indicators(labels)[placed])
     parts = assign_groups(counts, fractions, seed)[block_of]
     parts[~placed] = DROPPED

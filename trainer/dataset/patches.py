@@ -18,7 +18,7 @@ from ...progress import Monitor
 from .build import Length
 from .description import PARTS, PATCH_PLACE, TEST, TRAIN, VALIDATION, ClassEntry, Description
 from .eurosat import WHY_OPTIMISTIC, EuroSat, split_by_number
-from .patch_folder import PatchFolder, fingerprint_of, left_out
+from .patch_folder import LeftOut, PatchFolder, fingerprint_of
 from .patch_splits import Parts, by_blocks, by_chance
 from .splits import DROPPED
 from .statistics import class_weights, label_weights
@@ -193,7 +193,9 @@ def _split(patches: PatchFolder, chosen: np.ndarray, options: PatchOptions, moni
             buffer={"pixels": round(buffer / (patches.gsd or 1)), "metres": buffer},
         )
     elif method == "numbers":
-        parts = np.array([PARTS.index(part) for part in split_by_number(patches.names, options.seed, *fractions.values())], np.int8)
+        parts = np.array(
+            [PARTS.index(part) for part in split_by_number(patches.names, options.seed, *fractions.values())], np.int8
+        )
         told["why"] = WHY_OPTIMISTIC
     else:
         parts = np.full(len(patches), DROPPED, np.int8)
@@ -231,7 +233,9 @@ def _write(
                 if isinstance(sample, str)
             ]  # fmt: skip
             for place, part in enumerate(PARTS):
-                kept = [i for i, number in enumerate(numbers) if parts[number] == place and not isinstance(samples[i], str)]
+                kept = [
+                    i for i, number in enumerate(numbers) if parts[number] == place and not isinstance(samples[i], str)
+                ]
                 if kept:
                     which = numbers[kept]
                     places = np.zeros(len(kept), PATCH_PLACE)
@@ -265,10 +269,12 @@ def _describe(
     monitor: Monitor,
 ) -> Description:
     findings = [str(finding["message"]) for finding in patches.provenance["findings"]]
-    told = left_out("damaged", "a file of theirs cannot be read", [name for name, _ in damaged])
-    if told:
-        monitor.log(told["message"], "warning")
-        findings.append(told["message"])
+    out = LeftOut({"damaged": "a file of theirs cannot be read"})
+    for name, _ in damaged:
+        out.add("damaged", name)
+    for finding in out.findings():
+        monitor.log(finding["message"], "warning")
+        findings.append(finding["message"])
     total = sum(written.samples.values())
     if not written.samples.get(TRAIN):
         why = f" {damaged[0][1]}" if damaged else ""
@@ -306,15 +312,15 @@ def _describe(
 
 
 def _thin_parts(patches: PatchFolder, written: Written) -> Iterator[str]:
-    """Sentences about classes that a part lacks."""
-    for part, words in (("train", "to train with"), ("test", "to test with")):
-        if part != TRAIN and not written.samples.get(part):
-            yield "No patch is left for the test part: there are too few blocks. Choose a smaller --block, or more patches."
+    """Sentences about parts without a patch, and about classes that a part lacks."""
+    for part, words in ((TRAIN, "to train with"), (TEST, "to test with")):
+        counts = written.counts.get(part)
+        if counts is None or not written.samples.get(part):
+            if part == TEST:
+                yield "No patch is left to test with: there are too few blocks. Choose a smaller --block."
             continue
-        lacking = [
-            entry.name for place, entry in enumerate(patches.legend)
-            if not written.counts.get(part, [0] * len(patches.legend))[place]
-        ]  # fmt: skip
+        lacking = [entry.name for entry, count in zip(patches.legend, counts, strict=True) if not count]
         if lacking:
             named = ", ".join(lacking[:5]) + (", …" if len(lacking) > 5 else "")
-            yield f"{'One class has' if len(lacking) == 1 else f'{len(lacking)} classes have'} no patch {words}: {named}."
+            have = "One class has" if len(lacking) == 1 else f"{len(lacking)} classes have"
+            yield f"{have} no patch {words}: {named}."

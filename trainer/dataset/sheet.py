@@ -18,7 +18,16 @@ from ...errors import OutputError
 from .description import PARTS, SHEET, Description
 from .read import TrainingSet
 from .sheet_map import PART_COLORS, GroundMap, SceneMap, distance_in_words, lines_between, scene_maps
-from .sheet_pictures import Picture, Stretch, bands_in_words, examples, picture_bands, spectra
+from .sheet_pictures import (
+    Picture,
+    SpectrumAxis,
+    Stretch,
+    bands_in_words,
+    examples,
+    picture_bands,
+    spectra,
+    spectrum_axis,
+)
 
 PART_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 KIND_WORDS = {"pixels": "pixels", "windows": "windows", "chips": "chips", "patches": "patches"}
@@ -28,9 +37,13 @@ _INK, _FAINT, _WARNING = "#222222", "#888888", "#b45309"
 # In inches.
 _WIDTH, _MARGIN, _GAP = 15.0, 0.35, 0.45
 _NAME_WIDTH = 2.9
+# Of the column left of the map.
+_LEFT = 6.4
+_FEW_CLASSES = 8
 # More classes than these stand in two columns.
 _ONE_COLUMN = 12
-_MOST_MAPS = 4
+#: Scenes that are drawn on the sheet.
+MOST_MAPS = 4
 
 
 class _Page:
@@ -91,16 +104,19 @@ def draw_sheet(
     page = _Page()
     _header(page, told)
     top = page.bottom + 0.35
-    maps = scene_maps(dataset, _MOST_MAPS) if told.kind != "patches" else []
+    maps = scene_maps(dataset, MOST_MAPS) if told.kind != "patches" else []
     has_map = bool(maps) or ground is not None
-    _counts(page, told, top, 6.4 if has_map else 10.5)
+    below = _counts(page, told, top, _LEFT if has_map else 10.5)
+    # Spectra of a few classes find room beside the map.
+    beside = has_map and told.kind == "pixels" and len(told.classes) <= _FEW_CLASSES
     if has_map:
-        _maps(page, told, maps, backgrounds or {}, ground, top)
-    top = page.bottom + _GAP
-    if told.kind == "pixels":
-        _spectra(page, told, dataset, top)
+        _maps(page, told, maps, backgrounds or {}, ground, top, 7.0 if beside else max(below - top, 4.8))
+    if told.kind != "pixels":
+        _pictures(page, told, dataset, page.bottom + _GAP)
+    elif beside:
+        _spectra(page, told, dataset, below + _GAP, _LEFT, 2)
     else:
-        _pictures(page, told, dataset, top)
+        _spectra(page, told, dataset, page.bottom + _GAP, _WIDTH - 2 * _MARGIN, 4)
     target = Path(folder) / SHEET
     new = target.with_name(f".{SHEET}")
     try:
@@ -121,13 +137,14 @@ def draw_sheet(
 
 def _header(page: _Page, told: Description) -> None:
     names = [str(scene.get("name", "")) for scene in told.scenes]
-    title = ", ".join(name for name in names[:3] if name) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    page.text(_MARGIN, page.bottom, textwrap.shorten(title or "Training set", 110, placeholder="…"), 17, weight="bold")
+    shown = 3 if sum(map(len, names[:3])) < 70 else 1
+    title = ", ".join(name for name in names[:shown] if name) or "Training set"
+    title = textwrap.shorten(title, 90, placeholder="…")
+    title += f" and {len(names) - shown} more" if len(names) > shown else ""
+    page.text(_MARGIN, page.bottom, title, 17, weight="bold")
     total = sum(told.samples(part) for part in PARTS)
     size = f" of {told.shape[1]}×{told.shape[2]} pixels" if len(told.shape) == 3 else ""
-    parts = ", ".join(
-        f"{PART_WORDS[part]} {told.samples(part):,}" for part in PARTS if told.samples(part)
-    )
+    parts = ", ".join(f"{PART_WORDS[part]} {told.samples(part):,}" for part in PARTS if told.samples(part))
     ground = f", {told.gsd:.3g} m" if told.gsd else ""
     page.text(
         _MARGIN, page.bottom + 0.38,
@@ -167,8 +184,8 @@ def split_in_words(told: Description) -> str:
 # ---------------------------------------------------------------------------------- counts per class
 
 
-def _counts(page: _Page, told: Description, top: float, width: float) -> None:
-    """Bars with the samples of each class in each part."""
+def _counts(page: _Page, told: Description, top: float, width: float) -> float:
+    """Bars with the samples of each class in each part; returns where they end."""
     count = len(told.classes)
     step = 0.3 if count <= 20 else 0.25
     unit = "labelled pixels" if told.task == "segmentation" else KIND_WORDS[told.kind]
@@ -196,6 +213,7 @@ def _counts(page: _Page, told: Description, top: float, width: float) -> None:
             numbers, (1, row), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points",
             va="center", fontsize=8, color=_WARNING if lacking else _INK,
         )  # fmt: skip
+    return top + 0.55 + step * count + 0.25
 
 
 def _class_name(axes: Axes, name: str, color: str, row: float, step: float) -> None:
@@ -235,26 +253,32 @@ def _maps(
     backgrounds: Mapping[int, tuple[Picture, float]],
     ground: GroundMap | None,
     top: float,
+    highest: float,
 ) -> None:
-    left = _MARGIN + 6.4 + 0.5
+    left = _MARGIN + _LEFT + 0.5
     room = _WIDTH - _MARGIN - left
     more = len(told.scenes) - len(maps) if maps else 0
-    page.text(left, top, "Split on the map" + (f" (and {more} scenes more)" if more > 0 else ""), 12, weight="bold")
+    scenes = "" if more < 1 else " (and one scene more)" if more == 1 else f" (and {more} scenes more)"
+    page.text(left, top, f"Split on the map{scenes}", 12, weight="bold")
     top += 0.4
     if ground is not None:
-        _ground_map(page, told, ground, left, top, room)
+        _ground_map(page, told, ground, left, top, room, highest)
         return
     columns = 1 if len(maps) == 1 else 2
     width = (room - (columns - 1) * 0.3) / columns
+    highest /= -(-len(maps) // columns)
     row_top, tallest = top, 0.0
     for number, entry in enumerate(maps):
         column = number % columns
         if column == 0 and number:
-            row_top, tallest = row_top + tallest + 0.35, 0.0
+            row_top, tallest = row_top + tallest + 0.2, 0.0
         picture, aspect = backgrounds.get(entry.number, (None, 1.0))
         tallest = max(
-            tallest, _scene_map(page, told, entry, picture, aspect, left + column * (width + 0.3), row_top, width)
+            tallest,
+            _scene_map(page, told, entry, picture, aspect, left + column * (width + 0.3), row_top, width, highest),
         )
+    page.text(left, row_top + tallest + 0.08, _map_note(told), 8.5)
+    page.bottom = max(page.bottom, row_top + tallest + 0.25)
 
 
 def _scene_map(
@@ -266,10 +290,11 @@ def _scene_map(
     left: float,
     top: float,
     width: float,
+    highest: float,
 ) -> float:
     """Draw one scene; returns the height that it took."""
     shown_wide, shown_high = entry.right - entry.left, (entry.bottom - entry.top) * aspect
-    height = min(max(width * shown_high / shown_wide, 1.2), 7.0)
+    height = min(max(width * shown_high / shown_wide, 1.2), max(highest, 2.0))
     if height * shown_wide / shown_high < width:
         width = max(height * shown_wide / shown_high, 1.2)
     page.text(left, top, textwrap.shorten(entry.name, max(int(width * 12), 20), placeholder="…"), 9, _FAINT)
@@ -279,9 +304,12 @@ def _scene_map(
     if picture is not None:
         # Dim, so that the samples stand out.
         grey = picture.astype(float).mean(axis=-1, keepdims=True)
-        dim = 150 + 0.4 * (0.35 * picture + 0.65 * grey)
+        dim = 120 + 0.52 * (0.5 * picture + 0.5 * grey)
         axes.imshow(
-            np.clip(dim, 0, 255).astype(np.uint8), extent=(0, entry.width, entry.height, 0), aspect="auto", interpolation="nearest"
+            np.clip(dim, 0, 255).astype(np.uint8),
+            extent=(0, entry.width, entry.height, 0),
+            aspect="auto",
+            interpolation="nearest",
         )
     overlay = np.zeros((*entry.parts.shape, 4))
     for place, part in enumerate(PARTS):
@@ -313,43 +341,48 @@ def _scene_map(
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_color(_FAINT)
-    note = _map_note(told)
-    page.text(left, top + 0.2 + height + 0.06, textwrap.fill(note, max(int(width * 14), 24)), 8.5, _INK)
-    tall = 0.2 + height + 0.1 + 0.16 * (textwrap.fill(note, max(int(width * 14), 24)).count("\n") + 1)
-    page.bottom = max(page.bottom, top + tall)
-    return tall
+    return 0.2 + height
 
 
 def _map_note(told: Description) -> str:
     block, buffer = distance_in_words(told.split.get("block")), distance_in_words(told.split.get("buffer"))
-    parts = [f"Squares: blocks of {block}" if block else "", f"buffer {buffer}" if buffer else ""]
+    parts = [f"Blocks of {block}" if block else "", f"buffer {buffer}" if buffer else ""]
     return "; ".join(part for part in parts if part) or "No blocks"
 
 
-def _ground_map(page: _Page, told: Description, ground: GroundMap, left: float, top: float, room: float) -> None:
+def _ground_map(
+    page: _Page, told: Description, ground: GroundMap, left: float, top: float, room: float, highest: float
+) -> None:
     shown = ground.parts >= 0
     longitude, latitude = ground.longitude[shown], ground.latitude[shown]
-    middle = np.cos(np.radians(float(latitude.mean())))
-    span_x, span_y = max(np.ptp(longitude), 0.2), max(np.ptp(latitude), 0.2)
-    height = min(max(room * span_y / (span_x * middle), 2.0), 7.0)
-    axes = page.axes(left + 0.45, top + 0.05, room - 0.45, height)
+    middle_x, middle_y = (float(values.min() + values.max()) / 2 for values in (longitude, latitude))
+    # A degree of longitude is so much shorter than one of latitude.
+    shorter = max(float(np.cos(np.radians(middle_y))), 0.05)
+    wide, high = (max(1.12 * float(np.ptp(values)), 0.1) for values in (longitude, latitude))
+    width = room - 0.45
+    height = min(max(width * high / (wide * shorter), 2.0), highest)
+    per_inch = max(wide * shorter / width, high / height)
+    axes = page.axes(left + 0.45, top + 0.05, width, height)
     size = float(np.clip(4000 / max(int(shown.sum()), 1), 1.0, 40.0))
     for place, part in enumerate(PARTS):
         here = ground.parts[shown] == place
         axes.scatter(longitude[here], latitude[here], s=size, color=PART_COLORS[part], linewidths=0, marker="s")
-    axes.set_xlim(longitude.min() - 0.06 * span_x, longitude.max() + 0.06 * span_x)
-    axes.set_ylim(latitude.min() - 0.06 * span_y, latitude.max() + 0.06 * span_y)
-    axes.set_aspect(1 / middle, adjustable="datalim")
+    axes.set_xlim(middle_x - per_inch * width / shorter / 2, middle_x + per_inch * width / shorter / 2)
+    axes.set_ylim(middle_y - per_inch * height / 2, middle_y + per_inch * height / 2)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8, colors=_FAINT)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}° {'E' if value >= 0 else 'W'}")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}° {'N' if value >= 0 else 'S'}")
+    axes.xaxis.set_major_formatter(lambda value, _: _degrees(value, "E", "W"))
+    axes.yaxis.set_major_formatter(lambda value, _: _degrees(value, "N", "S"))
     for spine in axes.spines.values():
         spine.set_color(_FAINT)
     note = _map_note(told) if told.split.get("block") else "Middles of the patches"
-    page.text(left + 0.45, top + height + 0.32, note.replace("Squares: b", "B"), 8.5)
+    page.text(left + 0.45, top + height + 0.32, note, 8.5)
     page.bottom = max(page.bottom, top + height + 0.5)
+
+
+def _degrees(value: float, positive: str, negative: str) -> str:
+    return f"{abs(value):g}°" + (f" {positive if value > 0 else negative}" if value else "")
 
 
 # ------------------------------------------------------------------------------------------- samples
@@ -397,7 +430,9 @@ def _pictures(page: _Page, told: Description, dataset: TrainingSet, top: float) 
         entry = told.classes[place]
         middle = top + row * high + (high - 0.08) / 2
         lines = textwrap.wrap(entry.label.name, 30)
-        words = "\n".join([*lines[:2], textwrap.shorten(" ".join(lines[2:]), 30, placeholder="…")][: min(len(lines), 3)])
+        words = "\n".join(
+            [*lines[:2], textwrap.shorten(" ".join(lines[2:]), 30, placeholder="…")][: min(len(lines), 3)]
+        )
         page.text(left + _NAME_WIDTH - 0.42, middle, words, 9.5, ha="right", va="center")
         swatch = page.axes(left + _NAME_WIDTH - 0.33, middle - 0.1, 0.2, 0.2)
         swatch.set_facecolor(entry.label.color)
@@ -418,42 +453,39 @@ def _painted(labels: np.ndarray, colors: Sequence[tuple[float, float, float]]) -
     return picture
 
 
-def _spectra(page: _Page, told: Description, dataset: TrainingSet, top: float) -> None:
+def _spectra(page: _Page, told: Description, dataset: TrainingSet, top: float, room: float, columns: int) -> None:
     """A panel per class: its mean and spread, with the means of the others behind it."""
     mean, std = spectra(dataset)
-    x, breaks, label = _axis(told)
-    unit = {entry.band.unit for entry in told.bands}
-    what = next(iter(unit)) if len(unit) == 1 and "" not in unit else "value"
-    page.text(
-        _MARGIN, top, "Spectra: mean of each class and one standard deviation; the other classes' means in grey", 12,
-        weight="bold",
-    )  # fmt: skip
+    axis = spectrum_axis(told.bands)
+    units = {entry.band.unit for entry in told.bands}
+    what = next(iter(units)) if len(units) == 1 and "" not in units else "value"
+    page.text(_MARGIN, top, "Mean and standard deviation of each class, other means in grey", 12, weight="bold")
     top += 0.5
-    columns = min(4 if len(told.classes) > 6 else 3, max(len(told.classes), 1))
-    width = (_WIDTH - 2 * _MARGIN - 0.55 - (columns - 1) * 0.55) / columns
-    height = 1.9
+    gap, height = 0.5, 1.9
+    width = (room - 0.55 - (columns - 1) * gap) / columns
     low, high = np.nanmin(mean - std), np.nanmax(mean + std)
-    room = 0.05 * ((high - low) or 1.0)
-    marker = "o" if len(x) <= 30 else ""
+    spare = 0.05 * ((high - low) or 1.0)
     for place, entry in enumerate(told.classes):
         row, column = divmod(place, columns)
-        left = _MARGIN + 0.55 + column * (width + 0.55)
-        axes = page.axes(left, top + row * (height + 0.72), width, height)
+        axes = page.axes(_MARGIN + 0.55 + column * (width + gap), top + row * (height + 0.72), width, height)
         for other in range(len(told.classes)):
             if other != place:
-                _line(axes, x, mean[other], breaks, color="#cfcfcf", linewidth=0.9, zorder=1)
+                _line(axes, axis, mean[other], color="#cfcfcf", linewidth=0.9, zorder=1)
         color = entry.label.color
-        for start, end in breaks:
+        for start, end in axis.runs:
             axes.fill_between(
-                x[start:end], (mean - std)[place, start:end], (mean + std)[place, start:end], color=color, alpha=0.3,
-                linewidth=0, zorder=2,
+                axis.x[start:end], (mean - std)[place, start:end], (mean + std)[place, start:end], color=color,
+                alpha=0.3, linewidth=0, zorder=2,
             )  # fmt: skip
         # A dark line under the coloured one: yellow on white is no line.
-        _line(axes, x, mean[place], breaks, color="#333333", linewidth=2.6, zorder=3)
-        _line(axes, x, mean[place], breaks, color=color, linewidth=1.6, marker=marker, markersize=3.5,
-              markeredgecolor="#333333", markeredgewidth=0.5, zorder=4)  # fmt: skip
-        axes.set_ylim(low - room, high + room)
-        axes.set_xlim(x[0] - 0.02 * np.ptp(x) - 1e-9, x[-1] + 0.02 * np.ptp(x) + 1e-9)
+        _line(axes, axis, mean[place], color="#333333", linewidth=2.6, zorder=3)
+        _line(
+            axes, axis, mean[place], color=color, linewidth=1.6, marker="o" if len(axis.x) <= 30 else "",
+            markersize=3.5, markeredgecolor="#333333", markeredgewidth=0.5, zorder=4,
+        )  # fmt: skip
+        axes.set_ylim(low - spare, high + spare)
+        margin = 0.02 * float(np.ptp(axis.x)) or 0.5
+        axes.set_xlim(axis.x[0] - margin, axis.x[-1] + margin)
         axes.set_title(textwrap.shorten(entry.label.name, 44, placeholder="…"), fontsize=10, loc="left", color=_INK)
         axes.tick_params(labelsize=8, colors=_FAINT)
         axes.grid(color="#eeeeee", linewidth=0.6)
@@ -463,25 +495,15 @@ def _spectra(page: _Page, told: Description, dataset: TrainingSet, top: float) -
             axes.spines[edge].set_color(_FAINT)
         if column == 0:
             axes.set_ylabel(what, fontsize=8.5, color=_FAINT)
-        axes.set_xlabel(label, fontsize=8.5, color=_FAINT, labelpad=2)
-        if label == "band" and len(x) <= 12:
-            axes.set_xticks(x, [entry.band.name[:8] for entry in told.bands], fontsize=7)
+        if axis.ticks:
+            places, names = zip(*axis.ticks, strict=True)
+            axes.set_xticks(places, names, fontsize=7)
+        for start, _ in axis.runs[1:]:
+            axes.axvline((axis.x[start] + axis.x[start - 1]) / 2, color="#bbbbbb", linewidth=0.6)
+        axes.set_xlabel(axis.label, fontsize=8.5, color=_FAINT, labelpad=2)
     page.bottom += 0.35
 
 
-def _line(axes: Axes, x: np.ndarray, y: np.ndarray, breaks: Sequence[tuple[int, int]], **style: Any) -> None:
-    for start, end in breaks:
-        axes.plot(x[start:end], y[start:end], **style)
-
-
-def _axis(told: Description) -> tuple[np.ndarray, list[tuple[int, int]], str]:
-    """Where the bands stand on the axis, the runs that are joined by a line, and what the axis is called."""
-    waves = [entry.band.wavelength for entry in told.bands]
-    if all(waves) and len(set(waves)) == len(waves):
-        order = np.array([float(wave or 0) for wave in waves])
-        if (np.diff(order) > 0).all():
-            in_nanometres = order[-1] < 3
-            return order * (1000 if in_nanometres else 1), [(0, len(order))], (
-                "wavelength (nm)" if in_nanometres else "wavelength (µm)"
-            )
-    return np.arange(1, len(waves) + 1, dtype=float), [(0, len(waves))], "band"
+def _line(axes: Axes, axis: SpectrumAxis, y: np.ndarray, **style: Any) -> None:
+    for start, end in axis.runs:
+        axes.plot(axis.x[start:end], y[start:end], **style)

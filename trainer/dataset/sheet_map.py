@@ -96,7 +96,9 @@ def scene_maps(dataset: TrainingSet, most: int) -> list[SceneMap]:
             for arrays in dataset.arrays(part):
                 here = arrays.places[arrays.places["scene"] == number]
                 if told.kind == "chips":
-                    chips.append(np.column_stack([here["row"], here["col"], np.full(len(here), place)]).astype(np.int64))
+                    chips.append(
+                        np.column_stack([here["row"], here["col"], np.full(len(here), place)]).astype(np.int64)
+                    )
                 else:
                     # Test lies over validation, validation over training.
                     cells[(here["row"] - top) // step, (here["col"] - left) // step] = place
@@ -129,7 +131,7 @@ def _bounds(dataset: TrainingSet, scene: int) -> tuple[int, int, int, int] | Non
 
 def distance_in_words(distance: object) -> str:
     """``{"pixels": 32, "metres": 960}`` as ``"32 px (960 m)"``; empty for none."""
-    if not isinstance(distance, dict) or distance.get("pixels") is None:
+    if not isinstance(distance, dict) or not distance.get("pixels"):
         return ""
     metres = distance.get("metres")
     if metres is None:

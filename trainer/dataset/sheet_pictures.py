@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,9 +19,13 @@ Picture = npt.NDArray[np.uint8]
 # Centre wavelengths of red, green and blue in micrometres, and how far off a band may be.
 _COLOURS = (0.66, 0.56, 0.48)
 _TOLERANCE = 0.04
+# Most of an image is dark: more light for that.
+_GAMMA = 0.7
 # Labels that are looked through for examples, and samples from which a spectrum is made.
 _LOOKED_THROUGH = 2_000_000
 _SPECTRUM_SAMPLES = 200_000
+# Micrometres from which the Earth shines itself; dates that are a series; bands whose names find room on an axis.
+_THERMAL, _SERIES, _NAMED = 3.0, 4, 13
 
 
 def picture_bands(bands: Sequence[SceneBand]) -> list[int]:
@@ -84,7 +89,7 @@ class Stretch:
         if told.kind != "patches" or not shown:
             return stretch
         spans = [np.ptp(np.nanpercentile(stretch.physical(samples), (1, 99))) for samples in shown]
-        return replace(stretch, span=0.5 * float(np.median(spans)))
+        return replace(stretch, span=float(np.median(spans)))
 
     def physical(self, samples: np.ndarray) -> npt.NDArray[np.float64]:
         """The bands that are shown, (1 or 3, h, w)."""
@@ -102,8 +107,7 @@ class Stretch:
                 low, high = np.full(len(values), dark), np.full(len(values), max(bright, dark + self.span))
             span = np.where(high > low, high - low, 1.0)
             share = np.clip((values - low[:, None, None]) / span[:, None, None], 0.0, 1.0)
-            # Dark is most of an image: a little more light for it.
-            layers = np.rint(255 * np.nan_to_num(share) ** 0.8).astype(np.uint8)
+            layers = np.rint(255 * np.nan_to_num(share) ** _GAMMA).astype(np.uint8)
         if len(layers) == 1:
             layers = np.repeat(layers, 3, axis=0)
         return np.ascontiguousarray(np.moveaxis(layers, 0, -1))
@@ -175,3 +179,43 @@ def spectra(dataset: TrainingSet) -> tuple[npt.NDArray[np.float64], npt.NDArray[
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = total / count[:, None]
         return mean + middle, np.sqrt(np.maximum(squares / count[:, None] - mean**2, 0))
+
+
+@dataclass(frozen=True)
+class SpectrumAxis:
+    """Where the bands stand on the axis of a spectrum.
+
+    Args:
+        x: (C,).
+        runs: first band and the one after the last of each stretch that a line joins.
+        label: what the axis is called.
+        ticks: places and names; empty to leave them to the drawing.
+    """
+
+    x: npt.NDArray[np.float64]
+    runs: list[tuple[int, int]]
+    label: str
+    ticks: list[tuple[float, str]]
+
+
+def spectrum_axis(bands: Sequence[SceneBand]) -> SpectrumAxis:
+    """Wavelengths where all are known and none is thermal, names where they are few, runs of dates or else numbers."""
+    waves = np.array([entry.band.wavelength or np.nan for entry in bands], float)
+    order = np.arange(1, len(bands) + 1, dtype=float)
+    whole = [(0, len(bands))]
+    if (np.diff(waves) > 0).all() and np.isfinite(waves).all() and (waves.max() < _THERMAL or waves.min() > _THERMAL):
+        in_nanometres = waves.max() < _THERMAL
+        return SpectrumAxis(
+            waves * (1000 if in_nanometres else 1), whole, "wavelength (nm)" if in_nanometres else "wavelength (µm)", []
+        )
+    stems = [re.sub(r"[\s_-]*\d+$", "", entry.band.name) for entry in bands]
+    starts = [place for place in range(len(bands)) if place == 0 or stems[place] != stems[place - 1]]
+    runs = list(zip(starts, [*starts[1:], len(bands)], strict=True))
+    # Series of several bands or indices: ndvi 01, ndvi 02, …, evi 01, …
+    if len(runs) > 1 and len(set(stems)) == len(runs) and min(end - start for start, end in runs) >= _SERIES:
+        ticks = [(float(order[start:end].mean()), stems[start]) for start, end in runs]
+        return SpectrumAxis(order, runs, f"dates 1 to {runs[0][1]} of each", ticks)
+    names = [entry.band.name for entry in bands]
+    if len(bands) <= _NAMED and all(names):
+        return SpectrumAxis(order, whole, "band", list(zip(order.tolist(), [name[:9] for name in names], strict=True)))
+    return SpectrumAxis(order, whole, "band", [])

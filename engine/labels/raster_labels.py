@@ -115,10 +115,10 @@ class RasterLabels:
         """The windows (row, col, height, width) of a lattice of this side that may hold labels, in reading order."""
         for row in range(0, self.height, side):
             height = min(side, self.height - row)
-            strip = self._occupied[row // _SIDE : (row + height - 1) // _SIDE + 1].any(axis=0)
+            strip = np.any(self._occupied[row // _SIDE : (row + height - 1) // _SIDE + 1], axis=0)
             for col in range(0, self.width, side):
                 width = min(side, self.width - col)
-                if strip[col // _SIDE : (col + width - 1) // _SIDE + 1].any():
+                if np.any(strip[col // _SIDE : (col + width - 1) // _SIDE + 1]):
                     yield row, col, height, width
 
     def _codes(self, row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -120,7 +120,7 @@ class DatasetJob(Job):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"--{name} is a share from 0 to less than 1, such as 0.2, not {getattr(self, name)}.")
         if self.test + self.validation >= 1:
-            raise InputError("--test and --validation leave nothing to train with; together they must be less than 1.")
+            raise InputError("--test and --validation leave nothing for training; together they must be less than 1.")
         _check_choice("kind of sample", self.kind, KINDS)
         _check_choice("split", self.split, SPLITS)
         _check_choice("resampling", self.resampling, RESAMPLING)

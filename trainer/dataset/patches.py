@@ -32,6 +32,7 @@ NAMES = "names.txt"
 #: Ways to split patches; the first that a layout offers is its default.
 METHODS = ("official", "blocks", "numbers", "random")
 
+_TRAINED = PARTS.index(TRAIN)
 # Parts of the whole run, for the progress.
 _BEGUN, _WRITTEN = 0.1, 0.9
 # Patches that are read side by side.
@@ -117,6 +118,9 @@ def build_patches(
             offset=[band.offset for band in patches.bands],
         )
         damaged = _write(writer, patches, split.parts, options.threads, monitor)
+        if len({name for name, _ in damaged} & _trained(patches, split.parts)) == (split.parts == _TRAINED).sum():
+            work.discard()
+            raise InputError(f"None of the patches that are to be trained with can be read. {damaged[0][1]}")
         written = writer.finish(_WRITTEN)
         description = _describe(patches, split, written, damaged, asked, fingerprint, monitor)
         with writing(folder):
@@ -203,9 +207,14 @@ def _split(patches: PatchFolder, chosen: np.ndarray, options: PatchOptions, moni
         told["why"] = "Single patches were drawn, and neighbours look alike: the accuracy that is measured is too high."
     told["dropped"] = int((parts[chosen] == DROPPED).sum())
     parts[~chosen] = DROPPED
-    if not (parts == PARTS.index(TRAIN)).any():
-        raise InputError("No patch is left to train with; lower --test, --validation, --block or --buffer.")
+    if not (parts == _TRAINED).any():
+        raise InputError("No patch is left for training; lower --test, --validation, --block or --buffer.")
     return _Split(parts, told)
+
+
+def _trained(patches: PatchFolder, parts: Parts) -> set[str]:
+    """Names of the patches that are to be trained with."""
+    return {patches.names[number] for number in np.flatnonzero(parts == _TRAINED)}
 
 
 def _metres(length: Length | None, usual: float, patches: PatchFolder) -> float:
@@ -276,9 +285,6 @@ def _describe(
         monitor.log(finding["message"], "warning")
         findings.append(finding["message"])
     total = sum(written.samples.values())
-    if not written.samples.get(TRAIN):
-        why = f" {damaged[0][1]}" if damaged else ""
-        raise InputError(f"None of the patches that are to be trained with can be read.{why}")
     for message in _thin_parts(patches, written):
         monitor.log(message, "warning")
         findings.append(message)

@@ -42,9 +42,13 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     stats.add_argument("--field", default="", metavar="F", help="field with the class (not for a raster of classes)")
     stats.add_argument("--merge", default="", metavar="NAME=NAME,…", help="classes that become part of others")
-    stats.add_argument("--image-field", default="", metavar="F", help="field with the image that a polygon was drawn on")
+    stats.add_argument(
+        "--image-field", default="", metavar="F", help="field with the image that a polygon was drawn on"
+    )
     stats.add_argument("--labels-crs", metavar="CRS", help="CRS of the labels, instead of their own")
-    stats.add_argument("--bands", default="", metavar="LIST", help="1-7, B2,B3,B4 or FILE:BAND,… (default: all but masks)")
+    stats.add_argument(
+        "--bands", default="", metavar="LIST", help="1-7, B2,B3,B4 or FILE:BAND,… (default: all but masks)"
+    )
     stats.add_argument("--sensor", choices=tuple(SENSORS), help="names the bands of a product that has none")
     stats.add_argument("--scale", type=float, metavar="S", help="physical value = stored value × S + offset")
     stats.add_argument("--offset", type=float, metavar="O", help="see --scale")
@@ -83,7 +87,9 @@ def _statistics(options: argparse.Namespace, console: Console) -> dict[str, Any]
     from ..engine.scene import parse_crs
 
     if len(options.rasters) > 1:
-        raise InputError("Labels are looked at on one image: give --raster once, with all files of the image behind it.")
+        raise InputError(
+            "Labels are looked at on one image: give --raster once, with all files of the image behind it."
+        )
     rasters = options.rasters[0]
     merge = parse_merges(options.merge)
     monitor = listening_monitor(console)

@@ -32,6 +32,9 @@ from .recipe import Recipe
 from .schedules import check_schedule, learning_rate
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
+#: Whoever makes this file in the run's folder stops the training, after a checkpoint.
+STOP = "stop"
+_SECONDS_BETWEEN_LOOKS = 0.5
 #: Steps between two looks at the loss on a GPU, which wait for it.
 _GPU_LOOKS = 20
 
@@ -144,6 +147,7 @@ class Training:
         self.optimizer = self.plain_optimizer
         self.state = _State()
         self.stopping = False
+        self._next_look = 0.0
 
     # -- from where --------------------------------------------------------------------------------
 
@@ -324,6 +328,9 @@ class Training:
             self.averaged.update_parameters(self.network)
 
     def _wants_to_stop(self) -> bool:
+        if self.processes.rank == 0 and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+            self.stopping = self.stopping or (self.folder / STOP).exists()
         return self.stopping or self.events.monitor.cancelled
 
     def _check_loss(self, loss: float, rate: float) -> None:

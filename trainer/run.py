@@ -1,0 +1,169 @@
+"""One run of the trainer: from a training set and a recipe to a model in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, OutputError, ThematicaError
+from ..progress import Monitor
+from .dataset.read import TrainingSet
+from .recipe import Recipe, read_recipe
+
+RECIPE = "recipe.json"
+# The loop's, which loads torch.
+STOP = "stop"
+
+
+@dataclass
+class TrainOptions:
+    """What to train.
+
+    Args:
+        dataset: folder of the training set.
+        network: a name in :data:`.networks.NETWORKS`.
+        recipe: a name or a file; empty: the network's own.
+        output: folder of the run; empty: ``runs/<network>`` in the training set's folder.
+        epochs: replaces the recipe's.
+        resume: go on from the folder's checkpoint, if there is one.
+        changes: ``KEY=VALUE``, see :func:`.recipe.read_recipe`.
+        name: of the model; empty: made from training set and network.
+        compress: send gradients in 16 bits.
+    """
+
+    dataset: str
+    network: str
+    recipe: str = ""
+    output: str = ""
+    epochs: int | None = None
+    resume: bool = False
+    changes: Sequence[str] = field(default_factory=tuple)
+    name: str = ""
+    compress: bool = False
+
+    def folder(self) -> Path:
+        """Of the run."""
+        return Path(self.output) if self.output else Path(self.dataset) / "runs" / self.network
+
+
+def recipe_of(options: TrainOptions) -> Recipe:
+    """The recipe that the options ask for.
+
+    Raises:
+        InputError: there is none, or it is for another network.
+    """
+    from .networks import network_kind
+
+    kind = network_kind(options.network)
+    changes = list(options.changes)
+    if options.epochs is not None:
+        changes.append(f"epochs={options.epochs}")
+    recipe = read_recipe(options.recipe or kind.recipe, changes)
+    if recipe.network != options.network:
+        raise InputError(
+            f"The recipe is for the network “{recipe.network}”, not “{options.network}”: choose another recipe, or "
+            f"--network {recipe.network}."
+        )
+    return recipe
+
+
+def check_kind(recipe: Recipe, data: TrainingSet) -> None:
+    """Refuse a network that cannot learn from such samples.
+
+    Raises:
+        InputError: which networks can.
+    """
+    from .networks import NETWORKS, network_kind
+
+    told, kind = data.description, network_kind(recipe.network)
+    several = told.task == "multi-label"
+    if told.kind in kind.kinds and (kind.several or not several):
+        return
+    fitting = [entry.name for entry in NETWORKS.values() if told.kind in entry.kinds and (entry.several or not several)]
+    what = f"{told.kind} with several labels" if several else told.kind
+    raise InputError(
+        f"The network “{recipe.network}” does not learn from {what}, which this training set holds; choose "
+        f"{', '.join(fitting) or 'another training set'}."
+    )
+
+
+def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
+    """Train in this process; Horovod's environment says whether there are others.
+
+    Returns:
+        The ``result`` event; of other processes than the first, one without files.
+
+    Raises:
+        InputError: what was given cannot be used.
+        Cancelled: it was asked to stop; a checkpoint is there.
+    """
+    data = TrainingSet(options.dataset)
+    recipe = recipe_of(options)
+    check_kind(recipe, data)
+    # torch takes seconds to load: bad input is told before.
+    from .deliver import deliver
+    from .events import Events
+    from .loop import CHECKPOINT, Training, use_threads
+    from .processes import find_processes
+
+    processes = find_processes()
+    use_threads(processes.size)
+    folder, first = options.folder(), processes.rank == 0
+    if first:
+        _prepare(folder, recipe, options, (folder / CHECKPOINT).exists())
+    events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
+    try:
+        training = Training(data, recipe, folder, processes, events, compress=options.compress)
+        _stop_on_signals(training.stop)
+        resumed = options.resume and training.resume()
+        events.tell(
+            "start", recipe=recipe.to_dict(), dataset=str(options.dataset), processes=processes.size, resumed=resumed,
+            epoch=training.state.epoch,
+        )  # fmt: skip
+        trained = training.run()
+        if not first:
+            return {"event": "result", "files": {}, "report": {}}
+        monitor.stage("Exporting", 0.99)
+        name = options.name or f"{Path(options.dataset).resolve().name}-{recipe.network}"
+        delivered = deliver(trained, data, recipe, folder, name)
+        events.tell("end", metrics=delivered["report"]["metrics"], model=delivered["files"]["model"])
+        return {"event": "result", **delivered}
+    except ThematicaError as error:
+        events.tell("error", code=error.code, message=error.message)
+        raise
+    finally:
+        events.close()
+
+
+def _prepare(folder: Path, recipe: Recipe, options: TrainOptions, has_checkpoint: bool) -> None:
+    if has_checkpoint and not options.resume:
+        raise OutputError(
+            f"“{folder}” holds a training already: go on with it (--resume), or choose another folder (--output)."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(recipe.to_dict(), ensure_ascii=False, indent=1)
+        (folder / STOP).unlink(missing_ok=True)
+        (folder / RECIPE).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"The folder “{folder}” cannot be written ({error.strerror}); choose another with --output.", repr(error)
+        ) from error
+
+
+def _stop_on_signals(stop: Any) -> None:
+    """A batch system sends SIGUSR1 some time before the limit, and SIGTERM at the end."""
+    for name in ("SIGTERM", "SIGUSR1"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, lambda *_: stop())
+
+
+def is_one_of_many() -> bool:
+    """True where ``horovodrun`` started this process."""
+    return "HOROVOD_RANK" in os.environ

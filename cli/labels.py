@@ -156,13 +156,13 @@ def _print(statistics: Mapping[str, Any]) -> None:
             str(entry["code"]),
             entry["name"],
             entry["macro"],
-            f"{entry['polygons']:,}",
+            f"{entry['polygons']:,}" if any(other["polygons"] for other in classes) else "",
             f"{entry['pixels']:,}",
             "–" if entry["hectares"] is None else f"{entry['hectares']:,.2f}",
         )
         for entry in classes
     ]
-    _table("", ("Code", "Class", "Macro-class", "Polygons", "Pixels", "Hectares"), rows, "><<>>>")
+    _table("", ("Code", "Class", "Macro-class", "Features", "Pixels", "Hectares"), rows, "><<>>>")
     worst = sorted(pairs, key=lambda pair: pair["jeffries_matusita"])
     shown = f" (the worst {_WORST_PAIRS} of {len(pairs)})" if len(pairs) > _WORST_PAIRS else ""
     _table(
@@ -181,7 +181,7 @@ def _print(statistics: Mapping[str, Any]) -> None:
         "<<>>>",
     )
     _table(
-        "Polygons that look like another class",
+        "Features that look like another class",
         ("Feature", "Class", "Looks like", "Share", "Pixels"),
         [
             (

@@ -113,7 +113,10 @@ def test_what_is_wrong_with_amounts_is_told() -> None:
     assert set(found) == {"empty-class", "few-samples", "few-polygons", "one-polygon", "imbalance"}
     assert found["empty-class"]["classes"] == [13]
     assert found["few-samples"]["classes"] == [10]
-    assert f"{few_pixels} pixels, fewer than 10 for each of 4 bands (40)" in found["few-samples"]["message"]
+    assert found["few-samples"]["message"] == (
+        f"“class 3” ({few_pixels} pixels) has fewer than 10 pixels for each of 4 bands (40): figures are rough there; "
+        "draw more."
+    )
     assert found["few-polygons"]["classes"] == [4]
     assert found["one-polygon"]["classes"] == [7]
     assert found["one-polygon"]["features"] == [22]

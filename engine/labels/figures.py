@@ -7,7 +7,7 @@ single polygons are judged by a sample (:mod:`.labelled_sample`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,7 +82,7 @@ class LabelFigures:
         order = np.argsort(pixels.places, kind="stable")
         values = physical(pixels.values, self._scales)[order]
         starts = np.searchsorted(pixels.places[order], np.arange(len(self._legend) + 1))
-        for place, (start, stop) in enumerate(zip(starts, starts[1:])):
+        for place, (start, stop) in enumerate(pairwise(starts)):
             if stop > start:
                 self._moments[place] += Moments.of(values[start:stop])
         if self._area is not None and len(order):

@@ -195,7 +195,7 @@ def _warning(
 def _named(counts: Sequence[ClassCounts], amounts: Sequence[str] = (), most: int = 5) -> str:
     """“a” (3 pixels), “b” (4 pixels) and 3 more."""
     names = [f"“{count.entry.name}”" for count in counts]
-    names = [f"{name} ({amount})" for name, amount in zip(names, amounts)] if amounts else names
+    names = [f"{name} ({amount})" for name, amount in zip(names, amounts, strict=True)] if amounts else names
     if len(names) > most:
         names = [*names[:most], f"{len(names) - most} more"]
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -104,7 +104,8 @@ class LabelledSample:
             values: (n, C) as stored.
             places: (n,) of their classes.
             shapes: (n,) numbers of their polygons, or -1.
-            rows, cols: (n,) where they lie in the raster, each pixel at most once.
+            rows: (n,) where they lie in the raster, each pixel at most once.
+            cols: (n,) the same.
         """
         if len(values) == 0:
             return

@@ -53,7 +53,6 @@ def add_parser(commands: Any) -> None:
     stats.add_argument("--scale", type=float, metavar="S", help="physical value = stored value × S + offset")
     stats.add_argument("--offset", type=float, metavar="O", help="see --scale")
     stats.add_argument("--nodata", type=float, metavar="V", help="stored value of missing pixels")
-    stats.add_argument("--invalid", choices=("any", "all"), help="a pixel is missing if any (or all) of its bands are")
     stats.add_argument("--raster-crs", metavar="CRS", help="CRS of the raster, instead of its own")
     stats.add_argument("--gsd", type=float, metavar="METRES", help="pixel size on the ground (default: the finest)")
     stats.add_argument(
@@ -100,7 +99,6 @@ def _statistics(options: argparse.Namespace, console: Console) -> dict[str, Any]
         nodata=options.nodata,
         gsd=options.gsd,
         resampling=options.resampling,
-        invalid=options.invalid or "any",
     ) as image:
         image.scales = _scales(image.scales, options.scale, options.offset)
         with open_labels(

@@ -201,3 +201,14 @@ def test_any_type_of_samples(data_type: str) -> None:
     np.testing.assert_allclose(
         found["classes"][0]["mean"], pixels.values[pixels.places == 0].astype(float).mean(axis=0)
     )
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -1.7e308])
+def test_what_is_no_measurement_does_not_count(missing: float) -> None:
+    pixels = made(np.random.default_rng(1), [3, 3], data_type="float64")
+    expected = figures_of([pixels[np.arange(len(pixels)) != 5]], 2, data_type="float64")
+    pixels.values[5, 2] = missing
+    found = figures_of([pixels], 2, data_type="float64")
+    assert found["unlabelled_missing"] == 1
+    assert found["warnings"].pop()["code"] == "missing"
+    assert_alike({**expected, "unlabelled_missing": 1}, found)

@@ -137,7 +137,7 @@ def test_points_and_label_rasters() -> None:
 def test_a_sample_of_large_polygons_is_enough() -> None:
     pixels = made(np.random.default_rng(1), [3, 3], pixels=6000)
     pixels.places[pixels.shapes == 4] = 0
-    found = found_in(pixels, 2, most_bytes=600 * 8)
+    found = found_in(pixels, 2, most_bytes=600 * (8 + 48))
     assert [(entry.shape, entry.looks_like, entry.pixels) for entry in found] == [(4, 1, 6000)]
     whole = found_in(pixels, 2)
     assert whole[0].share == pytest.approx(found[0].share, abs=0.05)

@@ -13,10 +13,12 @@ import rasterio
 import rasterio.features
 import shapely
 from rasterio.warp import transform_geom
+from rasterio.windows import Window
 
 from thematica.engine.ground_area import PixelArea
 from thematica.engine.image import Image, open_image
 from thematica.engine.labels.open_labels import open_labels
+from thematica.engine.labels.pixel_cache import PixelCache
 from thematica.engine.labels.statistics import label_statistics
 from thematica.errors import Cancelled
 from thematica.progress import Monitor
@@ -248,3 +250,38 @@ def test_area_of_single_pixels_is_that_of_their_block() -> None:
     np.testing.assert_allclose(area.hectares_at(rows.ravel(), cols.ravel()), block.ravel())
     nowhere = PixelArea(None, rasterio.Affine.identity(), 10, 10, [0])
     assert nowhere.hectares_at(np.array([1]), np.array([1])) is None
+
+
+def test_after_an_edit_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raster, labels, _, codes = scene_with_labels(tmp_path)
+    cache = PixelCache()
+    windows: list[Window] = []
+    with opened([raster], labels) as (scene, label_map):
+        read = scene.source.read
+        monkeypatch.setattr(scene.source, "read", lambda window: (windows.append(window), read(window))[1])
+        first = label_statistics(scene, label_map, cache=cache)
+        assert len(windows) > 3
+        assert first == label_statistics(scene, label_map)
+        windows.clear()
+        assert label_statistics(scene, label_map, cache=cache) == first
+        assert windows == []
+        # Another class on the same pixels: nothing to read.  A pixel more: its window alone.
+        codes[codes == 7] = 9
+        codes[699, 599] = 3
+        with open_labels(str(image(tmp_path / "edited.tif", codes[None])), "", scene.source.grid) as edited:
+            found = label_statistics(scene, edited, cache=cache)
+            assert len(windows) == 1
+            assert found == label_statistics(scene, edited)
+    assert [entry["code"] for entry in found["classes"]] == [3, 9]
+
+
+def test_the_cache_keeps_what_was_read_last_and_no_more_than_it_may(tmp_path: Path) -> None:
+    raster, _, values, _ = scene_with_labels(tmp_path)
+    asked = np.ones((10, 100), bool)
+    with open_image([raster]) as scene:
+        cache = PixelCache(3 * (10 * 100 * 3 * 2 + 1000))
+        for row in (0, 100, 200, 0, 300, 0):
+            found, wanted = cache.read(scene.source, Window(200, row, 100, 10), asked)
+            assert wanted.all()
+            np.testing.assert_array_equal(found.T.reshape(3, 10, 100), values[:, row : row + 10, 200:300])
+        assert [place[0] for place in cache._parts] == [200, 300, 0]

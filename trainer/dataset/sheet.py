@@ -294,9 +294,9 @@ def _scene_map(
 ) -> float:
     """Draw one scene; returns the height that it took."""
     shown_wide, shown_high = entry.right - entry.left, (entry.bottom - entry.top) * aspect
-    height = min(max(width * shown_high / shown_wide, 1.2), max(highest, 2.0))
+    height = min(max(width * shown_high / shown_wide, 0.3), max(highest, 2.0))
     if height * shown_wide / shown_high < width:
-        width = max(height * shown_wide / shown_high, 1.2)
+        width = max(height * shown_wide / shown_high, 0.3)
     page.text(left, top, textwrap.shorten(entry.name, max(int(width * 12), 20), placeholder="…"), 9, _FAINT)
     axes = page.axes(left, top + 0.2, width, height)
     extent = (entry.left, entry.right, entry.bottom, entry.top)

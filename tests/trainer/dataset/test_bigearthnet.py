@@ -135,7 +135,10 @@ def test_what_cannot_be_used_is_left_out_and_told(tmp_path):
         (lambda path: v1(path, ["Pastures"]) / "S2A_MSIL2A_20170617T113321_0_7", "same class only"),
         (lambda path: v1(path, ["Airports"]), "none can be used. 1 patch was left out"),
         (lambda path: path, "holds no patch of BigEarthNet v1"),
-        (lambda path: (path / "S1A_IW_GRDH_1SDV_20170613T165043_33UUP_61_39").mkdir() or path, "Sentinel-1 patches only"),
+        (
+            lambda path: (path / "S1A_IW_GRDH_1SDV_20170613T165043_33UUP_61_39").mkdir() or path,
+            "Sentinel-1 patches only",
+        ),
         (lambda path: (path / "x.zip").write_text("") or path / "x.zip", "unpack"),
         (lambda path: set_v2(path, {1: (["Pastures"], "train")}), "choose --layout bigearthnet-v2"),
     ],

@@ -345,8 +345,8 @@ def test_folders_of_patches_go_the_same_way(tmp_path):
     for number in range(8):
         patch_v1(tmp_path / "ben", number, ["Pastures"] if number % 2 else ["Mixed forest", "Pastures"])
     outcome = run_here(
-        "build-dataset", tmp_path / "patches", "--folder", tmp_path / "ben", "--layout", "bigearthnet", "--nomenclature",
-        43, "--block", 5000, "--buffer", "60px", "--validation", 0,
+        "build-dataset", tmp_path / "patches", "--folder", tmp_path / "ben", "--layout", "bigearthnet",
+        "--nomenclature", 43, "--block", 5000, "--buffer", "60px", "--validation", 0,
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     description = TrainingSet(tmp_path / "patches").description

@@ -125,8 +125,8 @@ def draw_sheet(
     except OSError as error:
         new.unlink(missing_ok=True)
         raise OutputError(
-            f"The preview sheet “{target}” cannot be written ({error.strerror or error}); the training set itself is "
-            "complete.",
+            f"The preview sheet “{target}” cannot be written ({error.strerror or error}): make room, or choose another "
+            "place, and run the same again.",
             repr(error),
         ) from error
     return target

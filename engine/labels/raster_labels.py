@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -48,7 +49,7 @@ class RasterLabels:
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         grid: Grid,
         *,
         band: int = 1,
@@ -62,7 +63,7 @@ class RasterLabels:
         self._name = f"The label raster “{path}”"
         self._stack = ExitStack()
         try:
-            dataset = self._stack.enter_context(open_raster(path))
+            dataset = self._stack.enter_context(open_raster(str(path)))
             if not 1 <= band <= dataset.count:
                 raise InputError(f"{self._name} has no band {band}, only {dataset.count}.")
             if np.dtype(dataset.dtypes[band - 1]).kind not in "iuf":

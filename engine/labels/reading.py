@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ _ROUNDING = 0.01
 
 
 def read_labels(
-    source: str,
+    source: str | Path,
     field: str,
     grid: Grid,
     *,
@@ -70,7 +71,7 @@ def read_labels(
         InputError: the labels cannot be read, hold no classes, or none lies in the raster.
     """
     place = RasterPlace(grid.crs, grid.transform, grid.width, grid.height, "the labels")
-    features = read_features(source, field, (image_field, from_field, to_field), place, layer_crs, where)
+    features = read_features(str(source), field, (image_field, from_field, to_field), place, layer_crs, where)
     if features.count == 0:
         raise InputError(
             f"“{features.path}” is empty: it holds no feature{' that the filter leaves' if where else ''}."

@@ -245,7 +245,7 @@ def test_options_that_cannot_be(tmp_path, scene, labels, more, words):
         (["set"], "either from --raster and --labels or from --folder"),
         (["set", "--raster", "a.tif"], "need labels"),
         (["set", "--folder", "x"], "how the folder is laid out"),
-        (["set", "--folder", "x", "--layout", "eurosat", "--labels", "y"], "--labels does not go with --folder"),
+        (["set", "--folder", "x", "--layout", "eurosat", "--labels", "y"], "brings its own labels"),
         (["set", "--folder", "x", "--layout", "eurosat", "--split", "polygons"], "no polygons"),
         (["set", "--folder", "x", "--layout", "eurosat", "--nomenclature", "19"], "ten classes"),
         (["set", "--folder", "x", "--layout", "bigearthnet-v2", "--nomenclature", "43"], "19 classes only"),

@@ -320,7 +320,7 @@ def _thin_parts(patches: PatchFolder, written: Written) -> Iterator[str]:
         counts = written.counts.get(part)
         if counts is None or not written.samples.get(part):
             if part == TEST:
-                yield "No patch is left to test with: there are too few blocks. Choose a smaller --block."
+                yield "The test part has no patch: there are too few blocks. Choose a smaller --block."
             continue
         lacking = [entry.name for entry, count in zip(patches.legend, counts, strict=True) if not count]
         if lacking:

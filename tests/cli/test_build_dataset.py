@@ -163,6 +163,23 @@ def test_labels_that_are_kept_for_validation_and_test_stay_there(tmp_path, scene
     assert {col // 20 for _, col in rows["validation"]} == {0}
 
 
+def test_classes_go_by_their_names_where_the_kept_labels_have_fewer(tmp_path, scene):
+    labels = lattice(tmp_path / "labels.gpkg", ("barren", "forest", "wood", "water"))
+    squares = [square(1, 7, 4, 2), square(11, 7, 4, 2), square(21, 7, 4, 2)]
+    kept = write_layer(tmp_path / "kept.gpkg", squares, name=["water", "water", "forest"])
+    # The kept labels have no wood to be merged; their codes, counted on their own, would be others.
+    call = [*command(tmp_path / "set", scene, labels), "--validation", 0, "--merge", "wood=forest"]
+    outcome = run_here(*call, "--test-labels", kept)
+    assert outcome.status == 0, outcome.err
+    assert names_of(tmp_path / "set") == ["barren", "forest", "water"]
+    found = {
+        (int(place["col"]) // 10, names_of(tmp_path / "set")[label])
+        for part, _, label, place in samples_of(tmp_path / "set")
+        if part == "test"
+    }
+    assert found == {(0, "water"), (1, "water"), (2, "forest")}
+
+
 def test_of_several_scenes_each_has_the_labels_that_name_it(tmp_path):
     first, second = raster(tmp_path / "a.tif", 1), raster(tmp_path / "b.tif", 2)
     labels = lattice(tmp_path / "labels.gpkg", image=lambda squares: ["a.tif", "b"] * (len(squares) // 2))

@@ -193,7 +193,7 @@ def _labelled(
             merge=merge,
             image_field=image_field,
             image=of_image,
-        )  # fmt: skip
+        )
     )
     return [ImageWithLabels(image, label_map, name, [path], *values)]
 

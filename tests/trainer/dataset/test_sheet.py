@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,13 @@ def words(figure: Figure) -> list[str]:
 
 
 def assert_nothing_is_cut_off(figure: Figure) -> None:
-    """Every word lies on the page."""
+    """Every word lies on the page, and the numbers and names along an axis do not run into each other."""
+    for axes in figure.axes:
+        low, high = axes.get_window_extent().x0, axes.get_window_extent().x1
+        labels = [label for label in axes.get_xticklabels() if label.get_text()]
+        boxes = sorted((box.x0, box.x1) for box in (label.get_window_extent() for label in labels))
+        boxes = [box for box in boxes if low - 5 <= sum(box) / 2 <= high + 5]
+        assert all(left[1] <= right[0] for left, right in pairwise(boxes)), [label.get_text() for label in labels]
     page = figure.bbox
     for text in figure.findobj(Text):
         if text.get_text().strip() and text.get_visible():
@@ -136,6 +143,19 @@ def test_scenes_that_are_not_square_keep_their_shape(tmp_path, figures):
     assert_nothing_is_cut_off(figures[0])
 
 
+def test_large_numbers_and_long_names_of_bands_find_room(tmp_path, figures):
+    folder = made(tmp_path, bands=12)
+    told = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    for number, entry in enumerate(told["bands"]):
+        entry.update(name=f"reflectance {number}", wavelength=None)
+    for entry in told["classes"]:
+        entry["samples"] = {part: 1_234_567 * count for part, count in entry["samples"].items()}
+    (folder / "dataset.json").write_text(json.dumps(told), encoding="utf-8")
+    draw_sheet(folder)
+    assert_nothing_is_cut_off(figures[0])
+    assert any("reflectance" in word for word in words(figures[0]))
+
+
 def test_patches_are_shown_where_they_lie(tmp_path, figures):
     folder = made(tmp_path, "windows")
     description = TrainingSet(folder).description
@@ -197,6 +217,7 @@ def test_series_of_dates_are_runs_and_thermal_bands_stand_beside_the_others():
     thermal = spectrum_axis([*waves, SceneBand(Band("thermal", "", 11.45))])
     assert [name for _, name in thermal.ticks] == ["red", "nir", "thermal"]
     assert spectrum_axis(bands(*[f"Band {n}" for n in range(1, 205)])).runs == [(0, 204)]
+    assert [name for _, name in spectrum_axis(bands("Band 1", "Band 2", "slope")).ticks] == ["1", "2", "slope"]
 
 
 def test_the_spectra_are_mean_and_deviation_of_the_training_samples_in_physical_values(tmp_path):

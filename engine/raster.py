@@ -252,6 +252,11 @@ class RasterSource:
         return ", ".join(methods) or "unused"
 
     @property
+    def reads(self) -> Sequence[BandsOfFile]:
+        """The chosen bands in groups that are read together; known once they are chosen."""
+        return self._reads
+
+    @property
     def declares_missing(self) -> bool:
         """True where a file says which of the chosen pixels are missing: by nodata, a mask or alpha."""
         return any(bands.check.declares_missing for bands in self._reads)

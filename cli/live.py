@@ -40,8 +40,12 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Serve until stdin ends (exit status 0), or a signal comes (3)."""
+    from threadpoolctl import threadpool_limits
+
     from ..engine.live.worker import LiveWorker
 
+    # Matrix products so small gain nothing from threads, which would take QGIS's core.
+    threadpool_limits(1)
     _be_modest()
     _remove_old_folders()
     line = _Line()

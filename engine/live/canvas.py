@@ -163,7 +163,7 @@ def _own_pixels(
     check: Check,
 ) -> CanvasPixels:
     """The image's own pixels under the canvas."""
-    count = len(source.nodata)
+    count = len(source.chosen)
     if box is None:
         return CanvasPixels(np.empty((count, 0, 0), source.data_type), None, rows, columns)
     top, left, height, width = box
@@ -190,7 +190,7 @@ def _strips(height: int, samples_per_row: float) -> list[tuple[int, int]]:
 
 def _sampled(source: RasterSource, canvas: Grid, middle: float, check: Check) -> CanvasPixels:
     """About one sample of every band per pixel of the canvas."""
-    samples = np.zeros((len(source.nodata), canvas.height, canvas.width), source.data_type)
+    samples = np.zeros((len(source.chosen), canvas.height, canvas.width), source.data_type)
     valid = np.ones((canvas.height, canvas.width), bool)
     for bands in source.reads:
         grid = shown_grid(source.grids[bands.source], middle)

@@ -157,7 +157,7 @@ class RegionGrower:
         level = level_of(tolerance)
         while True:
             at = row - self._distances.row, col - self._distances.col
-            mask, cut = _within(self._distances.values, at, level, connectivity, most_pixels)
+            mask, limited = _within(self._distances.values, at, level, connectivity, most_pixels)
             # Not before it ends within the window is it the same whichever window it is looked for in.
             if not self._widen(mask, row, col, check):
                 break
@@ -167,7 +167,7 @@ class RegionGrower:
             filled(cut, fill_holes, connectivity),
             self._distances.row + int(rows[0]),
             self._distances.col + int(columns[0]),
-            cut or self._touches_border(mask),
+            limited or self._touches_border(mask),
         )
 
     def _start(self, row: int, col: int, check: Check) -> bool:

@@ -81,7 +81,7 @@ class TrainingPixels:
                     self._tiles[tile] = kept
                 found[tile] = kept
         self._tiles = found
-        none = np.empty((0, len(self._source.nodata)), np.float32)
+        none = np.empty((0, len(self._source.chosen)), np.float32)
         features = np.concatenate([np.empty(0, np.int64), *(part.features for part in found.values())])
         order = np.argsort(labels.features, kind="stable")
         places = labels.places[order[np.searchsorted(labels.features, features, sorter=order)]]
@@ -94,7 +94,7 @@ class TrainingPixels:
         _, numbers = label_map.read(row, col, height, width)
         rows, columns = np.nonzero(numbers != UNLABELLED)
         if not len(rows):
-            return np.empty((0, len(self._source.nodata)), np.float32), np.empty(0, np.int64)
+            return np.empty((0, len(self._source.chosen)), np.float32), np.empty(0, np.int64)
         top, left = int(rows.min()), int(columns.min())
         window = Window(col + left, row + top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
         samples, valid = self._source.read(window)

@@ -68,7 +68,7 @@ class LiveWorker:
 
     def _serve(self, request: Request) -> None:
         try:
-            reply = self._reply(request)
+            self._send({"id": request.id, "event": "reply", **self._reply(request)})
         except Superseded:
             self._send({"id": request.id, "event": "superseded"})
         except Cancelled:
@@ -80,8 +80,6 @@ class LiveWorker:
         except Exception as error:  # noqa: BLE001 - one try per request: the next one may well succeed
             message = f"A fault in Thematica ({type(error).__name__}); please report it with the log."
             self._fail(request.id, "fault", message, traceback.format_exc())
-        else:
-            self._send({"id": request.id, "event": "reply", **reply})
 
     def _reply(self, request: Request) -> dict[str, Any]:
         def check() -> None:

@@ -10,6 +10,7 @@ Why not a random forest or boosted trees: docs/architecture.md, "The live worker
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,7 @@ class Perceptron:
         first, first_bias: (64, C) and (64, 1); standardisation of the bands is part of them.
         second, second_bias: (K, 64) and (K, 1).
         low, high: (C, 1) range of each band in the training samples.
+        spread: (C, 1) standard deviation of each band in them.
         places: (K,) the class that each output stands for.
     """
 
@@ -55,43 +57,58 @@ class Perceptron:
     second_bias: Floats
     low: Floats
     high: Floats
+    spread: Floats
     places: npt.NDArray[np.int16]
 
-    def classify(self, values: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.int16], Floats]:
+    def classify(self, values: npt.NDArray[np.generic], threads: int = 1) -> tuple[npt.NDArray[np.int16], Floats]:
         """Classify pixels.
 
         Args:
             values: (C, n), as stored.
+            threads: that share the work.
 
         Returns:
-            Place of the most probable class, (n,), and by how much it is more probable than the next, 0 to 1, (n,).
+            Place of the most probable class, (n,), and how sure that is, 0 to 1, (n,): by how much it is more probable
+            than the next, and less where the spectrum lies outside of all that was trained on.
         """
         count = values.shape[1]
-        chosen, margin = np.empty(count, np.int16), np.empty(count, np.float32)
-        for start in range(0, count, _PIXELS_AT_ONCE):
+        chosen, certainty = np.empty(count, np.int16), np.empty(count, np.float32)
+
+        def fill(start: int) -> None:
             here = slice(start, start + _PIXELS_AT_ONCE)
-            # Beyond what was trained on nothing is known: the nearest that is known counts.
-            part = np.clip(values[:, here].astype(np.float32), self.low, self.high)
-            hidden = self.first @ part
-            hidden += self.first_bias
-            np.maximum(hidden, 0, out=hidden)
-            scores = self.second @ hidden
-            scores += self.second_bias
-            best = scores.argmax(axis=0)
-            pixels = np.arange(len(best))
-            highest = scores[best, pixels].copy()
-            scores -= highest
-            np.exp(scores, out=scores)
-            total = scores.sum(axis=0)
-            scores[best, pixels] = 0
-            chosen[here] = self.places[best]
-            margin[here] = (1 - scores.max(axis=0)) / total
-        return chosen, margin
+            chosen[here], certainty[here] = self._classify(values[:, here].astype(np.float32))
+
+        starts = range(0, count, _PIXELS_AT_ONCE)
+        if threads == 1:
+            for start in starts:
+                fill(start)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(fill, starts))
+        return chosen, certainty
+
+    def _classify(self, values: Floats) -> tuple[npt.NDArray[np.int16], Floats]:
+        # Beyond what was trained on nothing is known: the nearest that is known counts.
+        known = np.clip(values, self.low, self.high)
+        values -= known
+        values /= self.spread
+        beyond = np.einsum("cn,cn->n", values, values) / np.float32(len(values))
+        hidden = self.first @ known
+        hidden += self.first_bias
+        np.maximum(hidden, 0, out=hidden)
+        scores = self.second @ hidden
+        scores += self.second_bias
+        best = scores.argmax(axis=0)
+        pixels = np.arange(len(best))
+        scores -= scores[best, pixels]
+        np.exp(scores, out=scores)
+        total = scores.sum(axis=0)
+        scores[best, pixels] = 0
+        # Halved where the bands lie a standard deviation beyond, on average.
+        return self.places[best], (1 - scores.max(axis=0)) / total / (1 + beyond)
 
 
-def train(
-    values: Floats, places: npt.NDArray[np.int16], check: Callable[[], None], steps: int = _STEPS
-) -> Perceptron:
+def train(values: Floats, places: npt.NDArray[np.int16], check: Callable[[], None], steps: int = _STEPS) -> Perceptron:
     """Train a classifier; the same samples give the same classifier.
 
     Args:
@@ -143,6 +160,7 @@ def train(
         weights[3][:, None],
         np.maximum(values.min(axis=0), mean - _FURTHEST * spread).astype(np.float32)[:, None],
         np.minimum(values.max(axis=0), mean + _FURTHEST * spread).astype(np.float32)[:, None],
+        spread.astype(np.float32)[:, None],
         classes.astype(np.int16),
     )
 
@@ -174,9 +192,7 @@ def _at_most_per_class(places: npt.NDArray[np.int16], random: np.random.Generato
     return np.sort(np.concatenate(kept))
 
 
-def validate(
-    values: Floats, places: npt.NDArray[np.int16], shapes: Numbers, check: Callable[[], None]
-) -> float | None:
+def validate(values: Floats, places: npt.NDArray[np.int16], shapes: Numbers, check: Callable[[], None]) -> float | None:
     """Accuracy by cross-validation in which a polygon is never on both sides: the mean of the classes' own accuracies.
 
     Neighbouring pixels resemble each other, so holding back single pixels would tell how well they are remembered.

@@ -44,6 +44,7 @@ def create_label_layer(
     *,
     geometry: str = "polygon",
     date: str = "",
+    asking: bool = True,
 ) -> QgsVectorLayer:
     """Make a label layer; it is not added to the project.
 
@@ -56,6 +57,7 @@ def create_label_layer(
         role: what the labels are for (:data:`...models.label_settings.ROLES`).
         geometry: ``polygon``, ``point`` or ``multipoint``.
         date: of the image, ``YYYY-MM-DD``, or empty.
+        asking: whether the form asks for the class of what is drawn.
 
     Raises:
         InputError: a name, class list or CRS that cannot be.
@@ -81,7 +83,7 @@ def create_label_layer(
         set_up_form(layer, CLASS_FIELD)
         show_classes(layer, CLASS_FIELD, classes, lambda code: [code])
         labels = LabelLayer(layer)
-        labels.set_asking(True)
+        labels.set_asking(asking)
         labels.set_image(image, date)
         write_style(layer)
     except ThematicaError:

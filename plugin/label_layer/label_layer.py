@@ -56,7 +56,8 @@ class LabelLayer(QObject):
         InputError: it is none.
     """
 
-    #: The list changed: names, colours, codes, order; by editing, undo, redo or rollback.
+    #: The list changed: names, colours, codes, order; by editing, undo, redo or rollback.  Features that change in
+    #: the same step may do so a moment later.
     classes_changed = pyqtSignal()
     #: Another class is drawn now; its code, or -1 where there is no class.
     current_changed = pyqtSignal(int)

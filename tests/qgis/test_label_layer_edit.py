@@ -41,7 +41,7 @@ def labels(layer):
 def legend(layer):
     assert isinstance(layer.renderer(), QgsCategorizedSymbolRenderer)
     return {
-        int(c.value()): (c.label(), c.symbol().symbolLayer(0).strokeColor().name())
+        int(c.value()): (c.label(), c.symbol().symbolLayer(1).strokeColor().name())
         for c in layer.renderer().categories()
         if c.label() != "no class"
     }
@@ -317,12 +317,12 @@ def test_symbols_changed_by_hand_keep_their_form(layer, labels):
     renderer = layer.renderer().clone()
     categories = renderer.categories()  # a category that goes takes its symbol with it
     symbol = categories[0].symbol().clone()
-    symbol.symbolLayer(0).setStrokeWidth(2.0)
+    symbol.symbolLayer(1).setStrokeWidth(2.0)
     renderer.updateCategorySymbol(0, symbol)
     layer.setRenderer(renderer)
     labels.recolor(1, "#ff00ff")
     categories = layer.renderer().categories()
-    first = categories[0].symbol().symbolLayer(0)
+    first = categories[0].symbol().symbolLayer(1)
     assert (first.strokeWidth(), first.strokeColor().name()) == (2.0, "#ff00ff")
 
 

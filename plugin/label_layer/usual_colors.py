@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 # Parts of names, in English, Spanish, Portuguese, French and German; the first that fits counts.
 _USUAL = (
-    ("#2c6fbb", ("water", "lake", "river", "ocean", "agua", "água", "eau", "wasser", "gewässer")),
+    ("#2c6fbb", ("water", "lake", "river", "ocean", "agua", "água", "wasser", "gewässer")),
     ("#6b8fb8", ("wetland", "swamp", "marsh", "mangrove", "humedal", "feucht")),
     ("#d0362b", ("urban", "built", "city", "residential", "industr", "town", "ciudad", "siedlung", "stadt")),
     ("#1f7a3d", ("forest", "tree", "wood", "bosque", "selva", "floresta", "forêt", "wald")),
@@ -14,7 +15,7 @@ _USUAL = (
     ("#9ccc3c", ("grass", "herb", "pasture", "meadow", "grünland", "wiese", "pasto", "pastagem", "prairie")),
     ("#7f9c4a", ("shrub", "bush", "cerrado", "scrub", "matorral")),
     ("#c8a165", ("bare", "barren", "soil", "sand", "rock", "fallow", "suelo", "solo", "sol nu", "boden")),
-    ("#e8f1f8", ("snow", "ice", "nieve", "neve", "neige", "schnee")),
+    ("#e8f1f8", ("snow", "glacier", "nieve", "neve", "neige", "schnee")),
     ("#b9bcc4", ("cloud", "nube", "nuvem", "nuage", "wolke")),
     ("#505058", ("shadow", "sombra", "ombre", "schatten")),
 )
@@ -29,6 +30,7 @@ def usual_color(name: str, taken: Collection[str] = ()) -> str:
     """
     low = name.casefold()
     for color, words in _USUAL:
-        if any(word in low for word in words):
+        # At the beginning or the end of a word: "Laubwald", but no tree in "street".
+        if any(re.search(rf"\b{word}|{word}\b", low) for word in words):
             return "" if color in taken else color
     return ""

@@ -226,5 +226,5 @@ def test_renaming_a_class_of_several_values_renames_all(old):
 def test_classes_get_the_colours_of_maps():
     assert usual_color("Open water") == "#2c6fbb"
     assert usual_color("Laubwald") == "#1f7a3d"
-    assert usual_color("Class 7") == ""
+    assert [usual_color(name) for name in ("Class 7", "Streets", "rice", "Plateau", "")] == [""] * 5
     assert usual_color("river", {"#2c6fbb"}) == ""

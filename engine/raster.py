@@ -28,6 +28,7 @@ from .facts import read_facts
 from .grid import Grid, PixelMapping, output_grid
 from .opening import LEAST_CACHE, MOST_CACHE, gdal_environment, open_raster
 from .products import expand
+from .raster_legend import has_names
 from .validity import ValidityCheck
 
 __all__ = ["RasterSource", "gdal_environment", "open_raster"]
@@ -239,7 +240,7 @@ class RasterSource:
         dataset = self.datasets[source]
         if (
             dataset.colorinterp[band - 1] == ColorInterp.palette
-            or dataset.tags(band, ns="CATEGORY_NAMES")
+            or has_names(dataset, band)
             or is_categorical_name(dataset.descriptions[band - 1] or Path(self.paths[source]).stem)
         ):
             return "nearest"
@@ -250,6 +251,20 @@ class RasterSource:
         """How the bands of a file are brought to the grid: a method, ``none``, or ``unused``."""
         methods = sorted({bands.method or "none" for bands in self._reads if bands.source == source})
         return ", ".join(methods) or "unused"
+
+    @property
+    def chosen(self) -> Sequence[BandMatch]:
+        """The bands that :meth:`read` gives."""
+        return self._matches
+
+    @property
+    def nodata(self) -> list[float | None]:
+        """Of each chosen band the stored value of missing samples, or None."""
+        values: list[float | None] = [None] * len(self._matches)
+        for bands in self._reads:
+            for place, value in zip(bands.places, bands.check.nodata, strict=True):
+                values[place] = value
+        return values
 
     @property
     def declares_missing(self) -> bool:

@@ -10,6 +10,7 @@ from functools import reduce
 from typing import Any
 
 from qgis import core
+from qgis.PyQt import QtGui, QtWidgets
 
 
 def _first(*names: str) -> Any:
@@ -41,6 +42,7 @@ NUMBER_DOUBLE = _first("Qgis.ProcessingNumberParameterType.Double", "QgsProcessi
 PARAMETER_ADVANCED = _first(
     "Qgis.ProcessingParameterFlag.Advanced", "QgsProcessingParameterDefinition.Flag.FlagAdvanced"
 )
+POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 POLYGON_LAYERS = _first("Qgis.LayerFilter.PolygonLayer", "QgsMapLayerProxyModel.PolygonLayer")
 POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 RASTER_LAYERS = _first("Qgis.LayerFilter.RasterLayer", "QgsMapLayerProxyModel.RasterLayer")
@@ -82,6 +84,9 @@ LEVEL_INFO = _first("Qgis.MessageLevel.Info", "Qgis.Info")
 LEVEL_WARNING = _first("Qgis.MessageLevel.Warning", "Qgis.Warning")
 LEVEL_CRITICAL = _first("Qgis.MessageLevel.Critical", "Qgis.Critical")
 LEVEL_SUCCESS = _first("Qgis.MessageLevel.Success", "Qgis.Success")
+
+# Qt 6 has it in QtGui, Qt 5 in QtWidgets.
+UNDO_COMMAND = next(module.QUndoCommand for module in (QtGui, QtWidgets) if hasattr(module, "QUndoCommand"))
 
 
 def enum_number(value: Any) -> int:

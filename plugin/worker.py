@@ -77,7 +77,8 @@ class _Conversation:
         self.cancelled_at: float | None = None
 
     def run(self) -> dict[str, Any]:
-        self.worker = WorkerProcess(self.arguments, self.lines.put)
+        self.worker = WorkerProcess(self.arguments)
+        self.worker.read(self.lines.put)
         try:
             self._listen()
         finally:

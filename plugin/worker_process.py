@@ -47,14 +47,13 @@ class WorkerProcess:
 
     Args:
         arguments: the command.
-        on_line: gets each line of stdout, and None at its end, in a thread of its own.
 
     Raises:
         RuntimeMissingError: it does not start.
     """
 
-    def __init__(self, arguments: Sequence[str], on_line: Callable[[str | None], None]) -> None:
-        self._on_line = on_line
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._readers: list[threading.Thread] = []
         self._errors: deque[str] = deque()
         try:
             self.process = subprocess.Popen(
@@ -72,18 +71,22 @@ class WorkerProcess:
                 "The runtime's Python does not start. Open Raster ▸ Thematica ▸ Runtime… and repair it.",
                 f"{arguments}\n{error}",
             ) from error
+
+    def read(self, on_line: Callable[[str | None], None]) -> None:
+        """Begin to read; ``on_line`` gets each line of stdout, and None at its end, in a thread of its own."""
         self._readers = [
-            threading.Thread(target=read, daemon=True) for read in (self._read_errors, self._read_lines)
+            threading.Thread(target=self._read_errors, daemon=True),
+            threading.Thread(target=self._read_lines, args=(on_line,), daemon=True),
         ]
         for reader in self._readers:
             reader.start()
 
-    def _read_lines(self) -> None:
+    def _read_lines(self, on_line: Callable[[str | None], None]) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as stream:
             for line in iter(lambda: stream.readline(_LONGEST_LINE), ""):
-                self._on_line(line)
-        self._on_line(None)
+                on_line(line)
+        on_line(None)
 
     def _read_errors(self) -> None:
         """Drain stderr, so that the process never waits for us, and keep its tail for the log."""

@@ -44,6 +44,12 @@ _LOG_LINES = 1000
 _LOST = "The worker of live classification ended and is being started again: try once more in a moment."
 _AGAIN = "Switch the preview off and on to try again; the log says more (View ▸ Panels ▸ Log Messages, Thematica)."
 
+class AnswerLost(ThematicaError):
+    """The worker died before it answered; it is being started again."""
+
+    code = "answer-lost"
+
+
 _OnReply = Callable[[dict], None]
 _OnError = Callable[[ThematicaError], None]
 
@@ -180,7 +186,7 @@ class LiveWorker(QObject):
             threading.Thread(target=_finish, args=(process, seconds), daemon=True).start()
         for request in lost:
             if request.on_error is not None:
-                request.on_error(ThematicaError(_LOST))
+                request.on_error(AnswerLost(_LOST))
 
     # -- asking ---------------------------------------------------------------------------------
 
@@ -198,7 +204,7 @@ class LiveWorker(QObject):
         request = _Request(do, values, on_reply, on_error)
         if self._process is None:
             if on_error is not None:
-                QTimer.singleShot(0, lambda: on_error(ThematicaError(_LOST)))
+                QTimer.singleShot(0, lambda: on_error(AnswerLost(_LOST)))
             return
         if do in NEWEST_WINS and sum(other.do == do for other in self._sent.values()) >= _MOST_SENT:
             self._held[do] = request

@@ -5,7 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsFeature,
+    QgsField,
+    QgsGeometry,
+    QgsProject,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtCore import QObject, QVariant, pyqtSignal
+
+from thematica.models.label_classes import LabelClass
 
 #: What it does is said by $THEMATICA_FAKE, which a clean environment keeps; what it is asked goes to a file.
 FAKE_LIVE = r"""#!{python} -I
@@ -85,3 +99,61 @@ def is_gone(pid: int) -> bool:
     except OSError:
         return True
     return state == "Z"
+
+
+CLASSES = [LabelClass(1, "Water", "#0000ff"), LabelClass(2, "Forest", "#00aa00"), LabelClass(3, "Soil", "#aa5500")]
+
+
+class DrawnLabels(QObject):
+    """A label layer of polygons in a GeoPackage, with classes that are kept nowhere."""
+
+    classes_changed = pyqtSignal()
+    current_changed = pyqtSignal(int)
+    class_field = "class"
+
+    def __init__(self, path: Path, crs: str = "EPSG:32633", kind: str = "Polygon") -> None:
+        super().__init__()
+        memory = QgsVectorLayer(f"{kind}?crs={crs}", "labels", "memory")
+        memory.dataProvider().addAttributes(
+            [QgsField("class", QVariant.Int), QgsField("comment", QVariant.String)]
+        )
+        memory.updateFields()
+        options = QgsVectorFileWriter.SaveVectorOptions()
+        options.layerName = "labels"
+        context = QgsProject.instance().transformContext()
+        assert QgsVectorFileWriter.writeAsVectorFormatV3(memory, str(path), context, options)[0] == 0
+        self.layer = QgsVectorLayer(f"{path}|layername=labels", "labels", "ogr")
+        assert self.layer.isValid()
+        QgsProject.instance().addMapLayer(self.layer)
+        self._classes, self._current = list(CLASSES), 1
+
+    def classes(self):
+        return list(self._classes)
+
+    def current_code(self):
+        return self._current
+
+    def set_current(self, code):
+        self._current = code
+        self.current_changed.emit(code)
+
+    def recolor(self, code, color):
+        self._classes = [replace(entry, color=color) if entry.code == code else entry for entry in self._classes]
+        self.classes_changed.emit()
+
+    def draw(self, code, x, y, side=20.0):
+        """A square, as one undo step; returns the feature's number."""
+        feature = QgsFeature(self.layer.fields())
+        corners = f"{x} {y}, {x + side} {y}, {x + side} {y - side}, {x} {y - side}, {x} {y}"
+        feature.setGeometry(QgsGeometry.fromWkt(f"Polygon(({corners}))"))
+        feature.setAttribute("class", code)
+        if not self.layer.isEditable():
+            assert self.layer.startEditing()
+        self.layer.beginEditCommand("draw")
+        assert self.layer.addFeature(feature)
+        self.layer.endEditCommand()
+        return max(self.layer.editBuffer().addedFeatures(), key=lambda fid: -fid)
+
+
+def utm() -> QgsCoordinateReferenceSystem:
+    return QgsCoordinateReferenceSystem("EPSG:32633")

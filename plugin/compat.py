@@ -27,6 +27,13 @@ POLYGON_GEOMETRY = _first("Qgis.GeometryType.Polygon", "QgsWkbTypes.GeometryType
 METRES = _first("Qgis.DistanceUnit.Meters", "QgsUnitTypes.DistanceUnit.DistanceMeters")
 MULTI_POLYGON = _first("Qgis.WkbType.MultiPolygon", "QgsWkbTypes.Type.MultiPolygon")
 WKT_PREFERRED = _first("Qgis.CrsWktVariant.Preferred", "QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED")
+AVOID_NOTHING = _first(
+    "Qgis.AvoidIntersectionsMode.AllowIntersections", "QgsProject.AvoidIntersectionsMode.AllowIntersections"
+)
+AVOID_IN_LAYER = _first(
+    "Qgis.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+    "QgsProject.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+)
 WRITER_NO_ERROR = _first("QgsVectorFileWriter.WriterError.NoError", "QgsVectorFileWriter.NoError")
 
 SOURCE_POLYGON = _first("Qgis.ProcessingSourceType.VectorPolygon", "QgsProcessing.SourceType.TypeVectorPolygon")

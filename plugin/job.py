@@ -176,7 +176,7 @@ def raster_inputs(layers: Sequence[QgsRasterLayer]) -> PreparedJob:
                 "memory or a sign-in): export the part that you label (right-click ▸ Export ▸ Save As…) and choose that."
             )
         prepared.job["rasters"].append(source)
-    _add_layer_knowledge(prepared, layers)
+    add_layer_knowledge(prepared, layers)
     return prepared
 
 

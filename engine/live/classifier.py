@@ -35,8 +35,10 @@ _FOLD_STEPS = 150
 _MOST_BANDS_VALIDATED = 64
 # Pixels that are classified at once: what is between the two layers stays in the processor's cache.
 _PIXELS_AT_ONCE = 8192
-# Samples further from the mean than so many standard deviations are all the same: saturated, or damaged.
-_FURTHEST = 10.0
+# Samples further from the classes' range than so many times its width are all the same: saturated, or damaged.
+_FURTHEST = 3.0
+# The range of a class is told by so many of its samples.
+_MOST_FOR_RANGE = 400
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,12 @@ def train(values: Floats, places: npt.NDArray[np.int16], check: Callable[[], Non
     classes, target_class = np.unique(places, return_inverse=True)
     share = 1.0 / np.bincount(target_class)[target_class]
     share /= share.sum()
+    values = np.clip(values, *_range(values, target_class))
     # Every class counts the same, however much of it was drawn.
     mean = share @ values
     spread = np.sqrt(share @ np.square(values - mean))
     spread = np.where(spread > 1e-6 * np.abs(mean) + 1e-30, spread, 1.0)
-    x = np.clip((values - mean) / spread, -_FURTHEST, _FURTHEST).astype(np.float32)
+    x = ((values - mean) / spread).astype(np.float32)
     number = len(classes)
     targets = np.full((number, number), _SOFTENED / number, np.float32)
     np.fill_diagonal(targets, 1 - _SOFTENED + _SOFTENED / number)
@@ -158,11 +161,23 @@ def train(values: Floats, places: npt.NDArray[np.int16], check: Callable[[], Non
         (weights[1] - mean @ first_weights).astype(np.float32)[:, None],
         np.ascontiguousarray(weights[2].T),
         weights[3][:, None],
-        np.maximum(values.min(axis=0), mean - _FURTHEST * spread).astype(np.float32)[:, None],
-        np.minimum(values.max(axis=0), mean + _FURTHEST * spread).astype(np.float32)[:, None],
+        values.min(axis=0)[:, None],
+        values.max(axis=0)[:, None],
         spread.astype(np.float32)[:, None],
         classes.astype(np.int16),
     )
+
+
+def _range(values: Floats, target_class: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """What a sample of each band may be, (C,) each: the range of all classes but for their extremes, and some more."""
+    ends = []
+    for number in range(target_class.max() + 1):
+        own = np.flatnonzero(target_class == number)
+        own = own[:: max(len(own) // _MOST_FOR_RANGE, 1)]
+        ends.append(np.percentile(values[own], [2, 98], axis=0))
+    low, high = np.min([end[0] for end in ends], axis=0), np.max([end[1] for end in ends], axis=0)
+    more = _FURTHEST * (high - low)
+    return (low - more).astype(np.float32), (high + more).astype(np.float32)
 
 
 def _gradients(weights: list[Floats], x: Floats, targets: Floats) -> list[Floats]:

@@ -173,7 +173,7 @@ def raster_inputs(layers: Sequence[QgsRasterLayer]) -> PreparedJob:
         if not source:
             raise InputError(
                 f"The layer “{layer.name()}” is no raster file that Thematica can open (a web map, a database, QGIS's "
-                "memory or a sign-in): export the part that you label (right-click ▸ Export ▸ Save As…) and choose that."
+                "memory or a sign-in): export the part that you label (right-click ▸ Export ▸ Save As…)."
             )
         prepared.job["rasters"].append(source)
     add_layer_knowledge(prepared, layers)

@@ -163,9 +163,7 @@ class LiveOverlay(QgsMapCanvasItem):
         settings = job.mapSettings()
         self._over = job.renderedImage()
         size, turn = settings.outputSize(), settings.mapToPixel()
-        self._over_corners = [
-            turn.toMapCoordinates(x, y) for x, y in ((0, 0), (size.width(), 0), (0, size.height()))
-        ]
+        self._over_corners = [turn.toMapCoordinates(x, y) for x, y in ((0, 0), (size.width(), 0), (0, size.height()))]
         self.updatePosition()
         self.update()
 
@@ -222,7 +220,7 @@ class LiveOverlay(QgsMapCanvasItem):
 
 
 def _placed(image: QImage, corners: list[QPointF]) -> QTransform:
-    """From the image's pixels to the canvas's: moved, stretched and turned, so that three corners lie where they must."""
+    """From the image's pixels to the canvas's: moved, stretched and turned until three corners lie where they must."""
     upper_left, upper_right, lower_left = corners
     width, height = image.width(), image.height()
     return QTransform(

@@ -28,6 +28,7 @@ METRES = _first("Qgis.DistanceUnit.Meters", "QgsUnitTypes.DistanceUnit.DistanceM
 GPKG_ADD_LAYER = _first("QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteLayer")
 GPKG_NEW_FILE = _first("QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteFile")
 POINT = _first("Qgis.WkbType.Point", "QgsWkbTypes.Type.Point")
+MULTI_POINT = _first("Qgis.WkbType.MultiPoint", "QgsWkbTypes.Type.MultiPoint")
 MULTI_POLYGON = _first("Qgis.WkbType.MultiPolygon", "QgsWkbTypes.Type.MultiPolygon")
 WKT_PREFERRED = _first("Qgis.CrsWktVariant.Preferred", "QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED")
 AVOID_NOTHING = _first(
@@ -47,6 +48,7 @@ NUMBER_DOUBLE = _first("Qgis.ProcessingNumberParameterType.Double", "QgsProcessi
 PARAMETER_ADVANCED = _first(
     "Qgis.ProcessingParameterFlag.Advanced", "QgsProcessingParameterDefinition.Flag.FlagAdvanced"
 )
+POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 POLYGON_LAYERS = _first("Qgis.LayerFilter.PolygonLayer", "QgsMapLayerProxyModel.PolygonLayer")
 POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 RASTER_LAYERS = _first("Qgis.LayerFilter.RasterLayer", "QgsMapLayerProxyModel.RasterLayer")

@@ -14,19 +14,16 @@ from qgis.core import (
     NULL,
     QgsFeature,
     QgsFeatureRequest,
-    QgsGeometry,
     QgsMapLayer,
     QgsVectorLayer,
-    QgsVectorLayerUtils,
 )
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, pyqtSignal
-from qgis.PyQt.QtWidgets import QUndoCommand
 
 from ...errors import InputError, OutputError, ThematicaError
 from ...models.label_classes import LabelClass
 from ...models.label_settings import ROLES
-from ..compat import NO_GEOMETRY
+from ..compat import NO_GEOMETRY, UNDO_COMMAND
 from . import class_list
 from .class_list import ClassChange, ClassList
 from .field_values import FieldValues, key_of
@@ -51,7 +48,6 @@ from .keeping import (
     write_project,
     write_role,
 )
-from .plain_geometry import plain_geometry
 from .style import is_shown, label_classes, show_classes
 from .style_in_file import has_style, write_style
 
@@ -102,6 +98,7 @@ class LabelLayer(QObject):
         self._saved = kept
         #: More classes that the file has since a commit began; they stay until one succeeds.
         self._written: ClassList | None = None
+        self._known_values: FieldValues | None = None
         self._current = -1
         self._added: list[int] = []
         self._id = layer.id()
@@ -144,6 +141,7 @@ class LabelLayer(QObject):
     def _connections(self, layer: QgsVectorLayer) -> list[tuple[Any, Callable[..., None]]]:
         return [
             (layer.willBeDeleted, self._layer_gone),
+            (layer.updatedFields, self._fields_changed),
             (layer.beforeEditingStarted, self._before_editing),
             (layer.beforeCommitChanges, self._before_commit),
             (layer.afterCommitChanges, self._after_commit),
@@ -193,7 +191,7 @@ class LabelLayer(QObject):
 
     def code_of_feature(self, feature: QgsFeature) -> int | None:
         """Likewise for a feature of the layer."""
-        return self.code_of(feature.attributes()[self._field_number()])
+        return self.code_of(feature.attribute(self.class_field))
 
     def values_of(self, code: int) -> list[Any]:
         """What the field holds for a class; new features get the first."""
@@ -202,8 +200,9 @@ class LabelLayer(QObject):
     def feature_counts(self) -> dict[int, int]:
         """Code → number of features, as they are on the screen; all classes are there."""
         counts = dict.fromkeys(self._kept.classes.codes(), 0)
+        number, values = self._field_number(), self._values()
         for feature in self.layer.getFeatures(self._codes_only()):
-            code = self.code_of_feature(feature)
+            code = values.code_of(feature.attribute(number))
             if code is not None:
                 counts[code] += 1
         return counts
@@ -287,7 +286,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: code or name are taken already, or the layer cannot be edited.
         """
-        self._perform(class_list.added(self._kept.classes, name, color, code, macro))
+        self._perform(lambda before: class_list.added(before, name, color, code, macro))
         return self.classes()[-1]
 
     def rename(self, code: int, name: str) -> None:
@@ -296,7 +295,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, a name that is empty or taken, or the layer cannot be edited.
         """
-        self._perform(class_list.renamed(self._kept.classes, code, name))
+        self._perform(lambda before: class_list.renamed(before, code, name))
 
     def recolor(self, code: int, color: str) -> None:
         """Give a class another colour (``#rrggbb``).
@@ -304,7 +303,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, no colour, or the layer cannot be edited.
         """
-        self._perform(class_list.recolored(self._kept.classes, code, color))
+        self._perform(lambda before: class_list.recolored(before, code, color))
 
     def set_macro(self, code: int, macro: str) -> None:
         """Put a class into a macro-class, or into none (empty).
@@ -312,7 +311,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, or the layer cannot be edited.
         """
-        self._perform(class_list.grouped(self._kept.classes, code, macro))
+        self._perform(lambda before: class_list.grouped(before, code, macro))
 
     def recode(self, code: int, new_code: int) -> None:
         """Give a class another code; its features get it, too.
@@ -320,7 +319,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, a code that is taken or out of range, or the layer cannot be edited.
         """
-        self._perform(class_list.recoded(self._kept.classes, code, new_code))
+        self._perform(lambda before: class_list.recoded(before, code, new_code))
 
     def move(self, code: int, place: int) -> None:
         """Put a class at another place of the list (from 0).
@@ -328,7 +327,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, or the layer cannot be edited.
         """
-        self._perform(class_list.moved(self._kept.classes, code, place))
+        self._perform(lambda before: class_list.moved(before, code, place))
 
     def merge(self, codes: Collection[int], into: int) -> None:
         """Make classes a part of another one: their features get its code, and they are gone.
@@ -336,7 +335,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, nothing to merge, or the layer cannot be edited.
         """
-        self._perform(class_list.merged(self._kept.classes, codes, into))
+        self._perform(lambda before: class_list.merged(before, codes, into))
 
     def remove(self, code: int, into: int | None = None) -> None:
         """Remove a class.
@@ -348,17 +347,19 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, it still has features, or the layer cannot be edited.
         """
+        self.refresh()
         count = self.feature_counts().get(self.class_of(code).code, 0)
         if count and into is None:
             what = "one polygon or point" if count == 1 else f"{count} polygons or points"
             raise InputError(
                 f"The class “{self.class_of(code).name}” still has {what}: say which class they go to, or delete them."
             )
-        before = self._kept.classes
-        change = class_list.removed(before, code) if not count else class_list.merged(before, [code], into)
         if self.holds_codes:
             self._refuse_filter()
-        self._perform(change)
+        if count:
+            self._perform(lambda before: class_list.merged(before, [code], into))
+        else:
+            self._perform(lambda before: class_list.removed(before, code))
 
     def assign(self, features: Iterable[int], code: int) -> int:
         """Give features (their ids) a class, in one undo step.  Returns how many changed.
@@ -384,36 +385,12 @@ class LabelLayer(QObject):
         )
         return len(changes)
 
-    def add_feature(self, geometry: QgsGeometry, code: int | None = None) -> int:
-        """Draw a feature as QGIS's tools do: with the layer's defaults, in one undo step.  Returns its id.
-
-        Args:
-            geometry: in the layer's CRS.
-            code: its class; the current one where None.
-
-        Raises:
-            InputError: no such class, no geometry of the layer's type, or the layer cannot be edited.
-        """
-        code = self._current if code is None else code
-        entry, values = self.class_of(code), self.values_of(code)
-        layer = self.layer
-        shapes = plain_geometry(geometry).coerceToType(layer.wkbType())
-        if len(shapes) != 1:
-            raise InputError(f"The layer “{layer.name()}” cannot take this shape.")
-        self._start_editing()
-        given = {self._field_number(): values[0]} if values else {}
-        feature = QgsVectorLayerUtils.createFeature(layer, shapes[0], given, layer.createExpressionContext())
-        self._in_one_step(f"Add “{entry.name}”", lambda: self._add(feature))
-        return feature.id()
-
-    def _add(self, feature: QgsFeature) -> None:
-        if not self.layer.addFeature(feature):
-            raise OutputError(f"The layer “{self.layer.name()}” took no new feature: it may be read-only.")
-
     # -- how a change is made -------------------------------------------------------------------
 
-    def _perform(self, change: ClassChange) -> None:
+    def _perform(self, edit: Callable[[ClassList], ClassChange]) -> None:
+        self.refresh()
         before = self._kept.classes
+        change = edit(before)
         if change.after == before:
             return
         command = _ListCommand(self, before, change)
@@ -482,7 +459,7 @@ class LabelLayer(QObject):
         if classes == self._kept.classes:
             return
         place = self._kept.classes.codes().index(self._current) if self._current in self._kept.classes.codes() else 0
-        self._kept = replace(self._kept, classes=classes)
+        self._kept, self._known_values = replace(self._kept, classes=classes), None
         self._keep_in_project()
         if is_shown(self.layer, self.class_field):
             show_classes(self.layer, self.class_field, self.classes(), self.values_of)
@@ -511,10 +488,23 @@ class LabelLayer(QObject):
 
     # -- the layer's edit session ---------------------------------------------------------------
 
+    def refresh(self) -> None:
+        """Take over what another layer of the same table, or another program, has made of the list in the file."""
+        if self.layer.isEditable() or self._is_owed or not is_kept_in_file(self.layer, self._kept.classes):
+            return
+        kept = read_kept(self.layer)
+        if kept is not None and kept != self._kept and kept.field == self.class_field:
+            role, self._kept = self.role, replace(self._kept, role=kept.role)
+            self._take(kept.classes, {})
+            self._saved = self._kept
+            if kept.role != role:
+                self.role_changed.emit(kept.role)
+
     def _before_editing(self) -> None:
         # Steps from before would go back with a rollback of this session.
         if not self.holds_codes:
             self._stack.clear()
+        self.refresh()
         self._saved = self._kept
 
     def _before_commit(self, *_: object) -> None:
@@ -584,7 +574,13 @@ class LabelLayer(QObject):
     # -- small change ---------------------------------------------------------------------------
 
     def _values(self) -> FieldValues:
-        return FieldValues(self.layer.fields().at(self._field_number()), self._kept.classes)
+        # It is asked for each feature of the layer.
+        if self._known_values is None:
+            self._known_values = FieldValues(self.layer.fields().at(self._field_number()), self._kept.classes)
+        return self._known_values
+
+    def _fields_changed(self) -> None:
+        self._known_values = None
 
     def _field_number(self) -> int:
         return self.layer.fields().lookupField(self.class_field)
@@ -596,7 +592,7 @@ class LabelLayer(QObject):
         return request
 
 
-class _ListCommand(QUndoCommand):
+class _ListCommand(UNDO_COMMAND):
     """One change of the list on the undo stack; the features that go with it are further commands of the same step."""
 
     def __init__(self, labels: LabelLayer, before: ClassList, change: ClassChange) -> None:

@@ -38,6 +38,7 @@ PARAMETER_ADVANCED = _first(
 )
 POLYGON_LAYERS = _first("Qgis.LayerFilter.PolygonLayer", "QgsMapLayerProxyModel.PolygonLayer")
 RASTER_LAYERS = _first("Qgis.LayerFilter.RasterLayer", "QgsMapLayerProxyModel.RasterLayer")
+VECTOR_LAYERS = _first("Qgis.LayerFilter.VectorLayer", "QgsMapLayerProxyModel.VectorLayer")
 RASTER_HINT = _first("QgsProcessingUtils.LayerHint.Raster", "QgsProcessingUtils.Raster")
 RASTER_TYPE = _first("Qgis.LayerType.Raster", "QgsMapLayerType.RasterLayer")
 VECTOR_TYPE = _first("Qgis.LayerType.Vector", "QgsMapLayerType.VectorLayer")

@@ -1,0 +1,159 @@
+"""What is labelled, and in which layer: the upper part of the Labels dock."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Callable
+
+from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtCore import QTimer, pyqtSignal
+from qgis.PyQt.QtWidgets import QAction, QMenu, QWidget
+
+from ..plugin.compat import RASTER_LAYERS, VECTOR_LAYERS
+from .forms import load_form
+
+#: Where the project file keeps the choice.
+_SCOPE, _LABELS, _RASTERS = "thematica", "labels/layer", "labels/rasters"
+
+
+class LabelSources(QWidget):
+    """The label layers of the project, and the rasters that are read together.
+
+    Args:
+        parent: the Qt parent.
+
+    ``is_label_layer`` decides which vector layers are listed; it is set before :meth:`refresh` is called first.
+    """
+
+    labels_changed = pyqtSignal()
+    rasters_changed = pyqtSignal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        load_form(self, "label_sources")
+        self.is_label_layer: Callable[[QgsVectorLayer], bool] = lambda _: False
+        self.labels.setFilters(VECTOR_LAYERS)
+        self.labels.setExceptedLayerList(self._no_label_layers())
+        self.raster.setFilters(RASTER_LAYERS)
+        self._raster_id = ""
+        self.labels_menu, self.rasters_menu = QMenu(self), QMenu(self)
+        self.more_labels.setMenu(self.labels_menu)
+        self.more_rasters.setMenu(self.rasters_menu)
+        self.rasters_menu.aboutToShow.connect(self._list_rasters)
+        self.labels.layerChanged.connect(self._choose_labels)
+        self.raster.layerChanged.connect(self._choose_raster)
+        self.stack.changed.connect(self._stack_changed)
+        self.stack.swap_wanted.connect(self._swap_first)
+        # Many layers can come at once.
+        self._refresh_soon = QTimer(self, singleShot=True, interval=0)
+        self._refresh_soon.timeout.connect(self.refresh)
+        project = QgsProject.instance()
+        project.layersAdded.connect(self._refresh_later)
+        project.layersRemoved.connect(self._refresh_later)
+        project.readProject.connect(self._restore)
+
+    # -- what was chosen -----------------------------------------------------------------------
+
+    def layer(self) -> QgsVectorLayer | None:
+        """The label layer, or None."""
+        layer = self.labels.currentLayer()
+        return layer if isinstance(layer, QgsVectorLayer) else None
+
+    def rasters(self) -> list[QgsRasterLayer]:
+        """The rasters, the one whose grid counts first; empty where none is chosen."""
+        first = self.raster.currentLayer()
+        return [first, *self.stack.layers()] if isinstance(first, QgsRasterLayer) else []
+
+    def choose_layer(self, layer: QgsVectorLayer) -> None:
+        """Choose a label layer."""
+        self.refresh()
+        self.labels.setLayer(layer)
+
+    def choose_raster(self, layer: QgsMapLayer | None) -> None:
+        """Choose the image."""
+        if isinstance(layer, QgsRasterLayer):
+            self.raster.setLayer(layer)
+
+    def offer(self, *actions: QAction) -> None:
+        """What the button beside the label layers opens."""
+        self.labels_menu.addActions(actions)
+
+    # -- following the project -----------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """List the label layers of the project anew."""
+        before = self.layer()
+        self.labels.blockSignals(True)
+        self.labels.setExceptedLayerList(self._no_label_layers())
+        if before is not None and self.is_label_layer(before):
+            self.labels.setLayer(before)
+        self.labels.blockSignals(False)
+        self.more_rasters.setEnabled(self.raster.count() > 1)
+        if self.layer() is not before:
+            self._choose_labels()
+
+    def _refresh_later(self, *_: object) -> None:
+        self._refresh_soon.start()
+
+    def _no_label_layers(self) -> list[QgsMapLayer]:
+        layers = QgsProject.instance().mapLayers().values()
+        return [layer for layer in layers if isinstance(layer, QgsVectorLayer) and not self.is_label_layer(layer)]
+
+    def _restore(self, *_: object) -> None:
+        """Choose what was chosen when the project was saved."""
+        project = QgsProject.instance()
+        self.refresh()
+        self.labels.setLayer(project.mapLayer(project.readEntry(_SCOPE, _LABELS, "")[0]))
+        layers = [project.mapLayer(name) for name in project.readListEntry(_SCOPE, _RASTERS, [])[0]]
+        rasters = [layer for layer in layers if isinstance(layer, QgsRasterLayer)]
+        self.choose_raster(rasters[0] if rasters else None)
+        for layer in rasters[1:]:
+            self.stack.add(layer)
+
+    def _remember(self) -> None:
+        """Write the choice into the project, where it differs: a project must not count as changed for nothing."""
+        project, layer = QgsProject.instance(), self.layer()
+        names = [raster.id() for raster in self.rasters()]
+        if layer is None or not names:
+            return
+        if project.readEntry(_SCOPE, _LABELS, "")[0] != layer.id():
+            project.writeEntry(_SCOPE, _LABELS, layer.id())
+        if project.readListEntry(_SCOPE, _RASTERS, [])[0] != names:
+            project.writeEntry(_SCOPE, _RASTERS, names)
+
+    def _choose_labels(self, *_: object) -> None:
+        self._remember()
+        self.labels_changed.emit()
+
+    # -- rasters -------------------------------------------------------------------------------
+
+    def _choose_raster(self, layer: QgsMapLayer | None) -> None:
+        name = layer.id() if layer is not None else ""
+        if name == self._raster_id:
+            return
+        self._raster_id = name
+        self.stack.blockSignals(True)
+        self.stack.discard(name)
+        self.stack.blockSignals(False)
+        self._stack_changed()
+
+    def _stack_changed(self) -> None:
+        self._remember()
+        self.rasters_changed.emit()
+
+    def _swap_first(self) -> None:
+        first, second = self.raster.currentLayer(), self.stack.layers()[0]
+        self.stack.blockSignals(True)
+        self.stack.discard(second.id())
+        self.stack.add(first, 0)
+        self.stack.blockSignals(False)
+        self.raster.setLayer(second)
+
+    def _list_rasters(self) -> None:
+        self.rasters_menu.clear()
+        used = {layer.id() for layer in self.rasters()}
+        for layer in QgsProject.instance().mapLayers().values():
+            if isinstance(layer, QgsRasterLayer) and layer.id() not in used:
+                self.rasters_menu.addAction(layer.name().replace("&", "&&"), partial(self.stack.add, layer))
+        if self.rasters_menu.isEmpty():
+            self.rasters_menu.addAction("No other raster in the project").setEnabled(False)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qgis.PyQt.QtCore import QModelIndex, QPoint, QSize, Qt, pyqtSignal
-from qgis.PyQt.QtGui import QKeyEvent
+from qgis.PyQt.QtCore import QModelIndex, QPoint, QRectF, QSize, Qt, pyqtSignal
+from qgis.PyQt.QtGui import QKeyEvent, QPainter, QPaintEvent, QPalette, QTextOption
 from qgis.PyQt.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QWidget
 
 from ..models.label_classes import LabelClass
 from .class_row import CURRENT, ROW, ClassRow, ClassRowDelegate
 
 _CODE = Qt.ItemDataRole.UserRole
-#: The digits, as they lie on a keyboard, pick the first ten classes.
-KEYS = "1234567890"
+#: The digits pick the first nine classes.
+KEYS = "123456789"
 _LEAST_ROWS, _MOST_ROWS = 3, 6
 
 
@@ -139,6 +139,18 @@ class ClassList(QListWidget):
         moved = self.currentRow() != before and len(self.selectedItems()) == 1
         if (moved or event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)) and self.currentItem() is not None:
             self.class_picked.emit(int(self.currentItem().data(_CODE)))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Say what to do where there is no class yet."""
+        super().paintEvent(event)
+        if self.count() == 0:
+            painter = QPainter(self.viewport())
+            painter.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
+            # A text option wraps at words.
+            option = QTextOption(Qt.AlignmentFlag.AlignCenter)
+            area = QRectF(self.viewport().rect()).adjusted(12, 0, -12, 0)
+            painter.drawText(area, "No class yet: add one with the + above.", option)
+            painter.end()
 
     # -- size ----------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class ClassRowDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
         """Two lines and a bar."""
-        name, small = QFontMetricsF(option.font), QFontMetricsF(_small(option.font))
+        name, small = QFontMetricsF(option.font), QFontMetricsF(small_font(option.font))
         return QSize(120, round(name.height() + small.height() + _BAR + 9))
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
@@ -107,7 +107,7 @@ class ClassRowDelegate(QStyledItemDelegate):
         faint.setAlpha(175)
         bold = QFont(option.font)
         bold.setBold(current)
-        small = _small(option.font)
+        small = small_font(option.font)
         names, figures = QFontMetricsF(bold), QFontMetricsF(small)
         area = QRectF(option.rect).adjusted(_GAP, 3, -_GAP, -3)
         painter.save()
@@ -155,6 +155,9 @@ class ClassRowDelegate(QStyledItemDelegate):
         painter.drawText(second, told, _aligned(Qt.AlignmentFlag.AlignLeft))
         painter.drawText(second, percent, _aligned(Qt.AlignmentFlag.AlignRight))
 
+        if row.pixels is None:
+            painter.restore()
+            return
         track = QRectF(left, second.bottom() + 1, width, _BAR)
         ground = QColor(text)
         ground.setAlpha(30)
@@ -166,7 +169,8 @@ class ClassRowDelegate(QStyledItemDelegate):
         painter.restore()
 
 
-def _small(font: QFont) -> QFont:
+def small_font(font: QFont) -> QFont:
+    """The font for what stands back."""
     small = QFont(font)
     if font.pointSizeF() > 0:
         small.setPointSizeF(0.88 * font.pointSizeF())

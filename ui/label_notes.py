@@ -11,11 +11,11 @@ from qgis.PyQt.QtWidgets import QFrame, QLabel, QSizePolicy, QVBoxLayout, QWidge
 
 from .wording import for_dialog
 
-_SHOWN = 2
+_SHOWN = 1
 
 
 class LabelNotes(QFrame):
-    """The first sentences, and the others when they are asked for; a link leads to what a sentence is about."""
+    """The first sentence, and the others when they are asked for; a link leads to what a sentence is about."""
 
     #: Codes of classes and ids of features that a sentence is about.
     subject_clicked = pyqtSignal(object, object)
@@ -64,11 +64,10 @@ class LabelNotes(QFrame):
             text = html.escape(for_dialog(str(note["message"])), quote=False)
             if note.get("classes") or note.get("features"):
                 text += f' <a style="color:#1c5a9c" href="{number}">Show</a>'
+            if number == len(shown) - 1 and len(self._notes) > _SHOWN:
+                more = "Fewer" if self._all else f"{len(self._notes) - _SHOWN}\u00a0more…"
+                text += f' &nbsp;<a style="color:#1c5a9c" href="more">{more}</a>'
             rows.append(f"<tr><td style='padding-right:6px'>⚠</td><td>{text}</td></tr>")
-        more = len(self._notes) - _SHOWN
-        if more > 0:
-            text = "Fewer" if self._all else f"{more} more…"
-            rows.append(f"<tr><td></td><td><a style='color:#1c5a9c' href='more'>{text}</a></td></tr>")
         self.label.setText(f"<table cellspacing='0' cellpadding='0'>{''.join(rows)}</table>")
         self.setVisible(bool(self._notes))
 

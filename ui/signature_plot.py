@@ -265,7 +265,9 @@ class SignaturePlot(QWidget):
         self._picture = picture
 
     def _draw_nothing(self, painter: QPainter) -> None:
-        if not self.signatures:
+        if not self.axis.places:
+            sentence = "Here come the spectra of the classes."
+        elif not self.signatures:
             sentence = "No class has pixels yet: draw polygons on the map."
         else:
             sentence = "All classes are switched off: tick one below."

@@ -1,0 +1,392 @@
+"""The dock "Labels": what was drawn of each class, what the pixels say about it, and a live preview of the map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from qgis.core import QgsApplication, QgsMapLayer, QgsRasterLayer, QgsRectangle, QgsVectorLayer
+from qgis.gui import QgsDockWidget
+from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
+from qgis.PyQt.QtGui import QImage
+from qgis.PyQt.QtWidgets import QAction, QBoxLayout, QWidget
+
+from ..errors import ThematicaError
+from ..plugin.label_layer import LabelLayer, is_label_layer
+from ..plugin.runtime import find_runtime, runtime_problem
+from .class_actions import ClassActions
+from .class_row import small_font
+from .forms import load_form
+from .label_navigator import LabelNavigator
+from .wording import for_dialog
+
+_NewSession = Callable[..., Any]
+
+
+class LabelsDock(QgsDockWidget):
+    """Composes the parts: each has a file of its own; here is only how they hang together.
+
+    Args:
+        iface: QGIS's interface.
+        parent: QGIS's main window.
+        new_session: makes the live session from label layer, rasters and canvas; another one for tests.
+    """
+
+    #: The analyst wants to set up the runtime.
+    runtime_wanted = pyqtSignal()
+
+    def __init__(self, iface: Any, parent: QWidget | None = None, new_session: _NewSession | None = None) -> None:
+        super().__init__(parent)
+        load_form(self, "labels_dock")
+        self.iface = iface
+        self.label_layer: LabelLayer | None = None
+        self.session: Any = None
+        self._new_session = new_session
+        self._overlay: Any = None
+        self._grow_tool: Any = None
+        self._sentence = ""
+        self._findings: list[dict[str, Any]] = []
+        self._statistics: Mapping[str, Any] = {}
+        self.navigator = LabelNavigator(iface, self)
+        self.actions = ClassActions(self.classes, self)
+
+        icon = QgsApplication.getThemeIcon
+        self.new_action = self._action("New label layer…", self.make_layer, "mActionNewGeoPackageLayer.svg")
+        self.use_action = self._action("Use a layer…", self.use_layer, "mActionAddLayer.svg")
+        self.sources.offer(self.new_action, self.use_action)
+        self.new_button.clicked.connect(self.make_layer)
+        self.use_button.clicked.connect(lambda: self.use_layer())
+        self.draw_button.setIcon(icon("mActionCapturePolygon.svg"))
+        self.draw_button.clicked.connect(self._draw)
+        self.grow_button.setIcon(icon("mActionSelectRadius.svg"))
+        self.grow_button.clicked.connect(self._grow)
+        self.add_button.setDefaultAction(self.actions.add)
+        self.class_button.setMenu(self.actions.menu)
+        self.class_button.setIcon(icon("mActionEditTable.svg"))
+        self.training_button.setVisible(False)
+        # Beside its text a button would leave too little room in a narrow dock.
+        self.notice.layout().setDirection(QBoxLayout.Direction.TopToBottom)
+        self.notice.layout().setStretch(0, 0)
+        self.notice.layout().setAlignment(self.notice.button, Qt.AlignmentFlag.AlignRight)
+        self.splitter.setStretchFactor(1, 1)
+        self.tabs.tabBar().setFont(small_font(self.tabs.font()))  # all three stand side by side in a narrow dock
+
+        self.sources.is_label_layer = is_label_layer
+        self.sources.labels_changed.connect(self._labels_chosen)
+        self.sources.rasters_changed.connect(self._rasters_chosen)
+        self.classes.class_picked.connect(self._pick)
+        self.classes.zoom_wanted.connect(lambda code: self._go_to_classes([code]))
+        self.actions.failed.connect(lambda sentence: self.notice.tell("error", sentence))
+        self.actions.assign_wanted.connect(lambda code: self._assign(self.navigator.selected(), code))
+        self.actions.select_wanted.connect(lambda code: self._select_classes([code]))
+        self.notes.subject_clicked.connect(self._go_to_subject)
+        self.spectra.class_clicked.connect(self._pick)
+        self.separability.pair_clicked.connect(self._compare)
+        self.lookalikes.polygon_clicked.connect(self._go_to_polygon)
+        self.lookalikes.class_wanted.connect(lambda feature, code: self._assign([feature], code))
+        self.live.preview_switched.connect(self._switch_preview)
+        self.live.veil_switched.connect(lambda on: self.session is not None and self.session.set_veil(on))
+        self.live.opacity_changed.connect(self._show_opacity)
+        self.notice.clicked.connect(self.runtime_wanted)
+        self.opened.connect(self._opened)
+        self.closed.connect(self._closed)
+        # Layer and rasters come one after the other; the session is made when both are there.
+        self._start_soon = QTimer(self, singleShot=True, interval=0)
+        self._start_soon.timeout.connect(self._start)
+        self.sources.refresh()
+        self._labels_chosen()
+
+    def _action(self, text: str, slot: Callable[[], object], icon: str) -> QAction:
+        action = QAction(QgsApplication.getThemeIcon(icon), text, self)
+        action.triggered.connect(lambda *_: slot())
+        return action
+
+    # -- from outside --------------------------------------------------------------------------
+
+    def choose(self, layer: QgsMapLayer | None) -> None:
+        """Take the layer that is active in QGIS: labels or image, if it is one."""
+        if isinstance(layer, QgsVectorLayer) and is_label_layer(layer):
+            self.sources.choose_layer(layer)
+        elif isinstance(layer, QgsRasterLayer) and self.session is None:
+            self.sources.choose_raster(layer)
+
+    def offer_training_set(self, slot: Callable[[], object]) -> None:
+        """Show the button that makes a training set of what is shown."""
+        self.training_button.clicked.connect(lambda *_: slot())
+        self.training_button.setVisible(True)
+
+    def check_runtime(self) -> None:
+        """Look whether there is a runtime now, and begin where there is."""
+        self._start_soon.start()
+
+    def end(self) -> None:
+        """End the worker, and take everything off the map; the dock is used no more."""
+        self._start_soon.stop()
+        self._end_session()
+        self._let_go()
+        canvas = self.iface.mapCanvas()
+        if self._grow_tool is not None:
+            canvas.unsetMapTool(self._grow_tool)
+            self._grow_tool = None
+        if self._overlay is not None:
+            self._overlay.remove()
+            self._overlay = None
+
+    def make_layer(self, *_: object) -> None:
+        """Open "New Label Layer"."""
+        from .new_label_layer import NewLabelLayer
+
+        dialog = NewLabelLayer(self.iface, self.iface.mainWindow())
+        if dialog.exec() and dialog.layer is not None:
+            self.sources.choose_layer(dialog.layer)
+        dialog.deleteLater()
+
+    def use_layer(self, layer: QgsVectorLayer | None = None) -> None:
+        """Open the dialog that takes a layer over, for one of the project's layers."""
+        from .use_layer import UseLayer
+
+        dialog = UseLayer(self.iface, layer, self.iface.mainWindow())
+        if dialog.exec() and dialog.layer is not None:
+            self.sources.choose_layer(dialog.layer)
+        dialog.deleteLater()
+
+    # -- label layer and session ---------------------------------------------------------------
+
+    def _opened(self) -> None:
+        self.sources.refresh()
+        self._start_soon.start()
+
+    def _closed(self) -> None:
+        # A dock that nobody sees needs no worker, and must leave nothing on the map.
+        self._end_session()
+        if self._grow_tool is not None:
+            self.iface.mapCanvas().unsetMapTool(self._grow_tool)
+
+    def _labels_chosen(self) -> None:
+        layer = self.sources.layer()
+        label_layer = LabelLayer.of(layer) if layer is not None else None
+        if label_layer is not self.label_layer or label_layer is None:
+            self._end_session()
+            self._let_go()
+            self.label_layer = label_layer
+            if label_layer is not None:
+                label_layer.classes_changed.connect(self._show_classes)
+                label_layer.current_changed.connect(self.classes.set_current)
+                label_layer.current_changed.connect(self.spectra.plot.set_current)
+                label_layer.layer.willBeDeleted.connect(self._layer_goes)
+                label_layer.layer.selectionChanged.connect(self.actions.update)
+        self.navigator.label_layer = self.actions.label_layer = label_layer
+        self.guide.setVisible(label_layer is None)
+        self.sources.setVisible(label_layer is not None)
+        self.body.setVisible(label_layer is not None)
+        self._show_classes()
+        self._start_soon.start()
+
+    def _let_go(self) -> None:
+        label_layer, self.label_layer = self.label_layer, None
+        self.navigator.label_layer = self.actions.label_layer = None
+        if label_layer is None:
+            return
+        try:
+            label_layer.classes_changed.disconnect(self._show_classes)
+            label_layer.current_changed.disconnect(self.classes.set_current)
+            label_layer.current_changed.disconnect(self.spectra.plot.set_current)
+            label_layer.layer.willBeDeleted.disconnect(self._layer_goes)
+            label_layer.layer.selectionChanged.disconnect(self.actions.update)
+        except (RuntimeError, TypeError):
+            pass  # Qt has deleted the layer
+
+    def _layer_goes(self) -> None:
+        self._end_session()
+        self._let_go()
+        self._labels_chosen()
+
+    def _rasters_chosen(self) -> None:
+        if self.session is not None and self.sources.rasters():
+            self.session.set_rasters(self.sources.rasters())
+        else:
+            self._end_session()
+            self._start_soon.start()
+
+    def _start(self) -> None:
+        """Begin a session if all that it needs is there, or say what is missing."""
+        problem = runtime_problem(find_runtime())
+        if problem:
+            self._end_session()
+            self.notice.tell("warning", problem, button="Runtime…")
+        elif self.notice.button.text():
+            self.notice.clear()
+        rasters = self.sources.rasters()
+        if self.label_layer is None or problem or self.session is not None or self.isHidden():
+            self._tell_state()
+            return
+        if not rasters:
+            self._tell_state()
+            return
+        self.session = self._make_session(rasters)
+        self._tell_state()
+        self.session.set_veil(self.live.veil.isChecked())
+        self.session.want_statistics(True)
+        self.session.set_preview(self.live.preview.isChecked())
+
+    def _make_session(self, rasters: list[QgsRasterLayer]) -> Any:
+        if self._new_session is None:
+            from ..plugin.live_session import LiveSession
+
+            self._new_session = LiveSession
+        session = self._new_session(self.label_layer, rasters, self.iface.mapCanvas())
+        session.statistics_ready.connect(self.show_statistics)
+        session.statistics_failed.connect(self._statistics_failed)
+        session.findings_changed.connect(self._show_findings)
+        session.preview_ready.connect(self._show_preview)
+        session.preview_gone.connect(self._hide_preview)
+        session.state_changed.connect(self._state_changed)
+        session.log.connect(_log)
+        return session
+
+    def _end_session(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            session.end()
+            session.deleteLater()
+        self._hide_preview()
+        self._sentence, self._findings = "", []
+        self.show_statistics({})
+
+    # -- what is shown -------------------------------------------------------------------------
+
+    def _show_classes(self, *_: object) -> None:
+        label_layer = self.label_layer
+        self.classes.set_classes(label_layer.classes() if label_layer is not None else [])
+        current = label_layer.current_code() if label_layer is not None else None
+        self.classes.set_current(current)
+        self.spectra.plot.set_current(current)
+        self._show_figures()
+        self.actions.update()
+
+    def show_statistics(self, statistics: Mapping[str, Any]) -> None:
+        """Show the figures of the labels."""
+        self._statistics = statistics
+        self._show_figures()
+
+    def _show_figures(self) -> None:
+        """The figures, with names and colours as they are now: the worker's are a moment older."""
+        entries = {entry.code: entry for entry in self.label_layer.classes()} if self.label_layer is not None else {}
+        figures = dict(self._statistics)
+        if entries and figures:
+            figures["classes"] = [
+                {**known, "name": entries[known["code"]].name, "color": entries[known["code"]].color}
+                for known in figures.get("classes", ())
+                if known["code"] in entries
+            ]
+        self.classes.set_statistics(figures)
+        self.spectra.set_statistics(figures)
+        self.separability.set_statistics(figures)
+        self.lookalikes.set_statistics(figures)
+        count = self.lookalikes.count()
+        self.tabs.setTabText(2, f"Look-alikes {count}" if count else "Look-alikes")
+        self._show_notes()
+
+    def _show_findings(self, findings: list[dict[str, Any]]) -> None:
+        self._findings = findings
+        self._show_notes()
+
+    def _show_notes(self) -> None:
+        notes = list(self._statistics.get("warnings", ()))
+        said = {note["message"] for note in notes}
+        self.notes.set_notes([*(entry for entry in self._findings if entry.get("message") not in said), *notes])
+
+    def _statistics_failed(self, sentence: str) -> None:
+        self.show_statistics({})
+        self._sentence = for_dialog(sentence)
+        self._tell_state()
+
+    def _state_changed(self, state: str, sentence: str) -> None:
+        self._sentence = for_dialog(sentence)
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        if self.notice.button.text():
+            self.live.tell("")  # the notice says it
+        elif not self.sources.rasters():
+            self.live.tell("Add an image to the project: the labels say something about its pixels.")
+        else:
+            self.live.tell(self._sentence)
+
+    # -- what rows and buttons do --------------------------------------------------------------
+
+    def _pick(self, code: int) -> None:
+        if self.label_layer is not None:
+            self.label_layer.set_current(code)
+
+    def _go_to_classes(self, codes: list[int]) -> None:
+        if not self.navigator.go_to(self.navigator.features_of(codes)):
+            self.notice.tell("info", "Nothing is drawn of this class yet.")
+
+    def _select_classes(self, codes: list[int]) -> None:
+        self.navigator.select(self.navigator.features_of(codes))
+
+    def _compare(self, first: int, second: int) -> None:
+        """Both classes of a pair: selected on the map and in the list, and brought forward in the plot."""
+        self.classes.select([first, second])
+        self.spectra.plot.set_emphasis({first, second})
+        self._select_classes([first, second])
+
+    def _go_to_polygon(self, feature: int) -> None:
+        self.navigator.select([feature])
+        if not self.navigator.go_to([feature]):
+            self.notice.tell("info", "This polygon is gone; the list is about to be renewed.")
+
+    def _go_to_subject(self, codes: list[int], features: list[int]) -> None:
+        if features:
+            self.navigator.select(features)
+            self.navigator.go_to(features)
+        elif codes:
+            self.classes.select(codes)
+            self._go_to_classes(codes)
+
+    def _assign(self, features: list[int], code: int) -> None:
+        try:
+            self.navigator.assign(features, code)
+        except ThematicaError as error:
+            self.notice.tell("error", for_dialog(error.message))
+
+    def _draw(self) -> None:
+        if self.label_layer is None:
+            return
+        if not self.label_layer.classes():
+            self.notice.tell("info", "Add a class first: every polygon is of one.")
+        elif not self.navigator.draw():
+            self.notice.tell("error", f"The layer “{self.label_layer.layer.name()}” cannot be edited.")
+
+    # -- live preview and region growing -------------------------------------------------------
+
+    def _switch_preview(self, on: bool) -> None:
+        if self.session is not None:
+            self.session.set_preview(on)
+
+    def _show_preview(self, image: QImage, extent: QgsRectangle) -> None:
+        if self._overlay is None:
+            from .live_overlay import LiveOverlay
+
+            self._overlay = LiveOverlay(self.iface.mapCanvas())
+            self._show_opacity(self.live.opacity_share)
+        self._overlay.show_picture(image, extent)
+
+    def _hide_preview(self) -> None:
+        if self._overlay is not None:
+            self._overlay.clear()
+
+    def _show_opacity(self, share: float) -> None:
+        if self._overlay is not None:
+            self._overlay.set_opacity(share)
+
+    def _grow(self, on: bool) -> None:
+        pass
+
+
+def _log(level: str, text: str) -> None:
+    from ..plugin.compat import LEVEL_CRITICAL, LEVEL_INFO, LEVEL_WARNING
+
+    levels = {"error": LEVEL_CRITICAL, "warning": LEVEL_WARNING}
+    QgsApplication.messageLog().logMessage(text, "Thematica", levels.get(level, LEVEL_INFO))

@@ -124,13 +124,16 @@ def read_classes(path: str | Path, layer: str) -> list[LabelClass]:
         return []
     query = f"SELECT code, name, color, macro FROM {TABLE} WHERE layer = ? ORDER BY position, id"
     try:
-        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as database:
-            database.execute(f"PRAGMA busy_timeout = {1000 * _SECONDS_TO_WAIT:.0f}")
+        with closing(_open(path, "ro")) as database:
             rows = database.execute(query, (layer,)).fetchall()
         return [LabelClass(int(code), str(name), str(color), str(macro or "")) for code, name, color, macro in rows]
     except (sqlite3.Error, ValueError, TypeError):
         # No GeoPackage, or none of ours.
         return []
+
+
+def _open(path: str | Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode={mode}", uri=True, timeout=_SECONDS_TO_WAIT)
 
 
 def write_classes(path: str | Path, layer: str, classes: Sequence[LabelClass]) -> None:
@@ -143,7 +146,9 @@ def write_classes(path: str | Path, layer: str, classes: Sequence[LabelClass]) -
     check_classes(classes)
     rows = [(layer, place, c.code, c.name, c.color, c.macro) for place, c in enumerate(classes)]
     try:
-        with closing(sqlite3.connect(str(path), timeout=_SECONDS_TO_WAIT)) as database, database:
+        with closing(_open(path, "rw")) as database, database:
+            # Python opens no transaction of its own for CREATE, which would stay if what follows failed.
+            database.execute("BEGIN IMMEDIATE")
             database.execute(_CREATE)
             database.execute(
                 "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier) VALUES (?, 'attributes', ?)",

@@ -13,8 +13,9 @@ from qgis.core import (
 
 from ..errors import InputError
 from ..models.store import list_models
-from .algorithm import ClassifyAlgorithm, count, is_given, number
+from .classify_algorithm import ClassifyAlgorithm
 from .compat import SOURCE_POLYGON
+from .parameters import count, is_given, number
 
 
 class ClassifyPatches(ClassifyAlgorithm):

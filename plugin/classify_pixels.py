@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from qgis.core import QgsProcessingOutputNumber, QgsProcessingParameterRasterDestination
 
-from .algorithm import ClassifyAlgorithm, choice, count
+from .classify_algorithm import ClassifyAlgorithm
+from .parameters import choice, count
 
 # Optional rasters: parameter → (label, key in the job).
 _EXTRAS = {

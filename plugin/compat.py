@@ -25,6 +25,9 @@ def _first(*names: str) -> Any:
 ALPHA_BAND = _first("Qgis.RasterColorInterpretation.AlphaBand", "QgsRaster.AlphaBand")
 POLYGON_GEOMETRY = _first("Qgis.GeometryType.Polygon", "QgsWkbTypes.GeometryType.PolygonGeometry")
 METRES = _first("Qgis.DistanceUnit.Meters", "QgsUnitTypes.DistanceUnit.DistanceMeters")
+GPKG_ADD_LAYER = _first("QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteLayer")
+GPKG_NEW_FILE = _first("QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteFile")
+POINT = _first("Qgis.WkbType.Point", "QgsWkbTypes.Type.Point")
 MULTI_POLYGON = _first("Qgis.WkbType.MultiPolygon", "QgsWkbTypes.Type.MultiPolygon")
 WKT_PREFERRED = _first("Qgis.CrsWktVariant.Preferred", "QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED")
 WRITER_NO_ERROR = _first("QgsVectorFileWriter.WriterError.NoError", "QgsVectorFileWriter.NoError")
@@ -42,6 +45,13 @@ VECTOR_LAYERS = _first("Qgis.LayerFilter.VectorLayer", "QgsMapLayerProxyModel.Ve
 RASTER_HINT = _first("QgsProcessingUtils.LayerHint.Raster", "QgsProcessingUtils.Raster")
 RASTER_TYPE = _first("Qgis.LayerType.Raster", "QgsMapLayerType.RasterLayer")
 VECTOR_TYPE = _first("Qgis.LayerType.Vector", "QgsMapLayerType.VectorLayer")
+FORM_SHOWN = _first("Qgis.AttributeFormSuppression.Off", "QgsEditFormConfig.SuppressOff")
+FORM_SUPPRESSED = _first("Qgis.AttributeFormSuppression.On", "QgsEditFormConfig.SuppressOn")
+POINT_GEOMETRY = _first("Qgis.GeometryType.Point", "QgsWkbTypes.GeometryType.PointGeometry")
+STYLE_PARTS = [
+    _first(f"QgsMapLayer.StyleCategory.{name}")
+    for name in ("Symbology", "Labeling", "Fields", "Forms", "AttributeTable")
+]
 NO_GEOMETRY = _first(
     "Qgis.FeatureRequestFlag.NoGeometry", "QgsFeatureRequest.Flag.NoGeometry", "QgsFeatureRequest.NoGeometry"
 )

@@ -82,7 +82,7 @@ class ClassActions(QObject):
             action.setEnabled(there and one)
         self.group.setEnabled(there and bool(codes))
         self.merge.setEnabled(there and bool(codes) and len(classes) > 1)
-        self.remove.setEnabled(there and bool(codes))
+        self.remove.setEnabled(there and one)
         places = [place for place, entry in enumerate(classes) if entry.code in codes]
         self.up.setEnabled(there and one and places != [0])
         self.down.setEnabled(there and one and places != [len(classes) - 1])
@@ -103,12 +103,9 @@ class ClassActions(QObject):
             return
 
         def add() -> None:
-            before = {entry.code for entry in self._classes()}
-            self.label_layer.add_class(name.strip())
-            new = [entry.code for entry in self._classes() if entry.code not in before]
-            if new:
-                self.label_layer.set_current(new[0])
-                self._list.select(new)
+            code = self.label_layer.add_class(name.strip()).code
+            self.label_layer.set_current(code)
+            self._list.select([code])
 
         self._try(add)
 
@@ -165,12 +162,32 @@ class ClassActions(QObject):
             self._try(lambda: self.label_layer.merge([code for code in codes if code != into], into))
 
     def _remove(self) -> None:
-        codes = self._codes()
-        names = " and ".join(f"“{self._name(code)}”" for code in codes)
-        question = f"Remove {names}?\n\nPolygons of a class cannot be without it: merge it into another class instead."
+        code = self._codes()[0]
+        count = self.label_layer.feature_counts().get(code, 0)
+        if count:
+            self._remove_into(code, count)
+            return
         yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
-        if QMessageBox.question(self._window, "Remove Class", question, yes | no, no) == yes:
-            self._try(lambda: [self.label_layer.remove(code) for code in codes])
+        question = f"Remove the class “{self._name(code)}”? Nothing is drawn of it."
+        if QMessageBox.question(self._window, "Remove Class", question, yes | no, yes) == yes:
+            self._try(lambda: self.label_layer.remove(code))
+
+    def _remove_into(self, code: int, count: int) -> None:
+        """A class that something was drawn of: its polygons must go somewhere."""
+        targets = [entry for entry in self._classes() if entry.code != code]
+        what = "its polygon goes" if count == 1 else f"its {count} polygons go"
+        if not targets:
+            self.failed.emit(
+                f"“{self._name(code)}” is the only class, and something is drawn of it: add another first."
+            )
+            return
+        names = [entry.name for entry in targets]
+        name, ok = QInputDialog.getItem(
+            self._window, "Remove Class", f"“{self._name(code)}” is removed, and {what} to:", names, 0, False
+        )
+        if ok:
+            into = targets[names.index(name)].code
+            self._try(lambda: self.label_layer.remove(code, into))
 
     def _zoom(self) -> None:
         self._list.zoom_wanted.emit(self._codes()[0])

@@ -30,7 +30,8 @@ class ClassList(QListWidget):
         super().__init__(parent)
         self._classes: list[LabelClass] = []
         self._statistics: Mapping[str, Any] = {}
-        self._current: int | None = None
+        self._counts: dict[int, int] = {}
+        self._current = -1
         self.setItemDelegate(ClassRowDelegate(self))
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -53,8 +54,14 @@ class ClassList(QListWidget):
         self._statistics = statistics
         self._fill()
 
-    def set_current(self, code: int | None) -> None:
-        """Mark the class that is drawn."""
+    def set_counts(self, counts: Mapping[int, int]) -> None:
+        """Show how many polygons there are while nothing more is known; code → number, empty where not even that."""
+        if counts != self._counts:
+            self._counts = dict(counts)
+            self._fill()
+
+    def set_current(self, code: int) -> None:
+        """Mark the class that is drawn; -1 for none."""
         moved = code != self._current
         self._current = code
         for row in range(self.count()):
@@ -64,8 +71,8 @@ class ClassList(QListWidget):
             if is_current and moved:
                 self.scrollToItem(item)
 
-    def current(self) -> int | None:
-        """The code of the class that is marked."""
+    def current(self) -> int:
+        """The code of the class that is marked, or -1."""
         return self._current
 
     def selected(self) -> list[int]:
@@ -73,7 +80,7 @@ class ClassList(QListWidget):
         rows = sorted(self.row(item) for item in self.selectedItems())
         if rows:
             return [int(self.item(row).data(_CODE)) for row in rows]
-        return [] if self._current is None else [self._current]
+        return [] if self._current < 0 else [self._current]
 
     def select(self, codes: Sequence[int]) -> None:
         """Select these rows."""
@@ -100,9 +107,9 @@ class ClassList(QListWidget):
         for row, entry in enumerate(self._classes):
             known = figures.get(entry.code)
             values = [known.get(key) for key in ("polygons", "pixels", "hectares")] if known else [None, None, None]
-            # A class that is new, or that nothing was drawn of, has no figures of its own.
-            if known is None and figures:
-                values = [0, 0, None]
+            if known is None:
+                # A class that is new, or that nothing was drawn of, has no figures of its own.
+                values = [0, 0, None] if figures else [self._counts.get(entry.code), None, None]
             key = KEYS[row] if row < len(KEYS) else ""
             shown = ClassRow(entry, key, *values, shares.get(entry.code, 0.0), largest)
             item = self.item(row)

@@ -38,7 +38,9 @@ class LabelNavigator(QObject):
         request = QgsFeatureRequest()
         request.setFlags(NO_GEOMETRY)
         request.setSubsetOfAttributes([layer.fields().lookupField(self.label_layer.class_field)])
-        return [feature.id() for feature in layer.getFeatures(request) if self.label_layer.code_of(feature) in codes]
+        return [
+            feature.id() for feature in layer.getFeatures(request) if self.label_layer.code_of_feature(feature) in codes
+        ]
 
     def go_to(self, features: Collection[int]) -> bool:
         """Show some features and let them flash; False where there is nothing to show."""
@@ -85,6 +87,6 @@ class LabelNavigator(QObject):
             return []
         request = QgsFeatureRequest()
         request.setFlags(NO_GEOMETRY)
-        request.setNoAttributes() if hasattr(request, "setNoAttributes") else request.setSubsetOfAttributes([])
+        request.setNoAttributes()
         request.setFilterFids(list(features))
         return [feature.id() for feature in self.layer.getFeatures(request)]

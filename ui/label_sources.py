@@ -51,6 +51,7 @@ class LabelSources(QWidget):
         project.layersAdded.connect(self._refresh_later)
         project.layersRemoved.connect(self._refresh_later)
         project.readProject.connect(self._restore)
+        project.writeProject.connect(self._remember)
 
     # -- what was chosen -----------------------------------------------------------------------
 
@@ -110,19 +111,14 @@ class LabelSources(QWidget):
         for layer in rasters[1:]:
             self.stack.add(layer)
 
-    def _remember(self) -> None:
-        """Write the choice into the project, where it differs: a project must not count as changed for nothing."""
+    def _remember(self, *_: object) -> None:
+        """The project is being saved: it shall know the choice.  Before that it would count as changed for nothing."""
         project, layer = QgsProject.instance(), self.layer()
-        names = [raster.id() for raster in self.rasters()]
-        if layer is None or not names:
-            return
-        if project.readEntry(_SCOPE, _LABELS, "")[0] != layer.id():
+        if layer is not None:
             project.writeEntry(_SCOPE, _LABELS, layer.id())
-        if project.readListEntry(_SCOPE, _RASTERS, [])[0] != names:
-            project.writeEntry(_SCOPE, _RASTERS, names)
+            project.writeEntry(_SCOPE, _RASTERS, [raster.id() for raster in self.rasters()])
 
     def _choose_labels(self, *_: object) -> None:
-        self._remember()
         self.labels_changed.emit()
 
     # -- rasters -------------------------------------------------------------------------------
@@ -138,7 +134,6 @@ class LabelSources(QWidget):
         self._stack_changed()
 
     def _stack_changed(self) -> None:
-        self._remember()
         self.rasters_changed.emit()
 
     def _swap_first(self) -> None:

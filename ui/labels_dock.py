@@ -7,6 +7,7 @@ from typing import Any, Callable
 
 from qgis.core import QgsApplication, QgsMapLayer, QgsRasterLayer, QgsRectangle, QgsVectorLayer
 from qgis.gui import QgsDockWidget
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QImage
 from qgis.PyQt.QtWidgets import QAction, QBoxLayout, QWidget
@@ -19,6 +20,10 @@ from .class_row import small_font
 from .forms import load_form
 from .label_navigator import LabelNavigator
 from .wording import for_dialog
+
+#: More features than these are only counted by the worker.
+_MOST_TO_COUNT = 20_000
+_MILLISECONDS_TO_COUNT = 100
 
 _NewSession = Callable[..., Any]
 
@@ -42,7 +47,8 @@ class LabelsDock(QgsDockWidget):
         self.label_layer: LabelLayer | None = None
         self.session: Any = None
         self._new_session = new_session
-        self._overlay: Any = None
+        #: The preview on the map, once there was one.
+        self.overlay: Any = None
         self._grow_tool: Any = None
         self._sentence = ""
         self._findings: list[dict[str, Any]] = []
@@ -76,7 +82,7 @@ class LabelsDock(QgsDockWidget):
         self.sources.rasters_changed.connect(self._rasters_chosen)
         self.classes.class_picked.connect(self._pick)
         self.classes.zoom_wanted.connect(lambda code: self._go_to_classes([code]))
-        self.actions.failed.connect(lambda sentence: self.notice.tell("error", sentence))
+        self.actions.failed.connect(self._show_problem)
         self.actions.assign_wanted.connect(lambda code: self._assign(self.navigator.selected(), code))
         self.actions.select_wanted.connect(lambda code: self._select_classes([code]))
         self.notes.subject_clicked.connect(self._go_to_subject)
@@ -93,6 +99,9 @@ class LabelsDock(QgsDockWidget):
         # Layer and rasters come one after the other; the session is made when both are there.
         self._start_soon = QTimer(self, singleShot=True, interval=0)
         self._start_soon.timeout.connect(self._start)
+        # Without a worker there are polygons to count, at least.
+        self._count_soon = QTimer(self, singleShot=True, interval=_MILLISECONDS_TO_COUNT)
+        self._count_soon.timeout.connect(self._count)
         self.sources.refresh()
         self._labels_chosen()
 
@@ -128,9 +137,9 @@ class LabelsDock(QgsDockWidget):
         if self._grow_tool is not None:
             canvas.unsetMapTool(self._grow_tool)
             self._grow_tool = None
-        if self._overlay is not None:
-            self._overlay.remove()
-            self._overlay = None
+        if self.overlay is not None:
+            self.overlay.end()
+            self.overlay = None
 
     def make_layer(self, *_: object) -> None:
         """Open "New Label Layer"."""
@@ -169,12 +178,8 @@ class LabelsDock(QgsDockWidget):
             self._end_session()
             self._let_go()
             self.label_layer = label_layer
-            if label_layer is not None:
-                label_layer.classes_changed.connect(self._show_classes)
-                label_layer.current_changed.connect(self.classes.set_current)
-                label_layer.current_changed.connect(self.spectra.plot.set_current)
-                label_layer.layer.willBeDeleted.connect(self._layer_goes)
-                label_layer.layer.selectionChanged.connect(self.actions.update)
+            for signal, slot in self._signals_of(label_layer) if label_layer is not None else ():
+                signal.connect(slot)
         self.navigator.label_layer = self.actions.label_layer = label_layer
         self.guide.setVisible(label_layer is None)
         self.sources.setVisible(label_layer is not None)
@@ -185,16 +190,25 @@ class LabelsDock(QgsDockWidget):
     def _let_go(self) -> None:
         label_layer, self.label_layer = self.label_layer, None
         self.navigator.label_layer = self.actions.label_layer = None
-        if label_layer is None:
+        if label_layer is None or sip.isdeleted(label_layer):
             return
-        try:
-            label_layer.classes_changed.disconnect(self._show_classes)
-            label_layer.current_changed.disconnect(self.classes.set_current)
-            label_layer.current_changed.disconnect(self.spectra.plot.set_current)
-            label_layer.layer.willBeDeleted.disconnect(self._layer_goes)
-            label_layer.layer.selectionChanged.disconnect(self.actions.update)
-        except (RuntimeError, TypeError):
-            pass  # Qt has deleted the layer
+        for signal, slot in self._signals_of(label_layer):
+            signal.disconnect(slot)
+
+    def _signals_of(self, label_layer: LabelLayer) -> list[tuple[Any, Any]]:
+        """What of the label layer is followed, and by whom."""
+        layer = label_layer.layer
+        return [
+            (label_layer.classes_changed, self._show_classes),
+            (label_layer.current_changed, self._show_current),
+            (label_layer.problem, self._show_problem),
+            (layer.willBeDeleted, self._layer_goes),
+            (layer.selectionChanged, self.actions.update),
+            (layer.featureAdded, self._count_later),
+            (layer.featureDeleted, self._count_later),
+            (layer.attributeValueChanged, self._count_later),
+            (layer.afterRollBack, self._count_later),
+        ]
 
     def _layer_goes(self) -> None:
         self._end_session()
@@ -258,15 +272,32 @@ class LabelsDock(QgsDockWidget):
     def _show_classes(self, *_: object) -> None:
         label_layer = self.label_layer
         self.classes.set_classes(label_layer.classes() if label_layer is not None else [])
-        current = label_layer.current_code() if label_layer is not None else None
-        self.classes.set_current(current)
-        self.spectra.plot.set_current(current)
+        self._show_current(label_layer.current_code() if label_layer is not None else -1)
+        self._count_later()
         self._show_figures()
         self.actions.update()
+
+    def _show_current(self, code: int) -> None:
+        """Mark the class that is drawn; -1 for none."""
+        self.classes.set_current(code)
+        self.spectra.plot.set_current(code)
+
+    def _show_problem(self, sentence: str) -> None:
+        self.notice.tell("error", for_dialog(sentence))
+
+    def _count_later(self, *_: object) -> None:
+        self._count_soon.start()
+
+    def _count(self) -> None:
+        if self.label_layer is None or self._statistics or self.label_layer.layer.featureCount() > _MOST_TO_COUNT:
+            self.classes.set_counts({})
+        else:
+            self.classes.set_counts(self.label_layer.feature_counts())
 
     def show_statistics(self, statistics: Mapping[str, Any]) -> None:
         """Show the figures of the labels."""
         self._statistics = statistics
+        self._count_later()
         self._show_figures()
 
     def _show_figures(self) -> None:
@@ -349,7 +380,7 @@ class LabelsDock(QgsDockWidget):
         try:
             self.navigator.assign(features, code)
         except ThematicaError as error:
-            self.notice.tell("error", for_dialog(error.message))
+            self._show_problem(error.message)
 
     def _draw(self) -> None:
         if self.label_layer is None:
@@ -366,20 +397,23 @@ class LabelsDock(QgsDockWidget):
             self.session.set_preview(on)
 
     def _show_preview(self, image: QImage, extent: QgsRectangle) -> None:
-        if self._overlay is None:
+        if self.overlay is None:
             from .live_overlay import LiveOverlay
 
-            self._overlay = LiveOverlay(self.iface.mapCanvas())
+            self.overlay = LiveOverlay(self.iface.mapCanvas())
             self._show_opacity(self.live.opacity_share)
-        self._overlay.show_picture(image, extent)
+        if self.label_layer is not None:
+            self.overlay.set_labels(self.label_layer.layer)
+        self.overlay.set_rasters(self.sources.rasters())
+        self.overlay.show_preview(image, extent)
 
     def _hide_preview(self) -> None:
-        if self._overlay is not None:
-            self._overlay.clear()
+        if self.overlay is not None:
+            self.overlay.clear()
 
     def _show_opacity(self, share: float) -> None:
-        if self._overlay is not None:
-            self._overlay.set_opacity(share)
+        if self.overlay is not None:
+            self.overlay.set_opacity(share)
 
     def _grow(self, on: bool) -> None:
         pass

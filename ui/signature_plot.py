@@ -94,7 +94,7 @@ class SignaturePlot(QWidget):
         self.signatures: list[Signature] = []
         self._hidden: set[int] = set()
         self._emphasis: set[int] = set()
-        self._current: int | None = None
+        self._current = -1
         self._spread = "std"
         #: Class and band under the pointer.
         self._read: tuple[int, int] | None = None
@@ -121,8 +121,8 @@ class SignaturePlot(QWidget):
         self._hidden = set(codes)
         self._redraw()
 
-    def set_current(self, code: int | None) -> None:
-        """Draw the class that is being drawn thicker."""
+    def set_current(self, code: int) -> None:
+        """Draw the class that is being drawn thicker; -1 for none."""
         if code != self._current:
             self._current = code
             self._redraw()

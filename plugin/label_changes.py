@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from qgis.core import QgsFeature, QgsFeatureRequest, QgsGeometry, QgsWkbTypes
+from qgis.core import QgsFeatureRequest, QgsGeometry, QgsWkbTypes
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from ..models.label_classes import LabelClass
@@ -22,6 +22,9 @@ MILLISECONDS_TO_WAIT = 150
 #: How long QGIS's own thread is kept from the window at a time.
 _SECONDS_AT_A_TIME = 0.015
 _FEATURES_AT_A_TIME = 100
+
+#: In label layers of ours.
+IMAGE_FIELD = "image"
 
 #: Code and geometry of a feature, shortened to what tells it from another.
 _Told = tuple[int, int]
@@ -50,7 +53,8 @@ class LabelChanges(QObject):
     """Follows a label layer; nothing is told before :meth:`tell_all`.
 
     Args:
-        labels: the label layer (``layer``, ``class_field``, ``classes()``, signal ``classes_changed``).
+        labels: the label layer (:class:`.label_layer.LabelLayer`).
+        image: name of the image that is classified: features that name another one are left out; empty takes all.
         parent: the Qt parent.
     """
 
@@ -59,9 +63,9 @@ class LabelChanges(QObject):
     #: The layer is being removed, or its project is being closed.
     gone = pyqtSignal()
 
-    def __init__(self, labels: Any, parent: QObject | None = None) -> None:
+    def __init__(self, labels: Any, image: str = "", parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.labels, self.layer = labels, labels.layer
+        self.labels, self.layer, self.image = labels, labels.layer, image
         self._told: dict[int, _Told] = {}
         self._told_classes: list[LabelClass] = []
         self._dirty: set[int] = set()
@@ -123,6 +127,9 @@ class LabelChanges(QObject):
         self._wait()
 
     def _classes_touched(self, *_: object) -> None:
+        # Features of a class that was not in the list were left out.
+        if {entry.code for entry in self.labels.classes()} != {entry.code for entry in self._told_classes}:
+            self._all_dirty = True
         self._wait()
 
     def _wait(self) -> None:
@@ -145,26 +152,31 @@ class LabelChanges(QObject):
             self._dirty = set(self.layer.allFeatureIds())
             for fid in self._told.keys() - self._dirty:
                 self._take_away(fid)
-        fields = self.layer.fields()
-        index = fields.lookupField(self.labels.class_field)
+        fields = [self.layer.fields().lookupField(name) for name in (self.labels.class_field, IMAGE_FIELD)]
         while self._dirty and time.monotonic() < limit:
             some = [self._dirty.pop() for _ in range(min(len(self._dirty), _FEATURES_AT_A_TIME))]
-            self._read_some(some, index)
+            self._read_some(some, *fields)
         if self._dirty:
             self._read_on.start()
         else:
             self._tell()
 
-    def _read_some(self, fids: list[int], index: int) -> None:
-        request = QgsFeatureRequest().setFilterFids(fids).setSubsetOfAttributes([index])
+    def _read_some(self, fids: list[int], of_class: int, of_image: int) -> None:
+        request = QgsFeatureRequest().setFilterFids(fids)
+        request.setSubsetOfAttributes([number for number in (of_class, of_image) if number >= 0])
         left = set(fids)
-        for feature in self.layer.getFeatures(request) if index >= 0 else ():
-            code, wkb = _code(feature.attribute(index)), _wkb(feature.geometry())
+        for feature in self.layer.getFeatures(request) if of_class >= 0 else ():
+            if of_image >= 0 and self._is_of_another_image(feature.attribute(of_image)):
+                continue
+            code, wkb = self.labels.code_of(feature.attribute(of_class)), _wkb(feature.geometry())
             if code is not None and wkb is not None:
                 left.discard(feature.id())
                 self._put(feature.id(), code, wkb)
         for fid in left:
             self._take_away(fid)
+
+    def _is_of_another_image(self, value: Any) -> bool:
+        return bool(self.image and isinstance(value, str) and value and value != self.image)
 
     def _take_away(self, fid: int) -> None:
         if fid in self._told:
@@ -195,13 +207,6 @@ class LabelChanges(QObject):
         self._told_classes, self._everything = classes, False
         if has_news:
             self.changed.emit(change)
-
-
-def _code(value: Any) -> int | None:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return None  # NULL, or no number: the label layer tells of it
 
 
 def _wkb(geometry: QgsGeometry) -> bytes | None:

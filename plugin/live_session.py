@@ -42,6 +42,7 @@ class LiveSession(QObject):
         labels: the label layer (:class:`.label_layer.LabelLayer`).
         rasters: the raster layers of one scene, the one that gives the grid first.
         canvas: the map canvas whose visible part is classified.
+        image: name of that scene in the labels: features that name another image are left out; empty takes all.
         worker: another one than the runtime's, for tests.
         parent: the Qt parent.
     """
@@ -68,6 +69,7 @@ class LiveSession(QObject):
         labels: Any,
         rasters: Sequence[QgsRasterLayer],
         canvas: QgsMapCanvas,
+        image: str = "",
         worker: LiveWorker | None = None,
         parent: QObject | None = None,
     ) -> None:
@@ -90,7 +92,7 @@ class LiveSession(QObject):
         self.worker.restarted.connect(self._open)
         self.worker.stopped.connect(self._worker_stopped)
         self.worker.log.connect(self.log)
-        self.changes = LabelChanges(labels, self)
+        self.changes = LabelChanges(labels, image, self)
         self.changes.changed.connect(self._send_labels)
         self.changes.gone.connect(self.end)
 
@@ -133,9 +135,10 @@ class LiveSession(QObject):
             self._veil = on
             self._preview_soon.start()
 
-    def set_rasters(self, rasters: Sequence[QgsRasterLayer]) -> None:
-        """Take other rasters."""
-        if list(rasters) != self.rasters and not self._is_ended:
+    def set_rasters(self, rasters: Sequence[QgsRasterLayer], image: str = "") -> None:
+        """Take another scene: its rasters, and its name in the labels."""
+        if not self._is_ended and (list(rasters), image) != (self.rasters, self.changes.image):
+            self.changes.image = image
             self._unfollow()
             self._follow(rasters)
             self._reopen()

@@ -103,6 +103,8 @@ def is_gone(pid: int) -> bool:
 
 CLASSES = [LabelClass(1, "Water", "#0000ff"), LabelClass(2, "Forest", "#00aa00"), LabelClass(3, "Soil", "#aa5500")]
 
+FIELDS = ("class", "image", "comment")
+
 
 class DrawnLabels(QObject):
     """A label layer of polygons in a GeoPackage, with classes that are kept nowhere."""
@@ -115,7 +117,7 @@ class DrawnLabels(QObject):
         super().__init__()
         memory = QgsVectorLayer(f"{kind}?crs={crs}", "labels", "memory")
         memory.dataProvider().addAttributes(
-            [QgsField("class", QVariant.Int), QgsField("comment", QVariant.String)]
+            [QgsField(name, QVariant.Int if name == "class" else QVariant.String) for name in FIELDS]
         )
         memory.updateFields()
         options = QgsVectorFileWriter.SaveVectorOptions()
@@ -137,16 +139,27 @@ class DrawnLabels(QObject):
         self._current = code
         self.current_changed.emit(code)
 
+    def code_of(self, value):
+        return value if value in [entry.code for entry in self._classes] else None
+
+    def values_of(self, code):
+        return [code]
+
+    def add_class(self, code, name):
+        self._classes.append(LabelClass(code, name, "#00ffff"))
+        self.classes_changed.emit()
+
     def recolor(self, code, color):
         self._classes = [replace(entry, color=color) if entry.code == code else entry for entry in self._classes]
         self.classes_changed.emit()
 
-    def draw(self, code, x, y, side=20.0):
+    def draw(self, code, x, y, side=20.0, image=None):
         """A square, as one undo step; returns the feature's number."""
         feature = QgsFeature(self.layer.fields())
         corners = f"{x} {y}, {x + side} {y}, {x + side} {y - side}, {x} {y - side}, {x} {y}"
         feature.setGeometry(QgsGeometry.fromWkt(f"Polygon(({corners}))"))
         feature.setAttribute("class", code)
+        feature.setAttribute("image", image)
         if not self.layer.isEditable():
             assert self.layer.startEditing()
         self.layer.beginEditCommand("draw")

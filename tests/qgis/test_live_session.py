@@ -67,7 +67,7 @@ def make(fake, labels, raster, canvas):
     sessions = []
 
     def start(code=SERVES, rasters=None):
-        session = LiveSession(labels, [raster] if rasters is None else rasters, canvas, LiveWorker(fake(code)))
+        session = LiveSession(labels, [raster] if rasters is None else rasters, canvas, worker=LiveWorker(fake(code)))
         session.states, session.pictures, session.statistics, session.gone = [], [], [], []
         session.state_changed.connect(lambda state, sentence: session.states.append((state, sentence)))
         session.preview_ready.connect(lambda image, extent: session.pictures.append((image, extent)))
@@ -245,6 +245,32 @@ def test_features_without_class_or_shape_are_left_out(make, fake, labels):
     session.set_preview(True)
     pictures(session, 1)
     assert len(fake.seen("labels")[0]["features"]) == 2
+
+
+def test_features_of_a_class_that_comes_later(make, fake, labels):
+    draw_two(labels)
+    fid = labels.draw(7, X + 60, Y - 80)
+    session = make()
+    session.set_preview(True)
+    pictures(session, 1)
+    assert len(fake.seen("labels")[0]["features"]) == 2
+    labels.add_class(7, "Ice")
+    pictures(session, 2)
+    assert [(number, code) for number, code, _ in fake.seen("labels")[-1]["features"]] == [(fid, 7)]
+
+
+def test_features_of_another_image_are_left_out(make, fake, labels, raster):
+    first, second = (labels.draw(code, X + 60 * code, Y - 40, image="one") for code in (1, 2))
+    third = labels.draw(3, X + 60, Y - 80, image="two")
+    both = labels.draw(3, X + 90, Y - 80)
+    session = make()
+    session.set_rasters([raster], "one")
+    session.set_preview(True)
+    pictures(session, 1)
+    assert {fid for fid, _, _ in fake.seen("labels")[-1]["features"]} == {first, second, both}
+    session.set_rasters([raster], "two")
+    wait_for(lambda: len(fake.seen("labels")) == 2)
+    assert {fid for fid, _, _ in fake.seen("labels")[-1]["features"]} == {third, both}
 
 
 def test_recolouring_a_class_asks_for_a_picture_and_sends_no_features(make, fake, labels):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Callable
 
 from qgis.core import QgsApplication, QgsMapLayer, QgsRasterLayer, QgsRectangle, QgsVectorLayer
 from qgis.gui import QgsDockWidget
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QImage
+from qgis.PyQt.QtGui import QIcon, QImage
 from qgis.PyQt.QtWidgets import QAction, QBoxLayout, QWidget
 
 from ..errors import ThematicaError
@@ -21,6 +22,7 @@ from .forms import load_form
 from .label_navigator import LabelNavigator
 from .wording import for_dialog
 
+ICONS = Path(__file__).resolve().parents[1] / "plugin" / "icons"
 #: More features than these are only counted by the worker.
 _MOST_TO_COUNT = 20_000
 _MILLISECONDS_TO_COUNT = 100
@@ -49,7 +51,7 @@ class LabelsDock(QgsDockWidget):
         self._new_session = new_session
         #: The preview on the map, once there was one.
         self.overlay: Any = None
-        self._grow_tool: Any = None
+        self.grow_tool: Any = None
         self._sentence = ""
         self._findings: list[dict[str, Any]] = []
         self._statistics: Mapping[str, Any] = {}
@@ -64,8 +66,9 @@ class LabelsDock(QgsDockWidget):
         self.use_button.clicked.connect(lambda: self.use_layer())
         self.draw_button.setIcon(icon("mActionCapturePolygon.svg"))
         self.draw_button.clicked.connect(self._draw)
-        self.grow_button.setIcon(icon("mActionSelectRadius.svg"))
+        self.grow_button.setIcon(QIcon(str(ICONS / "grow.svg")))
         self.grow_button.clicked.connect(self._grow)
+        iface.mapCanvas().mapToolSet.connect(self._tool_changed)
         self.add_button.setDefaultAction(self.actions.add)
         self.class_button.setMenu(self.actions.menu)
         self.class_button.setIcon(icon("mActionEditTable.svg"))
@@ -131,12 +134,14 @@ class LabelsDock(QgsDockWidget):
     def end(self) -> None:
         """End the worker, and take everything off the map; the dock is used no more."""
         self._start_soon.stop()
+        self._count_soon.stop()
         self._end_session()
         self._let_go()
         canvas = self.iface.mapCanvas()
-        if self._grow_tool is not None:
-            canvas.unsetMapTool(self._grow_tool)
-            self._grow_tool = None
+        canvas.mapToolSet.disconnect(self._tool_changed)
+        if self.grow_tool is not None:
+            canvas.unsetMapTool(self.grow_tool)
+            self.grow_tool = None
         if self.overlay is not None:
             self.overlay.end()
             self.overlay = None
@@ -151,7 +156,14 @@ class LabelsDock(QgsDockWidget):
         dialog.deleteLater()
 
     def use_layer(self, layer: QgsVectorLayer | None = None) -> None:
-        """Open the dialog that takes a layer over, for one of the project's layers."""
+        """Show a label layer; any other is taken over first, in a dialog.
+
+        Args:
+            layer: None lets the analyst choose one of the project's.
+        """
+        if layer is not None and is_label_layer(layer):
+            self.sources.choose_layer(layer)
+            return
         from .use_layer import UseLayer
 
         dialog = UseLayer(self.iface, layer, self.iface.mainWindow())
@@ -168,8 +180,8 @@ class LabelsDock(QgsDockWidget):
     def _closed(self) -> None:
         # A dock that nobody sees needs no worker, and must leave nothing on the map.
         self._end_session()
-        if self._grow_tool is not None:
-            self.iface.mapCanvas().unsetMapTool(self._grow_tool)
+        if self.grow_tool is not None:
+            self.iface.mapCanvas().unsetMapTool(self.grow_tool)
 
     def _labels_chosen(self) -> None:
         layer = self.sources.layer()
@@ -231,13 +243,12 @@ class LabelsDock(QgsDockWidget):
         elif self.notice.button.text():
             self.notice.clear()
         rasters = self.sources.rasters()
-        if self.label_layer is None or problem or self.session is not None or self.isHidden():
-            self._tell_state()
-            return
-        if not rasters:
+        if self.label_layer is None or problem or not rasters or self.session is not None or self.isHidden():
             self._tell_state()
             return
         self.session = self._make_session(rasters)
+        if self.grow_tool is not None:
+            self.grow_tool.set_session(self.session)
         self._tell_state()
         self.session.set_veil(self.live.veil.isChecked())
         self.session.want_statistics(True)
@@ -260,6 +271,8 @@ class LabelsDock(QgsDockWidget):
 
     def _end_session(self) -> None:
         session, self.session = self.session, None
+        if self.grow_tool is not None:
+            self.grow_tool.set_session(None)
         if session is not None:
             session.end()
             session.deleteLater()
@@ -315,7 +328,10 @@ class LabelsDock(QgsDockWidget):
         self.separability.set_statistics(figures)
         self.lookalikes.set_statistics(figures)
         count = self.lookalikes.count()
-        self.tabs.setTabText(2, f"Look-alikes {count}" if count else "Look-alikes")
+        number = f" {count}" if count else ""
+        self.tabs.set_titles(
+            [("Spectra", "Spectra"), ("Separability", "Pairs"), (f"Look-alikes{number}", f"Alike{number}")]
+        )
         self._show_notes()
 
     def _show_findings(self, findings: list[dict[str, Any]]) -> None:
@@ -416,7 +432,21 @@ class LabelsDock(QgsDockWidget):
             self.overlay.set_opacity(share)
 
     def _grow(self, on: bool) -> None:
-        pass
+        canvas = self.iface.mapCanvas()
+        if not on:
+            if self.grow_tool is not None:
+                canvas.unsetMapTool(self.grow_tool)
+            return
+        if self.grow_tool is None:
+            from .grow_tool import GrowTool
+
+            self.grow_tool = GrowTool(self.iface, self.session)
+        if self.label_layer is not None:
+            self.iface.setActiveLayer(self.label_layer.layer)
+        canvas.setMapTool(self.grow_tool)
+
+    def _tool_changed(self, tool: Any, *_: object) -> None:
+        self.grow_button.setChecked(tool is not None and tool is self.grow_tool)
 
 
 def _log(level: str, text: str) -> None:

@@ -163,9 +163,7 @@ class LiveOverlay(QgsMapCanvasItem):
         settings = job.mapSettings()
         self._over = job.renderedImage()
         size, turn = settings.outputSize(), settings.mapToPixel()
-        self._over_corners = [
-            turn.toMapCoordinates(x, y) for x, y in ((0, 0), (size.width(), 0), (0, size.height()))
-        ]
+        self._over_corners = [turn.toMapCoordinates(x, y) for x, y in ((0, 0), (size.width(), 0), (0, size.height()))]
         self.updatePosition()
         self.update()
 

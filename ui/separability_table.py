@@ -107,6 +107,8 @@ class SeparabilityTable(QWidget):
         super().__init__(parent)
         self._statistics: Mapping[str, Any] = {}
         self.measures = QComboBox(self)
+        self.measures.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.measures.setMinimumContentsLength(12)
         for measure in MEASURES:
             self.measures.addItem(measure.title, measure.key)
             self.measures.setItemData(self.measures.count() - 1, measure.about, Qt.ItemDataRole.ToolTipRole)

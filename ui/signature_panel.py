@@ -25,6 +25,8 @@ class SignaturePanel(QWidget):
         self.plot = SignaturePlot(self)
         self.legend = SignatureLegend(self)
         self.spread = QComboBox(self)
+        self.spread.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.spread.setMinimumContentsLength(12)
         self.spread.setToolTip("What is shaded around the mean of a class")
         for kind, title in SPREADS.items():
             self.spread.addItem(f"Mean, {title}", kind)

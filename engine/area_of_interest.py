@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +19,25 @@ import pyogrio.errors
 import pyogrio.raw
 import shapely
 from rasterio import Affine
-from rasterio._err import CPLE_BaseError  # what PROJ and GDAL report; rasterio.errors has no name for it
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.features import rasterize
-from rasterio.warp import transform as transform_points
-from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from ..errors import InputError
+from .raster_place import Polygons, RasterPlace, crs_name, polygons_of, valid_polygons
+from .vector_file import split_source
 
 # Vertices lie on a grid of this many pixels (a power of two).  GDAL then rasterises without rounding, so that a
 # pixel is in or out whichever window it is seen in; and an edge that should lie on a pixel's edge does so.
 _GRID = 1 / 256
-# Reprojected edges may deviate from their true course by so many pixels.
-_BEND = 0.1
 # Polygons of more vertices are cut: GDAL looks at every vertex in every row of pixels.
 _MOST_VERTICES = 500
 _SMALLEST_PIECE = 64
 # Side of the windows in which an area is searched for its first pixel.
 _SEARCH_SIDE = 1024
 
-_POLYGON = 3
 _WITHOUT_POLYGONS = ("Point", "LineString", "MultiPoint", "MultiLineString")
-
-Points = npt.NDArray[np.float64]
-Polygons = npt.NDArray[np.object_]
 
 
 class AreaOfInterest:
@@ -61,9 +54,9 @@ class AreaOfInterest:
 
     def __init__(self, polygons: Polygons, width: int, height: int) -> None:
         raster = shapely.box(0, 0, width, height)
-        inside = _polygons_of(shapely.intersection(polygons, raster))
+        inside, _ = polygons_of(shapely.intersection(polygons, raster))
         pieces = [piece for polygon in inside for piece in _pieces(polygon, (0, 0, width, height))]
-        self._pieces = _polygons_of(shapely.set_precision(np.array(pieces, object), _GRID))
+        self._pieces, _ = polygons_of(shapely.set_precision(np.array(pieces, object), _GRID))
         self._tree = shapely.STRtree(self._pieces)
         self.window = _window_of(self._pieces, width, height)
 
@@ -135,7 +128,7 @@ def read_area(
     Raises:
         InputError: the area cannot be read, or holds no pixel of the raster.
     """
-    raster = _Raster(raster_crs, raster_transform, raster_width, raster_height)
+    raster = RasterPlace(raster_crs, raster_transform, raster_width, raster_height)
     extent = _parse_extent(area)
     if extent is not None:
         polygons, crs, name = np.array([shapely.box(*extent)]), area_crs, "The area"
@@ -144,7 +137,7 @@ def read_area(
         polygons, crs = _read_polygons(source, area_crs, raster)
         name = f"The area “{source}”"
     try:
-        in_pixels = raster.to_pixels(polygons, crs, name)
+        in_pixels, _ = raster.to_pixels(polygons, crs, name)
         result = AreaOfInterest(in_pixels, raster_width, raster_height)
         is_empty = result.is_empty()
     except (shapely.errors.ShapelyError, ValueError, OverflowError) as error:
@@ -154,135 +147,6 @@ def read_area(
             raise InputError(f"{name} is so small that it holds no pixel's centre: draw it larger.")
         raise _no_overlap(name, polygons, crs, raster)
     return result
-
-
-class _Raster:
-    """Where a raster lies."""
-
-    def __init__(self, crs: CRS | None, transform: Affine, width: int, height: int) -> None:
-        self.crs, self.width, self.height = crs, width, height
-        self.transform = transform
-        a, b, c, d, e, f = transform[:6]
-        x, y = (
-            [p * col + q * row + r for col in (0, width) for row in (0, height)] for p, q, r in ((a, b, c), (d, e, f))
-        )
-        self.bounds = min(x), min(y), max(x), max(y)
-
-    def to_pixels(self, polygons: Polygons, crs: CRS | None, name: str) -> Polygons:
-        """Polygons in pixel coordinates; ``crs`` None means that of the raster."""
-        if crs is not None and crs != self.crs:
-            polygons = self._reprojected(polygons, crs, name)
-        if self.crs is not None and self.crs.is_geographic:
-            # Longitude may be counted from -180° to 180° or from 0° to 360°, in the area and in the raster.
-            turns = [shapely.transform(polygons, lambda points, turn=turn: points + (turn, 0)) for turn in (-360, 360)]
-            polygons = np.concatenate([polygons, *turns])
-        return _valid_polygons(shapely.transform(polygons, self._pixels_of))
-
-    def _pixels_of(self, points: Points) -> Points:
-        a, b, c, d, e, f = (~self.transform)[:6]
-        x, y = points[:, 0], points[:, 1]
-        if self.crs is None and self.transform.is_identity and (y <= 0).all():
-            # QGIS shows an image without georeference downwards from 0, so that is where areas are drawn.
-            y = -y
-        return np.column_stack([a * x + b * y + c, d * x + e * y + f])
-
-    def boxes_in(self, crs: CRS) -> list[tuple[float, float, float, float]]:
-        """Where the raster lies in another CRS, with a margin: one box, or two at the antimeridian.
-
-        Empty where that cannot be said: the outline of half the world does not enclose its inside in every CRS.
-        """
-        try:
-            west, south, east, north = self._bounds_in(CRS.from_epsg(4326))
-            left, bottom, right, top = self._bounds_in(crs)
-        except (CPLE_BaseError, CRSError):
-            return []
-        half_the_world = (east - west if west <= east else east - west + 360) > 150 and north - south > 100
-        if half_the_world or not np.isfinite([left, bottom, right, top]).all():
-            return []
-        spans = [(left, 180.0), (-180.0, right)] if left > right else [(left, right)]
-        y_margin = (top - bottom) * 0.01
-        return [
-            (start - margin, bottom - y_margin, end + margin, top + y_margin)
-            for start, end in spans
-            for margin in [(end - start) * 0.01]
-        ]
-
-    def _bounds_in(self, crs: CRS) -> tuple[float, float, float, float]:
-        left, bottom, right, top = transform_bounds(self.crs, crs, *self.bounds, densify_pts=51)
-        return left, bottom, right, top
-
-    def _reprojected(self, polygons: Polygons, crs: CRS, name: str) -> Polygons:
-        """Polygons in the raster's CRS; only what lies around the raster, for elsewhere it may be undefined."""
-        if self.crs is None:
-            raise InputError(
-                f"The raster has no CRS, so that its place in {_crs_name(crs)} is unknown: set the raster's CRS "
-                "(--raster-crs), or give the area as an extent in the raster's own coordinates."
-            )
-        boxes = self.boxes_in(crs)
-        if boxes:
-            turns = (-360, 0, 360) if crs.is_geographic else (0,)
-            near = [shapely.box(box[0] + turn, box[1], box[2] + turn, box[3]) for box in boxes for turn in turns]
-            polygons = _polygons_of(shapely.intersection(polygons, shapely.union_all(near)))
-        if len(polygons) == 0:
-            return polygons
-        to_raster_crs = _Reprojection(crs, self.crs, name)
-        dense = _densified(polygons, lambda points: self._pixels_of(to_raster_crs(points)))
-        moved: Polygons = shapely.transform(dense, to_raster_crs)
-        return moved
-
-
-class _Reprojection:
-    """Brings points, (n, 2), from one CRS to another."""
-
-    def __init__(self, source: CRS, target: CRS, name: str) -> None:
-        self._source, self._target, self._name = source, target, name
-        self._middle: float | None = None
-
-    def __call__(self, points: Points) -> Points:
-        try:
-            x, y = map(np.array, transform_points(self._source, self._target, points[:, 0], points[:, 1]))
-        except (CPLE_BaseError, CRSError) as error:
-            raise self._beyond(str(error)) from error
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise self._beyond("infinite coordinates")
-        if self._target.is_geographic and not self._source.is_geographic:
-            # Longitude jumps at the antimeridian: it is counted from the middle of the first points.
-            if self._middle is None:
-                self._middle = math.degrees(math.atan2(np.sin(np.radians(x)).sum(), np.cos(np.radians(x)).sum()))
-            x = (x - self._middle + 180) % 360 - 180 + self._middle
-        return np.column_stack([x, y])
-
-    def _beyond(self, details: str) -> InputError:
-        return InputError(
-            f"{self._name} reaches beyond what the raster's CRS ({_crs_name(self._target)}) can show: "
-            "draw it closer to the raster, and check its CRS.",
-            details,
-        )
-
-
-def _densified(polygons: Polygons, to_pixels: Callable[[Points], Points]) -> Polygons:
-    """Polygons with vertices so close together that their edges stay true when only vertices are reprojected."""
-    points, starts = _edges(polygons)
-    # A first cut, for edges that bend to both sides of their middle.
-    length = float(np.linalg.norm(points[starts + 1] - points[starts], axis=1).max()) / 8
-    dense = shapely.segmentize(polygons, length)
-    for _ in range(8):
-        points, starts = _edges(dense)
-        pixels = to_pixels(points)
-        middles = to_pixels((points[starts] + points[starts + 1]) / 2)
-        bend = float(np.linalg.norm(middles - (pixels[starts] + pixels[starts + 1]) / 2, axis=1).max())
-        if bend <= _BEND:
-            break
-        # What an edge deviates grows with the square of its length.
-        length *= min(0.5, 0.9 * math.sqrt(_BEND / bend))
-        dense = shapely.segmentize(polygons, length)
-    return dense
-
-
-def _edges(polygons: Polygons) -> tuple[Points, npt.NDArray[np.intp]]:
-    """All vertices, (n, 2), and the positions of those from which an edge leads to the next."""
-    points, ring = shapely.get_coordinates(shapely.get_rings(polygons), return_index=True)
-    return points, np.flatnonzero(ring[1:] == ring[:-1])
 
 
 def _pieces(polygon: Any, box: tuple[int, int, int, int]) -> list[Any]:
@@ -300,7 +164,7 @@ def _pieces(polygon: Any, box: tuple[int, int, int, int]) -> list[Any]:
     return [
         piece
         for half in halves
-        for part in _polygons_of(shapely.intersection(polygon, shapely.box(*half)))
+        for part in polygons_of(shapely.intersection(polygon, shapely.box(*half)))[0]
         for piece in _pieces(part, half)
     ]
 
@@ -316,25 +180,6 @@ def _window_of(polygons: Polygons, width: int, height: int) -> Window:
     first_col, first_row = max(0, math.ceil(left - 0.5)), max(0, math.ceil(top - 0.5))
     last_col, last_row = min(width, math.floor(right + 0.5)), min(height, math.floor(bottom + 0.5))
     return Window(first_col, first_row, max(0, last_col - first_col), max(0, last_row - first_row))
-
-
-def _polygons_of(geometries: Any) -> Polygons:
-    """The single, non-empty polygons in geometries of any type."""
-    parts = np.atleast_1d(np.asarray(geometries, object))
-    # Multi-polygons first, then what was in collections.
-    for _ in range(2):
-        parts = shapely.get_parts(parts)
-    chosen: Polygons = parts[(shapely.get_type_id(parts) == _POLYGON) & ~shapely.is_empty(parts)]
-    return chosen
-
-
-def _valid_polygons(geometries: Any) -> Polygons:
-    """The polygons in geometries, with crossing outlines repaired."""
-    polygons = _polygons_of(geometries)
-    broken = ~shapely.is_valid(polygons)
-    if broken.any():
-        polygons = np.concatenate([polygons[~broken], _polygons_of(shapely.make_valid(polygons[broken]))])
-    return polygons
 
 
 def _parse_extent(area: str | Path | Sequence[float]) -> tuple[float, float, float, float] | None:
@@ -361,9 +206,9 @@ def _parse_extent(area: str | Path | Sequence[float]) -> tuple[float, float, flo
     return xmin, ymin, xmax, ymax
 
 
-def _read_polygons(source: str, area_crs: CRS | None, raster: _Raster) -> tuple[Polygons, CRS | None]:
+def _read_polygons(source: str, area_crs: CRS | None, raster: RasterPlace) -> tuple[Polygons, CRS | None]:
     """The polygons of a vector file, and their CRS (None: that of a raster without one)."""
-    path, options = _split_source(source)
+    path, options = split_source(source)
     is_local = not path.startswith("/vsi") and "://" not in path
     if is_local and not os.path.exists(path):
         raise InputError(f"There is no file “{path}” to take the area from; check the path.")
@@ -394,7 +239,7 @@ def _read_polygons(source: str, area_crs: CRS | None, raster: _Raster) -> tuple[
     except (CRSError, shapely.errors.ShapelyError, ValueError) as error:
         raise _broken_outlines(name, error) from error
     try:
-        polygons = _valid_polygons(geometries)
+        polygons, _ = valid_polygons(geometries)
     except shapely.errors.ShapelyError as error:
         raise _broken_outlines(name, error) from error
     if len(polygons) == 0:
@@ -405,7 +250,7 @@ def _read_polygons(source: str, area_crs: CRS | None, raster: _Raster) -> tuple[
 
 
 def _read_geometries(
-    path: str, layer: str | None, where: str | None, crs: CRS | None, raster: _Raster
+    path: str, layer: str | None, where: str | None, crs: CRS | None, raster: RasterPlace
 ) -> tuple[Polygons, bool]:
     """Geometries near the raster, or else all; and whether there were any that are not null."""
     boxes = raster.boxes_in(crs) if crs is not None and raster.crs is not None else []
@@ -418,12 +263,6 @@ def _read_geometries(
     return geometries, len(geometries) > 0
 
 
-def _split_source(source: str) -> tuple[str, dict[str, str]]:
-    """File and options of a source as QGIS writes it: ``file.gpkg|layername=fields|subset=…``."""
-    path, *options = source.split("|")
-    return path, {key.lower(): value for key, _, value in (option.partition("=") for option in options)}
-
-
 def _polygon_layer(path: str) -> str | None:
     """The first layer that may hold polygons; None: the file's first."""
     for name, geometry_type in pyogrio.list_layers(path):
@@ -432,14 +271,6 @@ def _polygon_layer(path: str) -> str | None:
             if plain not in _WITHOUT_POLYGONS:
                 return str(name)
     return None
-
-
-def _crs_name(crs: CRS | None) -> str:
-    if crs is None:
-        return "the raster's CRS"
-    code = crs.to_epsg()
-    # A WKT document begins with its type and, between quotes, its name.
-    return f"EPSG:{code}" if code else crs.to_wkt().split('"')[1]
 
 
 def _broken_outlines(name: str, error: Exception) -> InputError:
@@ -454,9 +285,9 @@ def _no_polygons(name: str) -> InputError:
     return InputError(f"{name} holds no polygons, only points, lines or a table: choose a layer of polygons.")
 
 
-def _no_overlap(name: str, polygons: Polygons, crs: CRS | None, raster: _Raster) -> InputError:
+def _no_overlap(name: str, polygons: Polygons, crs: CRS | None, raster: RasterPlace) -> InputError:
     def place(bounds: Sequence[float], of: CRS | None) -> str:
-        return ", ".join(f"{number:.7g}" for number in bounds) + (f" in {_crs_name(of)}" if of else "")
+        return ", ".join(f"{number:.7g}" for number in bounds) + (f" in {crs_name(of)}" if of else "")
 
     area = place(shapely.total_bounds(polygons), crs or raster.crs)
     return InputError(

@@ -97,6 +97,12 @@ class PixelArea:
         rows, columns = np.arange(row, row + height) + 0.5, np.arange(col, col + width) + 0.5
         return self._field.at(rows, columns) / _SQUARE_METRES_PER_HECTARE
 
+    def hectares_at(self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]) -> Floats | None:
+        """Hectares of single pixels, (n,) for their (n,) rows and columns; None where the raster is not georeferenced."""
+        if self._field is None:
+            return None
+        return self._field.at_each(rows + 0.5, columns + 0.5) / _SQUARE_METRES_PER_HECTARE
+
     def accumulate(self, codes: Codes, row: int, col: int) -> None:
         """Add a block.
 
@@ -206,6 +212,17 @@ class _AreaField:
         last = np.minimum(first + 1, len(self._columns) - 1)
         areas: Floats = lines[:, first]
         areas += (lines[:, last] - areas) * fraction
+        return areas
+
+    def at_each(self, rows: Floats, columns: Floats) -> Floats:
+        """Square metres of a pixel around each of n positions: (n,) for (n,) rows and (n,) columns."""
+        above, down = _between(self._rows, rows)
+        left, across = _between(self._columns, columns)
+        below, right = np.minimum(above + 1, len(self._rows) - 1), np.minimum(left + 1, len(self._columns) - 1)
+        lines = [
+            self._areas[row, left] * (1 - across) + self._areas[row, right] * across for row in (above, below)
+        ]
+        areas: Floats = lines[0] * (1 - down) + lines[1] * down
         return areas
 
     def cell_shape(self) -> tuple[int, int]:

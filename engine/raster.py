@@ -252,6 +252,25 @@ class RasterSource:
         return ", ".join(methods) or "unused"
 
     @property
+    def reads(self) -> Sequence[BandsOfFile]:
+        """The chosen bands in groups that are read together; known once they are chosen."""
+        return self._reads
+
+    @property
+    def chosen(self) -> Sequence[BandMatch]:
+        """The bands that :meth:`read` gives."""
+        return self._matches
+
+    @property
+    def nodata(self) -> list[float | None]:
+        """Of each chosen band the stored value of missing samples, or None."""
+        values: list[float | None] = [None] * len(self._matches)
+        for bands in self._reads:
+            for place, value in zip(bands.places, bands.check.nodata, strict=True):
+                values[place] = value
+        return values
+
+    @property
     def declares_missing(self) -> bool:
         """True where a file says which of the chosen pixels are missing: by nodata, a mask or alpha."""
         return any(bands.check.declares_missing for bands in self._reads)

@@ -1,0 +1,174 @@
+"""What is wrong with labels once they are in pixels: overlaps, shapes without a pixel, classes with too few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from .labels import Finding, Labels
+from .scanlines import Outlines
+
+#: A class of fewer shapes cannot be split into training, validation and test; one of fewer pixels cannot be learned.
+FEW_SHAPES, FEW_PIXELS = 3, 30
+# Overlaps of less, in pixels, are how neighbours are drawn.
+_LEAST_OVERLAP = 0.5
+_MOST_NAMED = 5
+_CHUNK = 256
+_MOST_FEATURES = 1000
+_POLYGONS = (3, 6)
+
+
+def quality(labels: Labels, height: int, width: int) -> list[Finding]:
+    """What the analyst should know of labels on a raster of this size."""
+    is_polygon = np.isin(shapely.get_type_id(labels.shapes), _POLYGONS)
+    pixels = np.array([shapely.get_num_geometries(shape) for shape in labels.shapes], np.int64)
+    pixels[is_polygon] = Outlines(labels.shapes[is_polygon]).counts(height, width)
+    findings = _too_small(labels, pixels)
+    findings += _overlaps(labels, is_polygon)
+    findings += _same_pixel(labels, is_polygon)
+    return findings + _classes(labels, pixels)
+
+
+def _too_small(labels: Labels, pixels: npt.NDArray[np.int64]) -> list[Finding]:
+    small = labels.features[pixels == 0]
+    if not len(small):
+        return []
+    what = "polygon holds" if len(small) == 1 else "polygons hold"
+    return [Finding("too-small", f"{len(small)} {what} no pixel's centre and give no sample.", _listed_numbers(small))]
+
+
+def _overlaps(labels: Labels, is_polygon: npt.NDArray[np.bool_]) -> list[Finding]:
+    """Polygons that lie over each other, of two classes and of one."""
+    chosen = np.flatnonzero(is_polygon)
+    shapes, places = labels.shapes[chosen], labels.places[chosen]
+    tree = shapely.STRtree(shapes)
+    pairs: dict[bool, list[tuple[int, int, float]]] = {True: [], False: []}
+    for start in range(0, len(chosen), _CHUNK):
+        first, second = tree.query(shapes[start : start + _CHUNK], predicate="intersects")
+        first = first + start
+        once = first < second
+        first, second = first[once], second[once]
+        for low in range(0, len(first), 1 << 14):
+            a, b = first[low : low + (1 << 14)], second[low : low + (1 << 14)]
+            shared = shapely.area(shapely.intersection(shapes[a], shapes[b]))
+            for i, j, area in zip(
+                a[shared >= _LEAST_OVERLAP], b[shared >= _LEAST_OVERLAP], shared[shared >= _LEAST_OVERLAP], strict=True
+            ):
+                pairs[bool(places[i] != places[j])].append((int(chosen[i]), int(chosen[j]), float(area)))
+    findings = []
+    if pairs[True]:
+        findings.append(
+            Finding(
+                "overlap",
+                f"{_count(pairs[True], 'pair')} of polygons of different classes overlap "
+                f"({_told(labels, pairs[True])}): what two classes claim stays unlabelled.",
+                _listed_numbers(labels.features[sorted({n for pair in pairs[True] for n in pair[:2]})]),
+            )
+        )
+    if pairs[False]:
+        findings.append(
+            Finding(
+                "overlap-same-class",
+                f"{_count(pairs[False], 'pair')} of polygons of one class overlap: their common pixels count once.",
+                _listed_numbers(labels.features[sorted({n for pair in pairs[False] for n in pair[:2]})]),
+            )
+        )
+    return findings
+
+
+def _told(labels: Labels, pairs: Sequence[tuple[int, int, float]]) -> str:
+    largest = sorted(pairs, key=lambda pair: -pair[2])[:_MOST_NAMED]
+    parts = [
+        f"{labels.features[i]}, {labels.legend[labels.places[i]].name}, and {labels.features[j]}, "
+        f"{labels.legend[labels.places[j]].name}, by {max(round(area), 1)} px"
+        for i, j, area in largest
+    ]
+    return "; ".join([*parts, "…"] if len(pairs) > _MOST_NAMED else parts)
+
+
+def _same_pixel(labels: Labels, is_polygon: npt.NDArray[np.bool_]) -> list[Finding]:
+    """Points that share a pixel with each other, or lie in a polygon of another class."""
+    points = np.flatnonzero(~is_polygon)
+    if not len(points):
+        return []
+    coordinates, owner = shapely.get_coordinates(labels.shapes[points], return_index=True)
+    pixels, owner = np.floor(coordinates).astype(np.int64), points[owner]
+    order = np.lexsort((labels.places[owner], pixels[:, 0], pixels[:, 1]))
+    pixels, owner = pixels[order], owner[order]
+    starts = np.append(True, (pixels[1:] != pixels[:-1]).any(axis=1))
+    group = np.cumsum(starts) - 1
+    places = labels.places[owner]
+    # Sorted by class, too: a pixel is disputed if its first and last point are of two classes.
+    first = np.flatnonzero(starts)
+    last = np.append(first[1:], len(owner)) - 1
+    disputed = (places[first] != places[last])[group]
+    shared = (np.bincount(group) > 1)[group] & ~disputed
+    polygons = np.flatnonzero(is_polygon)
+    if len(polygons):
+        tree = shapely.STRtree(labels.shapes[polygons])
+        point, polygon = tree.query(shapely.points(pixels + 0.5), predicate="intersects")
+        disputed[point[labels.places[owner[point]] != labels.places[polygons[polygon]]]] = True
+    findings = []
+    if disputed.any():
+        count = int(disputed.sum())
+        findings.append(
+            Finding(
+                "same-pixel",
+                f"{count} point{'s' if count != 1 else ''} lie in a pixel that another class claims, too: such pixels "
+                "stay unlabelled.",
+                _listed_numbers(np.unique(labels.features[owner[disputed]])),
+            )
+        )
+    if shared.any():
+        findings.append(
+            Finding(
+                "same-pixel-same-class",
+                f"{int(shared.sum())} points of one class share {len(np.unique(group[shared]))} pixels: each pixel "
+                "counts once.",
+                _listed_numbers(np.unique(labels.features[owner[shared]])),
+            )
+        )
+    return findings
+
+
+def _classes(labels: Labels, pixels: npt.NDArray[np.int64]) -> list[Finding]:
+    """Classes without a label here, and those with too few."""
+    shapes_of = np.bincount(labels.places[pixels > 0], minlength=len(labels.legend))
+    pixels_of = np.bincount(labels.places, weights=pixels, minlength=len(labels.legend)).astype(np.int64)
+    findings = []
+    empty = [entry.name for entry, count in zip(labels.legend, shapes_of, strict=True) if count == 0]
+    if empty:
+        what = "class has" if len(empty) == 1 else "classes have"
+        findings.append(Finding("empty-class", f"{len(empty)} {what} no label in this raster: {_names(empty)}."))
+    for place, entry in enumerate(labels.legend):
+        if shapes_of[place] > 0 and (shapes_of[place] < FEW_SHAPES or pixels_of[place] < FEW_PIXELS):
+            plural = "s" if shapes_of[place] != 1 else ""
+            findings.append(
+                Finding(
+                    "few-samples",
+                    f"“{entry.name}” has only {shapes_of[place]} labelled shape{plural} with {pixels_of[place]} pixels "
+                    "here: draw more, or merge it with another class.",
+                    _listed_numbers(labels.features[labels.places == place]),
+                )
+            )
+    if len(labels.legend) - len(empty) == 1:
+        findings.append(
+            Finding("one-class", "Only one class has labels in this raster: a map needs at least two to tell apart.")
+        )
+    return findings
+
+
+def _count(things: Sequence[Any], name: str) -> str:
+    return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join([*names[:12], "…"] if len(names) > 12 else names)
+
+
+def _listed_numbers(numbers: npt.NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(int(number) for number in numbers[:_MOST_FEATURES])

@@ -1,0 +1,24 @@
+"""Vector files as they are named, and the sentences for those that cannot be read."""
+
+from __future__ import annotations
+
+import os
+
+
+def split_source(source: str) -> tuple[str, dict[str, str]]:
+    """File and options of a source as QGIS writes it: ``file.gpkg|layername=fields|subset=…``."""
+    # A bar may also stand in a file's name, or in the filter, which QGIS writes last.
+    path, *options = source.split("|") if not os.path.exists(source) else [source]
+    chosen: dict[str, str] = {}
+    for place, option in enumerate(options):
+        key, _, value = option.partition("=")
+        if key.lower() == "subset":
+            chosen["subset"] = "|".join(options[place:]).partition("=")[2]
+            break
+        chosen[key.lower()] = value
+    return path, chosen
+
+
+def is_local(path: str) -> bool:
+    """False for what GDAL reads from elsewhere: databases, addresses, archives."""
+    return "://" not in path and not path.startswith(("/vsi", "PG:", "MYSQL:", "MSSQL:"))

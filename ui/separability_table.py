@@ -56,8 +56,8 @@ MEASURES = (
         1.9,
         "Jeffries–Matusita distance, from 0 (the same) to 2 (fully separable), for classes taken as normal "
         "distributions. Usual limits: well separable from 1.9 on, hardly separable below 1.0. Unlike the divergence it "
-        "saturates as the probability of confusion does. Swain and King (1973); Richards, Remote Sensing Digital "
-        "Image Analysis.",
+        "saturates as the probability of confusion does. Swain and Davis (1978); Richards, Remote Sensing Digital "
+        "Image Analysis (2013).",
     ),
     Measure(
         "bhattacharyya",
@@ -66,7 +66,7 @@ MEASURES = (
         math.log(20),
         "Bhattacharyya distance, from 0 (the same) without an upper end, for classes taken as normal distributions. It "
         "goes on growing where Jeffries–Matusita (2 (1 − exp(−B))) is saturated; its limits, 3.0 and 0.7, are those of "
-        "Jeffries–Matusita at 1.9 and 1.0. Bhattacharyya (1943); Kailath (1967).",
+        "Jeffries–Matusita at 1.9 and 1.0. Bhattacharyya (1943).",
     ),
     Measure(
         "transformed_divergence",

@@ -45,6 +45,23 @@ VECTOR_LAYERS = _first("Qgis.LayerFilter.VectorLayer", "QgsMapLayerProxyModel.Ve
 RASTER_HINT = _first("QgsProcessingUtils.LayerHint.Raster", "QgsProcessingUtils.Raster")
 RASTER_TYPE = _first("Qgis.LayerType.Raster", "QgsMapLayerType.RasterLayer")
 VECTOR_TYPE = _first("Qgis.LayerType.Vector", "QgsMapLayerType.VectorLayer")
+OVERLAPS_ALLOWED = _first(
+    "Qgis.AvoidIntersectionsMode.AllowIntersections", "QgsProject.AvoidIntersectionsMode.AllowIntersections"
+)
+AVOID_IN_CURRENT_LAYER = _first(
+    "Qgis.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+    "QgsProject.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+)
+AVOID_IN_LAYERS = _first(
+    "Qgis.AvoidIntersectionsMode.AvoidIntersectionsLayers", "QgsProject.AvoidIntersectionsMode.AvoidIntersectionsLayers"
+)
+SNAP_IN_ACTIVE_LAYER = _first("Qgis.SnappingMode.ActiveLayer", "QgsSnappingConfig.SnappingMode.ActiveLayer")
+SNAP_AS_LISTED = _first(
+    "Qgis.SnappingMode.AdvancedConfiguration", "QgsSnappingConfig.SnappingMode.AdvancedConfiguration"
+)
+SNAP_TO_VERTEX = _first("Qgis.SnappingType.Vertex", "QgsSnappingConfig.VertexFlag")
+SNAP_TO_SEGMENT = _first("Qgis.SnappingType.Segment", "QgsSnappingConfig.SegmentFlag")
+PIXELS_ON_SCREEN = _first("Qgis.MapToolUnit.Pixels", "QgsTolerance.UnitType.Pixels")
 FORM_SHOWN = _first("Qgis.AttributeFormSuppression.Off", "QgsEditFormConfig.SuppressOff")
 FORM_SUPPRESSED = _first("Qgis.AttributeFormSuppression.On", "QgsEditFormConfig.SuppressOn")
 POINT_GEOMETRY = _first("Qgis.GeometryType.Point", "QgsWkbTypes.GeometryType.PointGeometry")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import InputError
 from ...models.card import distinct_colors
-from ...models.label_classes import LabelClass, check_classes, next_code
+from ...models.label_classes import HIGHEST_CODE, LabelClass, check_classes, next_code
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ClassChange:
 
 def added(before: ClassList, name: str = "", color: str = "", code: int | None = None, macro: str = "") -> ClassChange:
     """One more class at the end; what is not given is made: the next code, a name, a colour not used yet."""
-    code = next_code(before.classes) if code is None else code
+    code = _free_code(before) if code is None else code
     name = name.strip() or _new_name(before)
     entry = LabelClass(code, name, color or new_color(before), macro)
     values = before.values
@@ -143,6 +143,13 @@ def new_color(before: ClassList) -> str:
     """A colour that no class has yet."""
     used = {entry.color.lower() for entry in before.classes}
     return next(color for color in distinct_colors(len(used) + 1) if color.lower() not in used)
+
+
+def _free_code(before: ClassList) -> int:
+    code, taken = next_code(before.classes), set(before.codes())
+    if code <= HIGHEST_CODE:
+        return code
+    return next((code for code in range(1, HIGHEST_CODE) if code not in taken), HIGHEST_CODE)
 
 
 def _new_name(before: ClassList) -> str:

@@ -70,6 +70,8 @@ class LabelLayer(QObject):
         if kept is None:
             raise InputError(f"The layer “{layer.name()}” is no label layer: take it over first.")
         super().__init__(layer)
+        # The Python side of the commands on the stack lives as long as that of the stack.
+        self._stack = layer.undoStack()
         self._kept = kept
         #: What a rollback goes back to.
         self._saved = kept
@@ -349,7 +351,7 @@ class LabelLayer(QObject):
         command = _ListCommand(self, before, change)
         if not self.holds_codes and not self.layer.isEditable():
             # The features stay as they are: this can be undone until the layer is edited.
-            self.layer.undoStack().push(command)
+            self._stack.push(command)
             return
         changes = []
         if self.holds_codes:
@@ -359,7 +361,7 @@ class LabelLayer(QObject):
             self._start_editing()
 
         def make() -> None:
-            self.layer.undoStack().push(command)
+            self._stack.push(command)
             self._change_values(changes)
 
         self._in_one_step(change.text, make)
@@ -444,7 +446,7 @@ class LabelLayer(QObject):
     def _before_editing(self) -> None:
         # Steps from before would go back with a rollback of this session.
         if not self.holds_codes:
-            self.layer.undoStack().clear()
+            self._stack.clear()
         self._saved = self._kept
 
     def _before_commit(self, *_: object) -> None:

@@ -30,6 +30,13 @@ GPKG_NEW_FILE = _first("QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwri
 POINT = _first("Qgis.WkbType.Point", "QgsWkbTypes.Type.Point")
 MULTI_POLYGON = _first("Qgis.WkbType.MultiPolygon", "QgsWkbTypes.Type.MultiPolygon")
 WKT_PREFERRED = _first("Qgis.CrsWktVariant.Preferred", "QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED")
+AVOID_NOTHING = _first(
+    "Qgis.AvoidIntersectionsMode.AllowIntersections", "QgsProject.AvoidIntersectionsMode.AllowIntersections"
+)
+AVOID_IN_LAYER = _first(
+    "Qgis.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+    "QgsProject.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+)
 WRITER_NO_ERROR = _first("QgsVectorFileWriter.WriterError.NoError", "QgsVectorFileWriter.NoError")
 
 SOURCE_POLYGON = _first("Qgis.ProcessingSourceType.VectorPolygon", "QgsProcessing.SourceType.TypeVectorPolygon")

@@ -29,6 +29,8 @@ _MILLISECONDS_TO_WAIT = 150
 _MOST_PIXELS = 2_000_000
 #: Features in one message to the worker.
 _FEATURES_AT_A_TIME = 1000
+#: Pixels of a hole in a grown region: smaller ones are speckle.
+_FILL_HOLES = 12
 _DRAW = "Draw polygons of at least two classes."
 
 _OnGrown = Callable[[Grown], None]
@@ -106,6 +108,11 @@ class LiveSession(QObject):
         canvas.destroyed.connect(self.end)
         self._follow(rasters)
 
+    @property
+    def is_ended(self) -> bool:
+        """True once the labels are gone, or :meth:`end` was called: make another one."""
+        return self._is_ended
+
     # -- what is wanted -------------------------------------------------------------------------
 
     def set_preview(self, on: bool) -> None:
@@ -172,7 +179,8 @@ class LiveSession(QObject):
             if on_failed is not None:
                 on_failed(error)
 
-        values = {"point": [point.x(), point.y()], "tolerance": tolerance, **self._canvas_crs()}
+        values = {"point": [point.x(), point.y()], "tolerance": tolerance, "fill_holes": _FILL_HOLES}
+        values.update(self._canvas_crs())
         self.worker.request("grow", values, take, fail)
 
     def end(self, *_: object) -> None:

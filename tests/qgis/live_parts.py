@@ -143,7 +143,7 @@ class DrawnLabels(QObject):
         return value if value in [entry.code for entry in self._classes] else None
 
     def values_of(self, code):
-        return [code]
+        return [code] if code in [entry.code for entry in self._classes] else []
 
     def add_class(self, code, name):
         self._classes.append(LabelClass(code, name, "#00ffff"))

@@ -34,6 +34,7 @@ from ..models.bands import (
 from ..models.fit import RasterFacts
 from .opening import READ_ERRORS, damaged
 from .raster import RasterSource, gdal_environment
+from .raster_legend import has_names
 from .scene import parse_crs
 
 # A mask has no more different values than this, and none greater; and so much of a file is looked at to find out.
@@ -163,7 +164,7 @@ def _said_to_be_aside(dataset: rasterio.DatasetReader, band: int, stored: Band, 
     name = stored.name or (Path(dataset.name).stem if dataset.count == 1 else "")
     if is_categorical_name(name):
         return "classes or flags by its name"
-    if dataset.colorinterp[band - 1] == ColorInterp.palette or dataset.tags(band, ns="CATEGORY_NAMES"):
+    if dataset.colorinterp[band - 1] == ColorInterp.palette or has_names(dataset, band):
         return "classes with a colour table or names"
     return ""
 

@@ -36,7 +36,7 @@ class MaskedArea(AreaOfInterest):
         self._stack = ExitStack()
         try:
             dataset = self._stack.enter_context(open_raster(path))
-            mapping = PixelMapping(grid, _laid_over(Grid.of(dataset), grid, path))
+            mapping = PixelMapping(grid, laid_over(Grid.of(dataset), grid, f"The mask “{path}”"))
             self._bands = BandsOfFile(dataset, 0, [1], [0], ValidityCheck(dataset, [1], [0], None), mapping, "nearest")
             if self.is_empty():
                 where = "the area" if inside is not None else "the raster"
@@ -70,17 +70,26 @@ class MaskedArea(AreaOfInterest):
         return None if marked.all() else marked
 
 
-def _laid_over(mask: Grid, grid: Grid, path: str) -> Grid:
-    """The mask's grid with what it lacks taken from the map's."""
+def laid_over(mask: Grid, grid: Grid, name: str) -> Grid:
+    """A mask's grid with what it lacks taken from the raster's.
+
+    Args:
+        mask: of the mask, or of another raster whose pixels go with the raster's.
+        grid: the raster's.
+        name: what the mask is called at the beginning of a sentence.
+
+    Raises:
+        InputError: nobody knows where it lies over the raster.
+    """
     same_size = (mask.width, mask.height) == (grid.width, grid.height)
     if not mask.is_placed or not grid.is_placed:
         if same_size:
             return replace(grid)
         raise InputError(
-            f"The mask “{path}” ({mask.width} × {mask.height} pixels) and the map ({grid.width} × {grid.height}) are "
-            "not both georeferenced, so they must have the same size: choose a mask that has, or georeference it."
+            f"{name} ({mask.width} × {mask.height} pixels) and the raster ({grid.width} × {grid.height}) are not both "
+            "georeferenced, so they must have the same size: choose one that has, or georeference it."
         )
     if (mask.crs is None) != (grid.crs is None) and not mask.same_as(grid):
-        lacking = "The mask" if mask.crs is None else "The raster"
-        raise InputError(f"{lacking} has no CRS, so nobody knows where “{path}” lies over the raster: set its CRS.")
+        lacking = name if mask.crs is None else "The raster"
+        raise InputError(f"{lacking} has no CRS, so nobody knows where the one lies over the other: set its CRS.")
     return mask

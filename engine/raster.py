@@ -28,6 +28,7 @@ from .facts import read_facts
 from .grid import Grid, PixelMapping, output_grid
 from .opening import LEAST_CACHE, MOST_CACHE, gdal_environment, open_raster
 from .products import expand
+from .raster_legend import has_names
 from .validity import ValidityCheck
 
 __all__ = ["RasterSource", "gdal_environment", "open_raster"]
@@ -239,7 +240,7 @@ class RasterSource:
         dataset = self.datasets[source]
         if (
             dataset.colorinterp[band - 1] == ColorInterp.palette
-            or dataset.tags(band, ns="CATEGORY_NAMES")
+            or has_names(dataset, band)
             or is_categorical_name(dataset.descriptions[band - 1] or Path(self.paths[source]).stem)
         ):
             return "nearest"

@@ -31,6 +31,7 @@ class ClassField:
         values: of all features, (n,): numbers or text.
         known: the classes that the label layer keeps, or that were given; may be empty.
         field: its name, for sentences.
+        source: what holds the codes, where it is no field.
 
     Attributes:
         legend: the classes in the order of their codes.
@@ -40,21 +41,22 @@ class ClassField:
         InputError: these are no classes.
     """
 
-    def __init__(self, values: npt.NDArray[Any], known: Sequence[LabelClass], field: str) -> None:
-        self._field = field
+    def __init__(self, values: npt.NDArray[Any], known: Sequence[LabelClass], field: str, source: str = "") -> None:
+        # At the beginning of a sentence, within one, and what else to choose.
+        self._whole = source or f"The field “{field}”"
+        self._in_field = source[:1].lower() + source[1:] or f"“{field}”"
+        self._choose = "choose a raster of classes" if source else "choose the field of the classes (--field)"
         self.findings: list[Finding] = []
         self._as_numbers = values.dtype.kind in "biuf"
         if values.dtype.kind in "mM":
-            raise InputError(f"The field “{field}” holds dates, no classes: choose the field of the classes (--field).")
+            raise InputError(f"{self._whole} holds dates, no classes: {self._choose}.")
         counted = self._counted_numbers(values) if self._as_numbers else self._counted_texts(values)
         if not counted:
-            raise InputError(
-                f"The field “{field}” is empty in all features: choose the field of the classes (--field)."
-            )
+            raise InputError(f"{self._whole} is empty in all features: {self._choose}.")
         if len(counted) > MOST_CLASSES:
             raise InputError(
-                f"The field “{field}” holds {len(counted)} different values, too many for classes (at most "
-                f"{MOST_CLASSES}): choose the field of the classes (--field)."
+                f"{self._whole} holds {len(counted)} different values, too many for classes (at most "
+                f"{MOST_CLASSES}): {self._choose}."
             )
         self._place_of: dict[Key, int] = {}
         self.legend: list[LabelClass] = []
@@ -103,15 +105,14 @@ class ClassField:
         fractional = [float(value) for value in different if float(value) != int(value)]
         if fractional:
             raise InputError(
-                f"The field “{self._field}” holds {fractional[0]:g}, but the codes of classes are whole numbers: "
-                "choose the field of the classes (--field)."
+                f"{self._whole} holds {fractional[0]:g}, but the codes of classes are whole numbers: {self._choose}."
             )
         negative = [int(value) for value in different if value < 0]
         if negative:
             self.findings.append(
                 Finding(
                     "no-class",
-                    f"Features with the code {_listed(negative)} in “{self._field}” are left out: codes are 0 to "
+                    f"What has the code {_listed(negative)} in {self._in_field} is left out: codes are 0 to "
                     f"{HIGHEST_CODE}.",
                 )
             )
@@ -137,7 +138,7 @@ class ClassField:
         if added and known:
             listed = _listed([dict(codes.values())[code] for code in added])
             self.findings.append(
-                Finding("unknown-class", f"The list of classes lacks {listed}, which features have: it is added.")
+                Finding("unknown-class", f"The list of classes lacks {listed}, which the labels have: added.")
             )
         colors = distinct_colors(len(by_code) + len(added))[len(by_code) :]
         names = dict(codes.values())
@@ -185,7 +186,7 @@ class ClassField:
             name = max(spellings, key=lambda spelling: counted[spelling])
             if len(spellings) > 1:
                 self.findings.append(
-                    Finding("spelling", f"{_listed(spellings)} in “{self._field}” are taken for one class, “{name}”.")
+                    Finding("spelling", f"{_listed(spellings)} in {self._in_field} are taken for one class, “{name}”.")
                 )
             for spelling in spellings:
                 result[spelling] = code, str(name)
@@ -198,7 +199,7 @@ class ClassField:
             self.findings.append(
                 Finding(
                     "renumbered",
-                    f"The codes in “{self._field}” go beyond {HIGHEST_CODE} ({_listed(large)}): they are taken as "
+                    f"The codes in {self._in_field} go beyond {HIGHEST_CODE} ({_listed(large)}): they are taken as "
                     "names, and the classes are numbered anew.",
                 )
             )
@@ -206,15 +207,13 @@ class ClassField:
         numbers = [value for value in values if isinstance(value, str) and _WHOLE.fullmatch(value)]
         if numbers and len(numbers) < len(values):
             self.findings.append(
-                Finding(
-                    "mixed", f"The field “{self._field}” holds names and numbers ({_listed(numbers)}): all are names."
-                )
+                Finding("mixed", f"{self._whole} holds names and numbers ({_listed(numbers)}): all are names.")
             )
         elif numbers and any(int(_WHOLE.fullmatch(number).group(1)) > HIGHEST_CODE for number in numbers):  # type: ignore[union-attr]
             self.findings.append(
                 Finding(
                     "renumbered",
-                    f"The codes in “{self._field}” go beyond {HIGHEST_CODE}: they are taken as names, and the classes "
+                    f"The codes in {self._in_field} go beyond {HIGHEST_CODE}: they are taken as names, and the classes "
                     "are numbered anew.",
                 )
             )

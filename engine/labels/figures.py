@@ -24,6 +24,7 @@ from .lookalikes import Lookalike, lookalikes
 from .moments import Floats, Moments
 from .normal_class import normal_class, resolution_of, steps_of, within_classes
 from .separability import Separability, separability
+from .small_matrices import one_thread
 
 _LOW, _HIGH = 0.05, 0.95
 # Features that a warning names.
@@ -38,6 +39,7 @@ class LabelledPixels(Protocol):
         places: (n,) of their classes in the legend.
         shapes: (n,) numbers of their polygons, or -1.
         rows, cols: (n,) where they lie.
+        missing: how many labelled pixels of that piece have no data.
     """
 
     values: npt.NDArray[Any]
@@ -45,6 +47,7 @@ class LabelledPixels(Protocol):
     shapes: Numbers
     rows: npt.NDArray[Any]
     cols: npt.NDArray[Any]
+    missing: int
 
 
 class LabelFigures:
@@ -71,11 +74,11 @@ class LabelFigures:
         self._moments = [Moments.none(len(bands)) for _ in legend]
         self._hectares = np.zeros(len(legend))
         self._sample = LabelledSample()
-        #: Labelled pixels that have no data.
-        self.missing = 0
+        self._missing = 0
 
     def add(self, pixels: LabelledPixels) -> None:
         """Take pixels in, each at most once."""
+        self._missing += pixels.missing
         order = np.argsort(pixels.places, kind="stable")
         values = physical(pixels.values, self._scales)[order]
         starts = np.searchsorted(pixels.places[order], np.arange(len(self._legend) + 1))
@@ -104,8 +107,9 @@ class LabelFigures:
         monitor = monitor or Monitor()
         sampled = self._sample.result(self._scales)
         resolution = resolution_of(self._moments, self._steps) if self._moments else np.ones(len(self._bands))
-        pairs = self._pairs(resolution, monitor)
-        alike = lookalikes(sampled, len(self._legend), resolution, monitor.check)
+        with one_thread():
+            pairs = self._pairs(resolution, monitor)
+            alike = lookalikes(sampled, len(self._legend), resolution, monitor.check)
         counts = self._counts(sampled, labels)
         by_polygon = any(group.shape >= 0 for group in sampled.groups)
         return {
@@ -114,7 +118,7 @@ class LabelFigures:
                 for band in self._bands
             ],
             "pixels": sum(count.pixels for count in counts),
-            "unlabelled_missing": self.missing,
+            "unlabelled_missing": self._missing,
             "classes": self._classes(counts, sampled, labels),
             "pairs": [
                 {
@@ -127,7 +131,7 @@ class LabelFigures:
                 for (a, b), figures in pairs.items()
             ],
             "lookalikes": [self._lookalike(entry, labels) for entry in alike],
-            "warnings": warnings_of(counts, pairs, len(self._bands), self.missing, by_polygon, findings),
+            "warnings": warnings_of(counts, pairs, len(self._bands), self._missing, by_polygon, findings),
         }
 
     def _pairs(self, resolution: Floats, monitor: Monitor) -> dict[tuple[int, int], Separability]:

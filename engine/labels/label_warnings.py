@@ -21,6 +21,8 @@ from .labels import Finding
 from .normal_class import ENOUGH_PER_BAND
 from .separability import INSEPARABLE, POOR, Separability
 
+# Findings of the reading that are judged here by pixels with data, and by the image's bands.
+_JUDGED_HERE = ("empty-class", "few-samples", "one-class")
 FEWEST_POLYGONS = 3
 LARGEST_RATIO = 10
 # Pairs that are named one by one.
@@ -72,11 +74,10 @@ def warnings_of(
         warnings.append(
             _warning("missing", f"{missing:,} labelled pixels have no data in the image; they do not count.")
         )
-    told = {warning["code"] for warning in warnings}
     warnings += [
         _warning(finding.code, finding.message, features=finding.features)
         for finding in findings
-        if finding.code not in told
+        if finding.code not in _JUDGED_HERE
     ]
     return warnings
 
@@ -111,22 +112,13 @@ def _amounts(counts: Sequence[ClassCounts], bands: int, by_polygon: bool) -> lis
                     [count],
                 )
             )
-        if by_polygon and count.polygons == 1:
+        if by_polygon and count.polygons < FEWEST_POLYGONS:
+            what = "point" if count.pixels == count.polygons else "polygon"
             warnings.append(
                 _warning(
-                    "one-polygon",
-                    f"“{count.entry.name}” has pixels in one polygon only: none can be kept for testing; draw at "
-                    f"least {FEWEST_POLYGONS}, far apart.",
-                    [count],
-                    count.features,
-                )
-            )
-        elif by_polygon and count.polygons < FEWEST_POLYGONS:
-            warnings.append(
-                _warning(
-                    "few-polygons",
-                    f"“{count.entry.name}” has pixels in {count.polygons} polygons only; draw at least "
-                    f"{FEWEST_POLYGONS}, far apart.",
+                    "one-polygon" if count.polygons == 1 else "few-polygons",
+                    f"“{count.entry.name}” has pixels in {_number(count.polygons, what)} only: too few to keep some "
+                    f"for testing; draw at least {FEWEST_POLYGONS}, far apart.",
                     [count],
                     count.features,
                 )

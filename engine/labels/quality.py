@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
+from ...models.label_classes import LabelClass
 from .labels import Finding, Labels
 from .scanlines import Outlines
 
@@ -28,8 +28,9 @@ def quality(labels: Labels, height: int, width: int) -> list[Finding]:
     pixels = np.array([shapely.get_num_geometries(shape) for shape in labels.shapes], np.int64)
     pixels[is_polygon] = Outlines(labels.shapes[is_polygon]).counts(height, width)
     findings = _too_small(labels, pixels)
-    findings += _overlaps(labels, is_polygon)
-    findings += _same_pixel(labels, is_polygon)
+    moments = _moments(labels)
+    findings += _overlaps(labels, is_polygon, moments)
+    findings += _same_pixel(labels, is_polygon, moments)
     return findings + _classes(labels, pixels)
 
 
@@ -41,7 +42,14 @@ def _too_small(labels: Labels, pixels: npt.NDArray[np.int64]) -> list[Finding]:
     return [Finding("too-small", f"{len(small)} {what} no pixel's centre and give no sample.", _listed_numbers(small))]
 
 
-def _overlaps(labels: Labels, is_polygon: npt.NDArray[np.bool_]) -> list[Finding]:
+def _moments(labels: Labels) -> npt.NDArray[np.intp]:
+    """Labels that hold for other days do not contradict each other: a number for those of the same days."""
+    if labels.spans is None:
+        return np.zeros(len(labels), np.intp)
+    return np.unique(labels.spans, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _overlaps(labels: Labels, is_polygon: npt.NDArray[np.bool_], moments: npt.NDArray[np.intp]) -> list[Finding]:
     """Polygons that lie over each other, of two classes and of one."""
     chosen = np.flatnonzero(is_polygon)
     shapes, places = labels.shapes[chosen], labels.places[chosen]
@@ -50,7 +58,7 @@ def _overlaps(labels: Labels, is_polygon: npt.NDArray[np.bool_]) -> list[Finding
     for start in range(0, len(chosen), _CHUNK):
         first, second = tree.query(shapes[start : start + _CHUNK], predicate="intersects")
         first = first + start
-        once = first < second
+        once = (first < second) & (moments[chosen[first]] == moments[chosen[second]])
         first, second = first[once], second[once]
         for low in range(0, len(first), 1 << 14):
             a, b = first[low : low + (1 << 14)], second[low : low + (1 << 14)]
@@ -64,7 +72,7 @@ def _overlaps(labels: Labels, is_polygon: npt.NDArray[np.bool_]) -> list[Finding
         findings.append(
             Finding(
                 "overlap",
-                f"{_count(pairs[True], 'pair')} of polygons of different classes overlap "
+                f"{_count(len(pairs[True]), 'pair')} of polygons of different classes overlap "
                 f"({_told(labels, pairs[True])}): what two classes claim stays unlabelled.",
                 _listed_numbers(labels.features[sorted({n for pair in pairs[True] for n in pair[:2]})]),
             )
@@ -73,7 +81,7 @@ def _overlaps(labels: Labels, is_polygon: npt.NDArray[np.bool_]) -> list[Finding
         findings.append(
             Finding(
                 "overlap-same-class",
-                f"{_count(pairs[False], 'pair')} of polygons of one class overlap: their common pixels count once.",
+                f"{_count(len(pairs[False]), 'pair')} of polygons of one class overlap: what they share counts once.",
                 _listed_numbers(labels.features[sorted({n for pair in pairs[False] for n in pair[:2]})]),
             )
         )
@@ -90,14 +98,15 @@ def _told(labels: Labels, pairs: Sequence[tuple[int, int, float]]) -> str:
     return "; ".join([*parts, "…"] if len(pairs) > _MOST_NAMED else parts)
 
 
-def _same_pixel(labels: Labels, is_polygon: npt.NDArray[np.bool_]) -> list[Finding]:
+def _same_pixel(labels: Labels, is_polygon: npt.NDArray[np.bool_], moments: npt.NDArray[np.intp]) -> list[Finding]:
     """Points that share a pixel with each other, or lie in a polygon of another class."""
     points = np.flatnonzero(~is_polygon)
     if not len(points):
         return []
     coordinates, owner = shapely.get_coordinates(labels.shapes[points], return_index=True)
-    pixels, owner = np.floor(coordinates).astype(np.int64), points[owner]
-    order = np.lexsort((labels.places[owner], pixels[:, 0], pixels[:, 1]))
+    owner = points[owner]
+    pixels = np.column_stack([np.floor(coordinates).astype(np.int64), moments[owner]])
+    order = np.lexsort((labels.places[owner], *pixels.T))
     pixels, owner = pixels[order], owner[order]
     starts = np.append(True, (pixels[1:] != pixels[:-1]).any(axis=1))
     group = np.cumsum(starts) - 1
@@ -110,8 +119,9 @@ def _same_pixel(labels: Labels, is_polygon: npt.NDArray[np.bool_]) -> list[Findi
     polygons = np.flatnonzero(is_polygon)
     if len(polygons):
         tree = shapely.STRtree(labels.shapes[polygons])
-        point, polygon = tree.query(shapely.points(pixels + 0.5), predicate="intersects")
-        disputed[point[labels.places[owner[point]] != labels.places[polygons[polygon]]]] = True
+        point, polygon = tree.query(shapely.points(pixels[:, :2] + 0.5), predicate="intersects")
+        one, other = owner[point], polygons[polygon]
+        disputed[point[(labels.places[one] != labels.places[other]) & (moments[one] == moments[other])]] = True
     findings = []
     if disputed.any():
         count = int(disputed.sum())
@@ -136,34 +146,54 @@ def _same_pixel(labels: Labels, is_polygon: npt.NDArray[np.bool_]) -> list[Findi
 
 
 def _classes(labels: Labels, pixels: npt.NDArray[np.int64]) -> list[Finding]:
-    """Classes without a label here, and those with too few."""
-    shapes_of = np.bincount(labels.places[pixels > 0], minlength=len(labels.legend))
-    pixels_of = np.bincount(labels.places, weights=pixels, minlength=len(labels.legend)).astype(np.int64)
+    count = len(labels.legend)
+    shapes_of = np.bincount(labels.places[pixels > 0], minlength=count)
+    pixels_of = np.bincount(labels.places, weights=pixels, minlength=count).astype(np.int64)
+    features_of = [_listed_numbers(labels.features[labels.places == place]) for place in range(count)]
+    return few_samples(labels.legend, pixels_of, shapes_of, features_of)
+
+
+def few_samples(
+    legend: Sequence[LabelClass],
+    pixels: npt.NDArray[np.int64],
+    shapes: npt.NDArray[np.int64] | None = None,
+    features: Sequence[tuple[int, ...]] = (),
+) -> list[Finding]:
+    """Classes without a label here, and those with too few.
+
+    Args:
+        legend: the classes.
+        pixels: (classes,) how many pixels each has.
+        shapes: (classes,) how many polygons or points hold them; None where labels are a raster.
+        features: of each class.
+    """
     findings = []
-    empty = [entry.name for entry, count in zip(labels.legend, shapes_of, strict=True) if count == 0]
+    empty = [entry.name for entry, count in zip(legend, pixels, strict=True) if count == 0]
     if empty:
         what = "class has" if len(empty) == 1 else "classes have"
         findings.append(Finding("empty-class", f"{len(empty)} {what} no label in this raster: {_names(empty)}."))
-    for place, entry in enumerate(labels.legend):
-        if shapes_of[place] > 0 and (shapes_of[place] < FEW_SHAPES or pixels_of[place] < FEW_PIXELS):
-            plural = "s" if shapes_of[place] != 1 else ""
-            findings.append(
-                Finding(
-                    "few-samples",
-                    f"“{entry.name}” has only {shapes_of[place]} labelled shape{plural} with {pixels_of[place]} pixels "
-                    "here: draw more, or merge it with another class.",
-                    _listed_numbers(labels.features[labels.places == place]),
-                )
+    for place, entry in enumerate(legend):
+        enough = pixels[place] >= FEW_PIXELS and (shapes is None or shapes[place] >= FEW_SHAPES)
+        if pixels[place] == 0 or enough:
+            continue
+        held = "" if shapes is None else f"{_count(shapes[place], 'labelled shape')} with "
+        findings.append(
+            Finding(
+                "few-samples",
+                f"“{entry.name}” has only {held}{_count(pixels[place], 'pixel')} here: label more, or merge it with "
+                "another class.",
+                features[place] if features else (),
             )
-    if len(labels.legend) - len(empty) == 1:
+        )
+    if len(legend) - len(empty) == 1:
         findings.append(
             Finding("one-class", "Only one class has labels in this raster: a map needs at least two to tell apart.")
         )
     return findings
 
 
-def _count(things: Sequence[Any], name: str) -> str:
-    return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
+def _count(count: int, name: str) -> str:
+    return f"{count} {name}{'s' if count != 1 else ''}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -11,6 +11,9 @@ from .figures import LabelFigures
 from .labels import LabelMap, Labels
 from .samples import labelled_pixels
 
+# The rest of the time goes into comparing classes and polygons.
+_SHARE_OF_READING = 0.8
+
 
 def label_statistics(
     image: Image, label_map: LabelMap, monitor: Monitor | None = None, labels: Labels | None = None
@@ -21,7 +24,7 @@ def label_statistics(
         image: open.
         label_map: the labels as its pixels.
         monitor: gets progress, and may end the work.
-        labels: the labels as shapes, which know the features of the layer; None for a raster of labels.
+        labels: the labels as shapes, which know the features of the layer; None: those of the map, if it has any.
 
     Returns:
         What ``thematica labels stats --json`` prints, see docs/labels-figures.md.  Labels without any pixel are no
@@ -30,3 +33,16 @@ def label_statistics(
     Raises:
         InputError: a file is damaged.
     """
+    monitor = monitor or Monitor()
+    source = image.source
+    area = PixelArea(source.crs, source.transform, source.width, source.height, [0])
+    figures = LabelFigures(image.bands, image.scales, source.data_type, label_map.legend, area)
+    for pixels in labelled_pixels(source, label_map):
+        monitor.check()
+        figures.add(pixels)
+        if len(pixels):
+            monitor.progress("Reading labelled pixels", _SHARE_OF_READING * int(pixels.rows[-1]) / source.height)
+    monitor.check()
+    result = figures.result(labels or getattr(label_map, "labels", None), label_map.findings, monitor)
+    monitor.progress("Reading labelled pixels", 1.0)
+    return result

@@ -20,6 +20,7 @@ class Pixels:
     shapes: np.ndarray
     rows: np.ndarray
     cols: np.ndarray
+    missing: int = 0
 
     def __len__(self) -> int:
         return len(self.values)

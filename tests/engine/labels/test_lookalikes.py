@@ -11,12 +11,19 @@ from thematica.engine.labels.labelled_sample import LabelledSample, Sampled
 from thematica.engine.labels.lookalikes import Lookalike, lookalikes
 from thematica.engine.labels.moments import Moments
 from thematica.engine.labels.normal_class import resolution_of
+from thematica.engine.labels.small_matrices import one_thread
 from thematica.errors import Cancelled
 from thematica.progress import Monitor
 
 from .labelled import Pixels, made
 
 BANDS = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    with one_thread():
+        yield
 
 
 def sampled_of(pixels: Pixels, most_bytes: int = 2**30) -> Sampled:

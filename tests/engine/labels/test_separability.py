@@ -14,6 +14,13 @@ from scipy.stats import multivariate_normal, norm
 from thematica.engine.labels.moments import Moments
 from thematica.engine.labels.normal_class import NormalClass, normal_class, resolution_of, steps_of, within_classes
 from thematica.engine.labels.separability import Separability, separability
+from thematica.engine.labels.small_matrices import one_thread
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    with one_thread():
+        yield
 
 
 def distribution(mean, covariance) -> NormalClass:

@@ -10,11 +10,10 @@ from qgis.PyQt.QtGui import QKeyEvent, QPainter, QPaintEvent, QPalette, QTextOpt
 from qgis.PyQt.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QWidget
 
 from ..models.label_classes import LabelClass
+from ..plugin.label_layer.keys import KEYS
 from .class_row import CURRENT, ROW, ClassRow, ClassRowDelegate
 
 _CODE = Qt.ItemDataRole.UserRole
-#: The digits pick the first nine classes.
-KEYS = "123456789"
 _LEAST_ROWS, _MOST_ROWS = 3, 6
 
 

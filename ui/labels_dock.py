@@ -14,7 +14,10 @@ from qgis.PyQt.QtGui import QIcon, QImage
 from qgis.PyQt.QtWidgets import QAction, QBoxLayout, QWidget
 
 from ..errors import ThematicaError
+from ..plugin.compat import LEVEL_CRITICAL, LEVEL_INFO, LEVEL_WARNING
 from ..plugin.label_layer import LabelLayer, is_label_layer
+from ..plugin.label_layer.drawing import prepare_drawing
+from ..plugin.label_layer.keys import ClassKeys
 from ..plugin.runtime import find_runtime, runtime_problem
 from .class_actions import ClassActions
 from .class_row import small_font
@@ -26,6 +29,7 @@ ICONS = Path(__file__).resolve().parents[1] / "plugin" / "icons"
 #: More features than these are only counted by the worker.
 _MOST_TO_COUNT = 20_000
 _MILLISECONDS_TO_COUNT = 100
+_SECONDS_TO_READ = 8
 
 _NewSession = Callable[..., Any]
 
@@ -52,6 +56,7 @@ class LabelsDock(QgsDockWidget):
         #: The preview on the map, once there was one.
         self.overlay: Any = None
         self.grow_tool: Any = None
+        self._prepared: set[str] = set()
         self._sentence = ""
         self._findings: list[dict[str, Any]] = []
         self._statistics: Mapping[str, Any] = {}
@@ -102,6 +107,9 @@ class LabelsDock(QgsDockWidget):
         # Layer and rasters come one after the other; the session is made when both are there.
         self._start_soon = QTimer(self, singleShot=True, interval=0)
         self._start_soon.timeout.connect(self._start)
+        # The same digits as in the list, while the map has the focus.
+        self.keys = ClassKeys(iface.mapCanvas())
+        self.keys.refused.connect(self._show_problem)
         # Without a worker there are polygons to count, at least.
         self._count_soon = QTimer(self, singleShot=True, interval=_MILLISECONDS_TO_COUNT)
         self._count_soon.timeout.connect(self._count)
@@ -135,6 +143,7 @@ class LabelsDock(QgsDockWidget):
         """End the worker, and take everything off the map; the dock is used no more."""
         self._start_soon.stop()
         self._count_soon.stop()
+        self.keys.end()
         self._end_session()
         self._let_go()
         canvas = self.iface.mapCanvas()
@@ -240,7 +249,7 @@ class LabelsDock(QgsDockWidget):
         if problem:
             self._end_session()
             self.notice.tell("warning", problem, button="Runtime…")
-        elif self.notice.button.text():
+        else:
             self.notice.clear()
         rasters = self.sources.rasters()
         if self.label_layer is None or problem or not rasters or self.session is not None or self.isHidden():
@@ -296,7 +305,10 @@ class LabelsDock(QgsDockWidget):
         self.spectra.plot.set_current(code)
 
     def _show_problem(self, sentence: str) -> None:
-        self.notice.tell("error", for_dialog(sentence))
+        self._tell(for_dialog(sentence), LEVEL_WARNING)
+
+    def _tell(self, sentence: str, level: Any = LEVEL_INFO) -> None:
+        self.iface.messageBar().pushMessage("Labels", sentence, level, _SECONDS_TO_READ)
 
     def _count_later(self, *_: object) -> None:
         self._count_soon.start()
@@ -353,7 +365,7 @@ class LabelsDock(QgsDockWidget):
         self._tell_state()
 
     def _tell_state(self) -> None:
-        if self.notice.button.text():
+        if self.notice.kind:
             self.live.tell("")  # the notice says it
         elif not self.sources.rasters():
             self.live.tell("Add an image to the project: the labels say something about its pixels.")
@@ -368,7 +380,7 @@ class LabelsDock(QgsDockWidget):
 
     def _go_to_classes(self, codes: list[int]) -> None:
         if not self.navigator.go_to(self.navigator.features_of(codes)):
-            self.notice.tell("info", "Nothing is drawn of this class yet.")
+            self._tell("Nothing is drawn of this class yet.")
 
     def _select_classes(self, codes: list[int]) -> None:
         self.navigator.select(self.navigator.features_of(codes))
@@ -382,7 +394,7 @@ class LabelsDock(QgsDockWidget):
     def _go_to_polygon(self, feature: int) -> None:
         self.navigator.select([feature])
         if not self.navigator.go_to([feature]):
-            self.notice.tell("info", "This polygon is gone; the list is about to be renewed.")
+            self._tell("This polygon is gone; the list is about to be renewed.")
 
     def _go_to_subject(self, codes: list[int], features: list[int]) -> None:
         if features:
@@ -402,9 +414,17 @@ class LabelsDock(QgsDockWidget):
         if self.label_layer is None:
             return
         if not self.label_layer.classes():
-            self.notice.tell("info", "Add a class first: every polygon is of one.")
+            self._tell("Add a class first: every polygon is of one.")
         elif not self.navigator.draw():
-            self.notice.tell("error", f"The layer “{self.label_layer.layer.name()}” cannot be edited.")
+            self._show_problem(
+                f"The layer “{self.label_layer.layer.name()}” cannot be edited: its file may be read-only."
+            )
+        elif self.label_layer.layer.id() not in self._prepared:
+            # Once: what the analyst switches off afterwards stays off.
+            self._prepared.add(self.label_layer.layer.id())
+            told = prepare_drawing(self.label_layer.layer)
+            if told:
+                self._tell(told)
 
     # -- live preview and region growing -------------------------------------------------------
 
@@ -450,7 +470,5 @@ class LabelsDock(QgsDockWidget):
 
 
 def _log(level: str, text: str) -> None:
-    from ..plugin.compat import LEVEL_CRITICAL, LEVEL_INFO, LEVEL_WARNING
-
     levels = {"error": LEVEL_CRITICAL, "warning": LEVEL_WARNING}
     QgsApplication.messageLog().logMessage(text, "Thematica", levels.get(level, LEVEL_INFO))

@@ -25,8 +25,9 @@ from .swatches import HEIGHT, WIDTH, swatch_pixmap
 
 _FEATURE = Qt.ItemDataRole.UserRole
 _ABOUT = (
-    "Share of the polygon's pixels that a classifier, trained on all other polygons' pixels as well, takes for the "
-    "other class: the class may be wrong, or the polygon may cover something else, too."
+    "Share of the polygon's pixels that look like the other class and hardly like the other polygons of its own: the "
+    "class may be wrong, or the polygon may cover something else, too. Likelihoods of normal distributions, Swain and "
+    "Davis (1978)."
 )
 
 

@@ -137,6 +137,11 @@ def names(dock):
     return [dock.classes.item(row).text() for row in range(dock.classes.count())]
 
 
+def told(dock):
+    """The newest sentence of QGIS's message bar."""
+    return dock.iface.bar.currentItem().text()
+
+
 # -- nothing there yet -----------------------------------------------------------------------------
 def test_without_a_label_layer_the_dock_says_what_to_do(open_dock, image):
     dock = open_dock()
@@ -279,7 +284,7 @@ def test_a_double_click_leads_to_the_polygons_of_the_class(dock):
     assert canvas.extent().width() < 1000
     assert canvas.extent().contains(QgsRectangle(500000, 0, 500010, 10))
     click_class(dock, 3, double=True)
-    assert dock.notice.said == "Nothing is drawn of this class yet."
+    assert told(dock) == "Nothing is drawn of this class yet."
 
 
 # -- changing classes ------------------------------------------------------------------------------
@@ -310,11 +315,19 @@ def test_names_and_colours_are_new_at_once_in_figures_that_are_a_moment_older(do
     assert dock.lookalikes.table.item(1, 1).text() == "Wood"
 
 
+def test_digits_pick_the_class_while_the_map_has_the_focus(dock):
+    canvas = dock.iface.mapCanvas()
+    canvas.setCurrentLayer(dock.label_layer.layer)
+    QTest.keyClick(canvas, Qt.Key.Key_3)
+    assert dock.classes.current() == 3
+    canvas.setCurrentLayer(None)
+
+
 def test_a_name_that_is_taken_is_refused_with_a_sentence(dock, monkeypatch):
     click_class(dock, 2)
     monkeypatch.setattr(QInputDialog, "getText", lambda *a, **more: ("Water", True))
     dock.actions.rename.trigger()
-    assert "Two classes are called “Water”" in dock.notice.said
+    assert "Two classes are called “Water”" in told(dock)
     assert names(dock)[1] == "Forest"
 
 
@@ -426,7 +439,7 @@ def test_a_doubtful_polygon_is_shown_selected_and_given_the_other_class(dock):
 
 def test_a_polygon_that_is_gone_is_told(dock):
     dock.lookalikes.polygon_clicked.emit(999)
-    assert "gone" in dock.notice.said
+    assert "gone" in told(dock)
 
 
 def test_notes_and_findings_are_sentences_that_lead_to_their_subject(dock):
@@ -461,6 +474,10 @@ def test_draw_starts_qgiss_own_tool_on_the_layer(dock):
     layer = dock.label_layer.layer
     assert layer.isEditable()
     assert dock.iface.drawn_in == [layer]
+    assert "topological editing" in told(dock)
+    QgsProject.instance().setTopologicalEditing(False)
+    click(dock.draw_button)
+    assert not QgsProject.instance().topologicalEditing()
 
 
 def test_the_switches_reach_session_and_are_remembered(dock, open_dock):

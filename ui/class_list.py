@@ -69,6 +69,9 @@ class ClassList(QListWidget):
             item.setData(CURRENT, is_current)
             if is_current and moved:
                 self.scrollToItem(item)
+                if len(self.selectedItems()) < 2:
+                    # Chosen by a key on the map, or by drawing: actions mean this class now.
+                    self.setCurrentItem(item)
 
     def current(self) -> int:
         """The code of the class that is marked, or -1."""

@@ -66,7 +66,7 @@ class LabelNotes(QFrame):
                 text += f' <a style="color:#1c5a9c" href="{number}">Show</a>'
             if number == len(shown) - 1 and len(self._notes) > _SHOWN:
                 more = "Fewer" if self._all else f"{len(self._notes) - _SHOWN}\u00a0more…"
-                text += f' &nbsp;<a style="color:#1c5a9c" href="more">{more}</a>'
+                text += f' <a style="color:#1c5a9c" href="more">{more}</a>'
             rows.append(f"<tr><td style='padding-right:6px'>⚠</td><td>{text}</td></tr>")
         self.label.setText(f"<table cellspacing='0' cellpadding='0'>{''.join(rows)}</table>")
         self.setVisible(bool(self._notes))

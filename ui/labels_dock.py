@@ -102,8 +102,7 @@ class LabelsDock(QgsDockWidget):
         self.live.veil_switched.connect(lambda on: self.session is not None and self.session.set_veil(on))
         self.live.opacity_changed.connect(self._show_opacity)
         self.notice.clicked.connect(self.runtime_wanted)
-        self.opened.connect(self._opened)
-        self.closed.connect(self._closed)
+        self.visibilityChanged.connect(self._visibility_changed)
         # Layer and rasters come one after the other; the session is made when both are there.
         self._start_soon = QTimer(self, singleShot=True, interval=0)
         self._start_soon.timeout.connect(self._start)
@@ -159,10 +158,10 @@ class LabelsDock(QgsDockWidget):
         """Open "New Label Layer"."""
         from .new_label_layer import NewLabelLayer
 
-        dialog = NewLabelLayer(self.iface, self.iface.mainWindow())
-        if dialog.exec() and dialog.layer is not None:
-            self.sources.choose_layer(dialog.layer)
-        dialog.deleteLater()
+        rasters = self.sources.rasters()
+        dialog = NewLabelLayer(self.iface, rasters[0] if rasters else self.iface.activeLayer(), self.iface.mainWindow())
+        dialog.created.connect(self.sources.choose_layer)
+        dialog.open()
 
     def use_layer(self, layer: QgsVectorLayer | None = None) -> None:
         """Show a label layer; any other is taken over first, in a dialog.
@@ -182,11 +181,13 @@ class LabelsDock(QgsDockWidget):
 
     # -- label layer and session ---------------------------------------------------------------
 
-    def _opened(self) -> None:
-        self.sources.refresh()
-        self._start_soon.start()
-
-    def _closed(self) -> None:
+    def _visibility_changed(self, *_: object) -> None:
+        # Behind another tab, or in a window that is minimised, it is invisible, but not hidden.
+        if not self.isHidden():
+            if self.session is None:
+                self.sources.refresh()
+                self._start_soon.start()
+            return
         # A dock that nobody sees needs no worker, and must leave nothing on the map.
         self._end_session()
         if self.grow_tool is not None:
@@ -424,7 +425,8 @@ class LabelsDock(QgsDockWidget):
             self._prepared.add(self.label_layer.layer.id())
             told = prepare_drawing(self.label_layer.layer)
             if told:
-                self._tell(told)
+                bar = self.iface.messageBar()
+                bar.pushMessage("Labels", "Snapping and shared borders are on.", told, LEVEL_INFO, _SECONDS_TO_READ)
 
     # -- live preview and region growing -------------------------------------------------------
 

@@ -245,8 +245,10 @@ def test_a_click_and_a_digit_pick_the_class_that_is_drawn(dock):
 
 
 def test_a_class_that_is_picked_elsewhere_is_marked(dock):
+    click_class(dock, 1)
     dock.label_layer.set_current(3)
     assert dock.classes.current() == 3
+    assert dock.classes.selected() == [3]
 
 
 def test_choosing_several_to_merge_does_not_change_what_is_drawn(dock):
@@ -474,7 +476,7 @@ def test_draw_starts_qgiss_own_tool_on_the_layer(dock):
     layer = dock.label_layer.layer
     assert layer.isEditable()
     assert dock.iface.drawn_in == [layer]
-    assert "topological editing" in told(dock)
+    assert "shared borders" in told(dock)
     QgsProject.instance().setTopologicalEditing(False)
     click(dock.draw_button)
     assert not QgsProject.instance().topologicalEditing()

@@ -28,6 +28,7 @@ METRES = _first("Qgis.DistanceUnit.Meters", "QgsUnitTypes.DistanceUnit.DistanceM
 GPKG_ADD_LAYER = _first("QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteLayer")
 GPKG_NEW_FILE = _first("QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteFile")
 POINT = _first("Qgis.WkbType.Point", "QgsWkbTypes.Type.Point")
+MULTI_POINT = _first("Qgis.WkbType.MultiPoint", "QgsWkbTypes.Type.MultiPoint")
 MULTI_POLYGON = _first("Qgis.WkbType.MultiPolygon", "QgsWkbTypes.Type.MultiPolygon")
 WKT_PREFERRED = _first("Qgis.CrsWktVariant.Preferred", "QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED")
 AVOID_NOTHING = _first(

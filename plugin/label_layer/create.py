@@ -20,7 +20,7 @@ from qgis.core import (
 from ...errors import InputError, OutputError, ThematicaError
 from ...models.label_classes import LabelClass, check_classes
 from ...models.label_settings import ROLES
-from ..compat import GPKG_ADD_LAYER, GPKG_NEW_FILE, MULTI_POLYGON, POINT, WRITER_NO_ERROR
+from ..compat import GPKG_ADD_LAYER, GPKG_NEW_FILE, MULTI_POINT, MULTI_POLYGON, POINT, WRITER_NO_ERROR
 from .class_list import ClassList
 from .form import set_up_form
 from .keeping import CLASS_FIELD, Kept, write_file
@@ -29,7 +29,7 @@ from .style import show_classes
 from .style_in_file import write_style
 
 #: What kinds of labels there are, and how they are stored.
-GEOMETRIES = {"polygon": MULTI_POLYGON, "point": POINT}
+GEOMETRIES = {"polygon": MULTI_POLYGON, "point": POINT, "multipoint": MULTI_POINT}
 # Names that GeoPackage and SQLite keep for themselves, and ours.
 _RESERVED = ("gpkg_", "sqlite_", "rtree_", "thematica_", "layer_styles")
 
@@ -44,6 +44,7 @@ def create_label_layer(
     *,
     geometry: str = "polygon",
     date: str = "",
+    asking: bool = True,
 ) -> QgsVectorLayer:
     """Make a label layer; it is not added to the project.
 
@@ -54,8 +55,9 @@ def create_label_layer(
         classes: at least one.
         image: name of the image on which labels are drawn first.
         role: what the labels are for (:data:`...models.label_settings.ROLES`).
-        geometry: ``polygon`` or ``point``.
+        geometry: ``polygon``, ``point`` or ``multipoint``.
         date: of the image, ``YYYY-MM-DD``, or empty.
+        asking: whether the form asks for the class of what is drawn.
 
     Raises:
         InputError: a name, class list or CRS that cannot be.
@@ -81,11 +83,11 @@ def create_label_layer(
         set_up_form(layer, CLASS_FIELD)
         show_classes(layer, CLASS_FIELD, classes, lambda code: [code])
         labels = LabelLayer(layer)
-        labels.set_asking(True)
+        labels.set_asking(asking)
         labels.set_image(image, date)
         write_style(layer)
     except ThematicaError:
-        _take_away(path, name, existed)
+        take_away(path, name, existed)
         raise
     return layer
 
@@ -163,8 +165,14 @@ def _open(path: Path, name: str) -> QgsVectorLayer:
     return layer
 
 
-def _take_away(path: Path, name: str, existed: bool) -> None:
-    """Leave the place as it was before."""
+def take_away(path: Path, name: str, existed: bool) -> None:
+    """Leave a place as it was before a layer was made there.
+
+    Args:
+        path: the GeoPackage.
+        name: of the new layer.
+        existed: whether the file was there before.
+    """
     try:
         if existed:
             metadata = QgsProviderRegistry.instance().providerMetadata("ogr")

@@ -14,8 +14,8 @@ from ..compat import FORM_SHOWN, FORM_SUPPRESSED, enum_number
 CLASS_VARIABLE = "thematica_class"
 IMAGE_VARIABLE = "thematica_image"
 DATE_VARIABLE = "thematica_date"
-# Qt's numbers of int, uint, long long and unsigned long long, in QVariant and QMetaType alike.
-_WHOLE_NUMBERS = (2, 3, 4, 5)
+#: Qt's numbers of int, uint, long long and unsigned long long, in QVariant and QMetaType alike.
+WHOLE_NUMBERS = (2, 3, 4, 5)
 
 
 def set_up_form(layer: QgsVectorLayer, field: str) -> None:
@@ -41,7 +41,7 @@ def set_default_class(layer: QgsVectorLayer, field: str) -> None:
     expression = f"@{CLASS_VARIABLE}"
     if field_of_class.isNumeric():
         # QGIS keeps variables as text.
-        whole = enum_number(field_of_class.type()) in _WHOLE_NUMBERS
+        whole = enum_number(field_of_class.type()) in WHOLE_NUMBERS
         expression = f"to_int({expression})" if whole else f"to_real({expression})"
     if layer.defaultValueDefinition(number).expression() != expression:
         layer.setDefaultValueDefinition(number, QgsDefaultValue(expression))

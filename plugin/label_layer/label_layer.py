@@ -35,7 +35,7 @@ from .form import (
 )
 from .keeping import Kept, forget_project, is_kept_in_file, read_kept, write_file, write_project, write_role
 from .style import is_shown, label_classes, show_classes
-from .style_in_file import write_style
+from .style_in_file import has_style, write_style
 
 #: Layers that are known, by their id: one object for each.
 _KNOWN: dict[str, LabelLayer] = {}
@@ -56,7 +56,8 @@ class LabelLayer(QObject):
         InputError: it is none.
     """
 
-    #: The list changed: names, colours, codes, order; by editing, undo, redo or rollback.
+    #: The list changed: names, colours, codes, order; by editing, undo, redo or rollback.  Features that change in
+    #: the same step may do so a moment later.
     classes_changed = pyqtSignal()
     #: Another class is drawn now; its code, or -1 where there is no class.
     current_changed = pyqtSignal(int)
@@ -488,7 +489,8 @@ class LabelLayer(QObject):
             return
         try:
             write_file(self.layer, kept)
-            write_style(self.layer)
+            if has_style(self.layer):
+                write_style(self.layer)
             forget_project(self.layer)
         except ThematicaError as error:
             # The project keeps it until the file takes it.

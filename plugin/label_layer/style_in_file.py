@@ -37,6 +37,20 @@ CREATE TABLE IF NOT EXISTS layer_styles (
 """
 
 
+def has_style(layer: QgsVectorLayer) -> bool:
+    """True where the layer's GeoPackage keeps a style of ours; one that was taken over as it is has none."""
+    address = address_in_geopackage(layer)
+    if address is None:
+        return False
+    path, table = address
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            query = "SELECT 1 FROM layer_styles WHERE f_table_name = ? AND styleName = ?"
+            return database.execute(query, (table, STYLE_NAME)).fetchone() is not None
+    except sqlite3.Error:
+        return False
+
+
 def write_style(layer: QgsVectorLayer) -> None:
     """Keep the layer's look, form and defaults in its GeoPackage; layers elsewhere are left alone.
 

@@ -9,7 +9,7 @@ from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt, QTimer
 from qgis.PyQt.QtGui import QMouseEvent
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QMessageBox
+from qgis.PyQt.QtWidgets import QAction, QApplication, QMainWindow, QMessageBox
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -56,6 +56,8 @@ class FakeInterface:
         self.canvas = QgsMapCanvas(self.window)
         self.bar = QgsMessageBar(self.window)
         self.log_opened = 0
+        self.add_feature = QAction("Add feature", self.window)
+        self.add_feature.setCheckable(True)
 
     def mainWindow(self):
         return self.window
@@ -65,6 +67,15 @@ class FakeInterface:
 
     def messageBar(self):
         return self.bar
+
+    def setActiveLayer(self, layer):
+        self.canvas.setCurrentLayer(layer)
+
+    def activeLayer(self):
+        return self.canvas.currentLayer()
+
+    def actionAddFeature(self):
+        return self.add_feature
 
     def openMessageLog(self):
         self.log_opened += 1

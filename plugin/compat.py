@@ -41,6 +41,7 @@ AVOID_IN_LAYER = _first(
 WRITER_NO_ERROR = _first("QgsVectorFileWriter.WriterError.NoError", "QgsVectorFileWriter.NoError")
 
 SOURCE_POLYGON = _first("Qgis.ProcessingSourceType.VectorPolygon", "QgsProcessing.SourceType.TypeVectorPolygon")
+SOURCE_VECTOR = _first("Qgis.ProcessingSourceType.VectorAnyGeometry", "QgsProcessing.SourceType.TypeVectorAnyGeometry")
 SOURCE_RASTER = _first("Qgis.ProcessingSourceType.Raster", "QgsProcessing.SourceType.TypeRaster")
 NUMBER_INTEGER = _first("Qgis.ProcessingNumberParameterType.Integer", "QgsProcessingParameterNumber.Type.Integer")
 NUMBER_DOUBLE = _first("Qgis.ProcessingNumberParameterType.Double", "QgsProcessingParameterNumber.Type.Double")
@@ -48,8 +49,11 @@ PARAMETER_ADVANCED = _first(
     "Qgis.ProcessingParameterFlag.Advanced", "QgsProcessingParameterDefinition.Flag.FlagAdvanced"
 )
 POLYGON_LAYERS = _first("Qgis.LayerFilter.PolygonLayer", "QgsMapLayerProxyModel.PolygonLayer")
+POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 RASTER_LAYERS = _first("Qgis.LayerFilter.RasterLayer", "QgsMapLayerProxyModel.RasterLayer")
 VECTOR_LAYERS = _first("Qgis.LayerFilter.VectorLayer", "QgsMapLayerProxyModel.VectorLayer")
+#: What can hold labels.
+LABEL_LAYERS = POLYGON_LAYERS | POINT_LAYERS | RASTER_LAYERS
 RASTER_HINT = _first("QgsProcessingUtils.LayerHint.Raster", "QgsProcessingUtils.Raster")
 RASTER_TYPE = _first("Qgis.LayerType.Raster", "QgsMapLayerType.RasterLayer")
 VECTOR_TYPE = _first("Qgis.LayerType.Vector", "QgsMapLayerType.VectorLayer")

@@ -63,6 +63,16 @@ class PreparedJob:
     exports: dict[int, RasterExport] = field(default_factory=dict)
     fallbacks: dict[int, RasterExport] = field(default_factory=dict)
 
+    def raster(self, number: int) -> str:
+        """The file of a raster; where every raster is an image of its own, the job holds a list for each."""
+        entry = self.job["rasters"][number]
+        return str(entry[0] if isinstance(entry, list) else entry)
+
+    def set_raster(self, number: int, path: str) -> None:
+        """Let the worker read another file for a raster."""
+        rasters = self.job["rasters"]
+        rasters[number] = [path] if isinstance(rasters[number], list) else path
+
     def folder(self) -> Path:
         """A folder of the job's own for temporary files."""
         if not self.temporary:
@@ -134,8 +144,8 @@ def raster_job(
         raise InputError(ONE_AREA)
     try:
         box = _add_area(prepared, layers[0], area_layer, area_selected_only, extent, extent_crs)
-        _plan_exports(prepared, layers, box)
-        _add_layer_knowledge(prepared, layers)
+        plan_exports(prepared, layers, box)
+        add_layer_knowledge(prepared, layers)
     except BaseException:
         prepared.discard()
         raise
@@ -163,10 +173,10 @@ def raster_inputs(layers: Sequence[QgsRasterLayer]) -> PreparedJob:
         if not source:
             raise InputError(
                 f"The layer “{layer.name()}” is no raster file that Thematica can open (a web map, a database, QGIS's "
-                "memory or a sign-in): export the part that you label (right-click ▸ Export ▸ Save As…) and choose that."
+                "memory or a sign-in): export the part that you label (right-click ▸ Export ▸ Save As…)."
             )
         prepared.job["rasters"].append(source)
-    _add_layer_knowledge(prepared, layers)
+    add_layer_knowledge(prepared, layers)
     return prepared
 
 
@@ -194,8 +204,17 @@ def _add_area(
     return QgsReferencedRectangle(extent, crs)
 
 
-def _plan_exports(prepared: PreparedJob, layers: Sequence[QgsRasterLayer], area: QgsReferencedRectangle | None) -> None:
-    """Plan the export of layers that only QGIS can open, and of those that the runtime may turn out not to open."""
+def plan_exports(prepared: PreparedJob, layers: Sequence[QgsRasterLayer], area: QgsReferencedRectangle | None) -> None:
+    """Plan the export of layers that only QGIS can open, and of those that the runtime may turn out not to open.
+
+    Args:
+        prepared: the job, whose rasters these are.
+        layers: the raster layers.
+        area: the part that is needed; None: all.
+
+    Raises:
+        InputError: a layer must be exported and cannot be.
+    """
     for index, layer in enumerate(layers):
         must = not raster_source(layer)
         try:
@@ -232,6 +251,8 @@ def _pixel_size(job: Mapping[str, Any]) -> float | None:
     wanted = job.get("gsd")
     if isinstance(wanted, (int, float)):
         return float(wanted)
+    if "model" not in job:
+        return None
     return read_model_card(resolve_model(job["model"]), job.get("card")).gsd
 
 
@@ -241,8 +262,8 @@ def _check_scale(job: Mapping[str, Any], layer: QgsRasterLayer) -> None:
     numbers = range(1, provider.bandCount() + 1)
     if is_rendered(layer) or all((provider.bandScale(n), provider.bandOffset(n)) == (1.0, 0.0) for n in numbers):
         return
-    card = read_model_card(resolve_model(job["model"]), job.get("card"))
-    if "scale" in job or "offset" in job or card.unit == "dn":
+    wants_numbers = "model" in job and read_model_card(resolve_model(job["model"]), job.get("card")).unit == "dn"
+    if "scale" in job or "offset" in job or wants_numbers:
         raise InputError(
             f"The layer “{layer.name()}” declares a scale, and QGIS exports it with that scale applied, but stored "
             "numbers are wanted: export it by hand (right-click ▸ Export ▸ Save As…, raw data) and classify the file."
@@ -315,8 +336,12 @@ def raster_source(layer: QgsRasterLayer) -> str:
     return os.path.abspath(source) if os.path.exists(source) else source
 
 
-def _add_layer_knowledge(prepared: PreparedJob, layers: Sequence[QgsRasterLayer]) -> None:
-    """CRS and nodata that were set on the layers and differ from the files'."""
+def add_layer_knowledge(prepared: PreparedJob, layers: Sequence[QgsRasterLayer]) -> None:
+    """Put CRS and nodata into the job that were set on the layers and differ from the files'.
+
+    Raises:
+        InputError: layers have different ones, and the job takes one.
+    """
     exported = [layers[index] for index in prepared.exports]
     first = layers[0]
     if first in exported:

@@ -32,8 +32,8 @@ def parse_message(line: str) -> dict[str, Any] | None:
     """The message that a line holds, or None where it holds none.
 
     Returns:
-        ``ready``; ``reply``, ``superseded`` with ``id``, a whole number; ``error`` with ``id`` (None where it belongs to
-        no request), ``code``, ``message`` and ``details`` as text; ``log`` with ``level`` and ``message`` as text.
+        ``ready``; ``reply``, ``superseded`` with ``id``, a whole number; ``error`` with ``id`` (None where it belongs
+        to no request), ``code``, ``message`` and ``details`` as text; ``log`` with ``level`` and ``message`` as text.
     """
     try:
         message = json.loads(line)
@@ -154,9 +154,7 @@ def read_grown(reply: dict[str, Any]) -> Grown:
         raise ThematicaError(_NONSENSE, "a geometry that is none")
     (pixels,) = _whole_numbers([reply.get("pixels", 0)], 1)
     hectares = reply.get("hectares")
-    return Grown(
-        geometry, pixels, float(hectares) if _is_number(hectares) else None, reply.get("limited") is True
-    )
+    return Grown(geometry, pixels, float(hectares) if _is_number(hectares) else None, reply.get("limited") is True)
 
 
 def read_statistics(reply: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Live classification of one label layer on its rasters: what is drawn goes to the worker, pictures and figures come back.
+"""Live classification of one label layer on its rasters: what is drawn goes out, pictures and figures come back.
 
 It begins when it is first asked for something.  The worker is told only what changed; when it had to be started again
 it is told everything again.
@@ -150,9 +150,7 @@ class LiveSession(QObject):
             self._follow(rasters)
             self._reopen()
 
-    def grow(
-        self, point: QgsPointXY, tolerance: float, on_grown: _OnGrown, on_failed: _OnFailed | None = None
-    ) -> None:
+    def grow(self, point: QgsPointXY, tolerance: float, on_grown: _OnGrown, on_failed: _OnFailed | None = None) -> None:
         """Let a region grow around a pixel; only the newest call is answered.
 
         Args:

@@ -44,6 +44,7 @@ _LOG_LINES = 1000
 _LOST = "The worker of live classification ended and is being started again: try once more in a moment."
 _AGAIN = "Switch the preview off and on to try again; the log says more (View ▸ Panels ▸ Log Messages, Thematica)."
 
+
 class AnswerLost(ThematicaError):
     """The worker died before it answered; it is being started again."""
 
@@ -190,9 +191,7 @@ class LiveWorker(QObject):
 
     # -- asking ---------------------------------------------------------------------------------
 
-    def request(
-        self, do: str, values: Mapping[str, Any], on_reply: _OnReply, on_error: _OnError | None = None
-    ) -> None:
+    def request(self, do: str, values: Mapping[str, Any], on_reply: _OnReply, on_error: _OnError | None = None) -> None:
         """Ask it to do something.  Either function is called once, later, or none if a newer request took its place.
 
         Args:

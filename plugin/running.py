@@ -40,7 +40,7 @@ def run_prepared(prepared: PreparedJob, on_event: _Listener, is_cancelled: Calla
             return run_worker(job["command"], job, listener, is_cancelled)
         except UnreadableRasterError as error:
             # QGIS's GDAL can have drivers that the runtime's has not: what is on the screen can be exported.
-            refused = [index for index in prepared.fallbacks if job["rasters"][index] in error.message]
+            refused = [index for index in prepared.fallbacks if prepared.raster(index) in error.message]
             if not refused:
                 raise
         exports = {index: prepared.fallbacks.pop(index) for index in refused}
@@ -62,7 +62,7 @@ def _export(
             on_event({"event": "progress", "fraction": _SHARE * (done + fraction) / len(exports), "stage": stage})
 
         tell(0.0)
-        prepared.job["rasters"][index] = str(export.write(folder / f"raster-{index + 1}.tif", tell, is_cancelled))
+        prepared.set_raster(index, str(export.write(folder / f"raster-{index + 1}.tif", tell, is_cancelled)))
         for warning in export.warnings:
             on_event({"event": "log", "level": "warning", "message": warning})
         prepared.warnings += export.warnings

@@ -220,7 +220,7 @@ class LiveOverlay(QgsMapCanvasItem):
 
 
 def _placed(image: QImage, corners: list[QPointF]) -> QTransform:
-    """From the image's pixels to the canvas's: moved, stretched and turned, so that three corners lie where they must."""
+    """From the image's pixels to the canvas's: moved, stretched and turned until three corners lie where they must."""
     upper_left, upper_right, lower_left = corners
     width, height = image.width(), image.height()
     return QTransform(

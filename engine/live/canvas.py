@@ -26,7 +26,9 @@ from ..resampling import Taps, taps
 
 #: Sides that a canvas may have in pixels: larger than any screen.
 MOST_SIDE = 16384
-_MOST_PIXELS = 1 << 26
+# Pixels and bytes of what is looked at: a larger canvas is looked at with coarser pixels.
+_MOST_PIXELS = 1 << 22
+_MOST_BYTES = 1 << 29
 # Source samples that are read between two looks at what QGIS wants meanwhile.
 _SAMPLES_AT_ONCE = 1 << 24
 # Where a window of the image's own pixels would hold so many times the canvas' pixels, samples are enough.
@@ -56,8 +58,7 @@ class View:
         left, bottom, right, top = self.extent
         if not all(map(math.isfinite, self.extent)) or left >= right or bottom >= top:
             raise InputError(f"{list(self.extent)} is no extent; left, bottom, right and top are needed.")
-        sides = self.width, self.height
-        if not all(1 <= side <= MOST_SIDE for side in sides) or self.width * self.height > _MOST_PIXELS:
+        if not all(1 <= side <= MOST_SIDE for side in (self.width, self.height)):
             raise InputError(f"A canvas of {self.width} × {self.height} pixels cannot be previewed.")
 
     @property
@@ -73,8 +74,8 @@ class CanvasPixels:
     Args:
         samples: (C, h, w) as stored.
         valid: (h, w), or None where all are valid.
-        rows, columns: where the canvas' pixels lie in them: (H,) and (W,) where the axes are parallel, else both (H, W);
-            -1 outside.
+        rows, columns: where the canvas' pixels lie in them, -1 outside: (H,) and (W,) where the axes are parallel, else
+            both (H, W).
     """
 
     samples: Samples
@@ -117,13 +118,20 @@ def read_canvas(source: RasterSource, view: View, check: Check) -> CanvasPixels:
         InputError: a file is damaged there.
     """
     canvas, middle = view.grid, (view.extent[1] + view.extent[3]) / 2
+    most = min(_MOST_PIXELS, _MOST_BYTES // (len(source.chosen) * source.data_type.itemsize))
     mapping = PixelMapping(canvas, shown_grid(source.grid, middle))
     if max(mapping.size) <= 1.0 + 1e-6:
         rows, columns = _positions(mapping, canvas, source.height, source.width)
         box = _box(rows, columns)
-        if box is None or box[2] * box[3] <= _MOST_WASTE * view.width * view.height + 64:
+        if box is None or box[2] * box[3] <= min(_MOST_WASTE * view.width * view.height + 64, most):
             return _own_pixels(source, rows, columns, box, check)
-    return _sampled(source, canvas, middle, check)
+    shrink = min(math.sqrt(most / (view.width * view.height)), 1.0)
+    width, height = (max(int(side * shrink), 1) for side in (view.width, view.height))
+    coarse = replace(view, width=width, height=height).grid
+    samples, valid = _sampled(source, coarse, middle, check)
+    return CanvasPixels(
+        samples, valid, np.arange(view.height) * height // view.height, np.arange(view.width) * width // view.width
+    )
 
 
 def _positions(
@@ -188,8 +196,8 @@ def _strips(height: int, samples_per_row: float) -> list[tuple[int, int]]:
     return [(first, min(first + step, height)) for first in range(0, height, step)]
 
 
-def _sampled(source: RasterSource, canvas: Grid, middle: float, check: Check) -> CanvasPixels:
-    """About one sample of every band per pixel of the canvas."""
+def _sampled(source: RasterSource, canvas: Grid, middle: float, check: Check) -> tuple[Samples, Bools | None]:
+    """About one sample of every band per pixel of the canvas, (C, H, W), and which are valid."""
     samples = np.zeros((len(source.chosen), canvas.height, canvas.width), source.data_type)
     valid = np.ones((canvas.height, canvas.width), bool)
     for bands in source.reads:
@@ -217,8 +225,7 @@ def _sampled(source: RasterSource, canvas: Grid, middle: float, check: Check) ->
         valid &= inside
         if mask is not None:
             valid &= mask[at]
-    every_row, every_column = np.arange(canvas.height), np.arange(canvas.width)
-    return CanvasPixels(samples, None if valid.all() else valid, every_row, every_column)
+    return samples, None if valid.all() else valid
 
 
 def _decimated(
@@ -228,7 +235,7 @@ def _decimated(
     top, left, height, width = box
     rows = min(height, max(math.ceil(height / max(size[1], 1.0)), 1))
     columns = min(width, max(math.ceil(width / max(size[0], 1.0)), 1))
-    down, across = height / rows, width / columns
+    down = height / rows
     samples = np.empty((len(bands.bands), rows, columns), bands.dataset.dtypes[bands.bands[0] - 1])
     valid: Bools | None = None
     # Without overviews all that lies under the window is read.

@@ -10,6 +10,7 @@ Why not a random forest or boosted trees: docs/architecture.md, "The live worker
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,10 @@ _FOLD_STEPS = 150
 _MOST_BANDS_VALIDATED = 64
 # Pixels that are classified at once: what is between the two layers stays in the processor's cache.
 _PIXELS_AT_ONCE = 8192
-# Samples further from the mean than so many standard deviations are all the same: saturated, or damaged.
-_FURTHEST = 10.0
+# Samples further from the classes' range than so many times its width are all the same: saturated, or damaged.
+_FURTHEST = 3.0
+# The range of a class is told by so many of its samples.
+_MOST_FOR_RANGE = 400
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Perceptron:
         first, first_bias: (64, C) and (64, 1); standardisation of the bands is part of them.
         second, second_bias: (K, 64) and (K, 1).
         low, high: (C, 1) range of each band in the training samples.
+        spread: (C, 1) standard deviation of each band in them.
         places: (K,) the class that each output stands for.
     """
 
@@ -55,43 +59,58 @@ class Perceptron:
     second_bias: Floats
     low: Floats
     high: Floats
+    spread: Floats
     places: npt.NDArray[np.int16]
 
-    def classify(self, values: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.int16], Floats]:
+    def classify(self, values: npt.NDArray[np.generic], threads: int = 1) -> tuple[npt.NDArray[np.int16], Floats]:
         """Classify pixels.
 
         Args:
             values: (C, n), as stored.
+            threads: that share the work.
 
         Returns:
-            Place of the most probable class, (n,), and by how much it is more probable than the next, 0 to 1, (n,).
+            Place of the most probable class, (n,), and how sure that is, 0 to 1, (n,): by how much it is more probable
+            than the next, and less where the spectrum lies outside of all that was trained on.
         """
         count = values.shape[1]
-        chosen, margin = np.empty(count, np.int16), np.empty(count, np.float32)
-        for start in range(0, count, _PIXELS_AT_ONCE):
+        chosen, certainty = np.empty(count, np.int16), np.empty(count, np.float32)
+
+        def fill(start: int) -> None:
             here = slice(start, start + _PIXELS_AT_ONCE)
-            # Beyond what was trained on nothing is known: the nearest that is known counts.
-            part = np.clip(values[:, here].astype(np.float32), self.low, self.high)
-            hidden = self.first @ part
-            hidden += self.first_bias
-            np.maximum(hidden, 0, out=hidden)
-            scores = self.second @ hidden
-            scores += self.second_bias
-            best = scores.argmax(axis=0)
-            pixels = np.arange(len(best))
-            highest = scores[best, pixels].copy()
-            scores -= highest
-            np.exp(scores, out=scores)
-            total = scores.sum(axis=0)
-            scores[best, pixels] = 0
-            chosen[here] = self.places[best]
-            margin[here] = (1 - scores.max(axis=0)) / total
-        return chosen, margin
+            chosen[here], certainty[here] = self._classify(values[:, here].astype(np.float32))
+
+        starts = range(0, count, _PIXELS_AT_ONCE)
+        if threads == 1:
+            for start in starts:
+                fill(start)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(fill, starts))
+        return chosen, certainty
+
+    def _classify(self, values: Floats) -> tuple[npt.NDArray[np.int16], Floats]:
+        # Beyond what was trained on nothing is known: the nearest that is known counts.
+        known = np.clip(values, self.low, self.high)
+        values -= known
+        values /= self.spread
+        beyond = np.einsum("cn,cn->n", values, values) / np.float32(len(values))
+        hidden = self.first @ known
+        hidden += self.first_bias
+        np.maximum(hidden, 0, out=hidden)
+        scores = self.second @ hidden
+        scores += self.second_bias
+        best = scores.argmax(axis=0)
+        pixels = np.arange(len(best))
+        scores -= scores[best, pixels]
+        np.exp(scores, out=scores)
+        total = scores.sum(axis=0)
+        scores[best, pixels] = 0
+        # Halved where the bands lie a standard deviation beyond, on average.
+        return self.places[best], (1 - scores.max(axis=0)) / total / (1 + beyond)
 
 
-def train(
-    values: Floats, places: npt.NDArray[np.int16], check: Callable[[], None], steps: int = _STEPS
-) -> Perceptron:
+def train(values: Floats, places: npt.NDArray[np.int16], check: Callable[[], None], steps: int = _STEPS) -> Perceptron:
     """Train a classifier; the same samples give the same classifier.
 
     Args:
@@ -106,11 +125,12 @@ def train(
     classes, target_class = np.unique(places, return_inverse=True)
     share = 1.0 / np.bincount(target_class)[target_class]
     share /= share.sum()
+    values = np.clip(values, *_range(values, target_class))
     # Every class counts the same, however much of it was drawn.
     mean = share @ values
     spread = np.sqrt(share @ np.square(values - mean))
     spread = np.where(spread > 1e-6 * np.abs(mean) + 1e-30, spread, 1.0)
-    x = np.clip((values - mean) / spread, -_FURTHEST, _FURTHEST).astype(np.float32)
+    x = ((values - mean) / spread).astype(np.float32)
     number = len(classes)
     targets = np.full((number, number), _SOFTENED / number, np.float32)
     np.fill_diagonal(targets, 1 - _SOFTENED + _SOFTENED / number)
@@ -141,10 +161,23 @@ def train(
         (weights[1] - mean @ first_weights).astype(np.float32)[:, None],
         np.ascontiguousarray(weights[2].T),
         weights[3][:, None],
-        np.maximum(values.min(axis=0), mean - _FURTHEST * spread).astype(np.float32)[:, None],
-        np.minimum(values.max(axis=0), mean + _FURTHEST * spread).astype(np.float32)[:, None],
+        values.min(axis=0)[:, None],
+        values.max(axis=0)[:, None],
+        spread.astype(np.float32)[:, None],
         classes.astype(np.int16),
     )
+
+
+def _range(values: Floats, target_class: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """What a sample of each band may be, (C,) each: the range of all classes but for their extremes, and some more."""
+    ends = []
+    for number in range(target_class.max() + 1):
+        own = np.flatnonzero(target_class == number)
+        own = own[:: max(len(own) // _MOST_FOR_RANGE, 1)]
+        ends.append(np.percentile(values[own], [2, 98], axis=0))
+    low, high = np.min([end[0] for end in ends], axis=0), np.max([end[1] for end in ends], axis=0)
+    more = _FURTHEST * (high - low)
+    return (low - more).astype(np.float32), (high + more).astype(np.float32)
 
 
 def _gradients(weights: list[Floats], x: Floats, targets: Floats) -> list[Floats]:
@@ -174,9 +207,7 @@ def _at_most_per_class(places: npt.NDArray[np.int16], random: np.random.Generato
     return np.sort(np.concatenate(kept))
 
 
-def validate(
-    values: Floats, places: npt.NDArray[np.int16], shapes: Numbers, check: Callable[[], None]
-) -> float | None:
+def validate(values: Floats, places: npt.NDArray[np.int16], shapes: Numbers, check: Callable[[], None]) -> float | None:
     """Accuracy by cross-validation in which a polygon is never on both sides: the mean of the classes' own accuracies.
 
     Neighbouring pixels resemble each other, so holding back single pixels would tell how well they are remembered.

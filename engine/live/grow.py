@@ -25,7 +25,7 @@ Check = Callable[[], None]
 
 #: The highest tolerance, and the distance that it stands for: in units of the bands' spread.
 MOST_TOLERANCE = 100.0
-_FURTHEST = 4.0
+_FURTHEST = 3.0
 #: Pixels of a region, unless more or fewer are asked for.
 MOST_PIXELS = 250_000
 # Half the side of the seed whose mean is looked for, and of the first and the largest window.
@@ -140,7 +140,8 @@ class RegionGrower:
         A higher tolerance never gives a smaller region.
 
         Args:
-            row, col: the pixel.
+            row: of the pixel.
+            col: of the pixel.
             tolerance: 0 to 100.
             check: called now and then; may raise to give up.
             most_pixels: of the region, before holes are filled.

@@ -1,7 +1,7 @@
 """The picture of a live classification: class colours, and a veil where the classifier is undecided.
 
-Pixels whose class is hardly more probable than the next fade, so that the image beneath shows through: there the
-analyst looks, and draws.
+Pixels whose class is hardly more probable than the next, or that look like nothing that was drawn, fade, so that the
+image beneath shows through: there the analyst looks, and draws.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 _LEVELS = 32
 # What is left of the colour where two classes are equally probable: enough to see which, too little to believe it.
 _LEAST = 0.12
-# A class that is so much more probable than the next is sure.
+# From here on a class is sure.
 _SURE = 0.9
 
 Pixels = npt.NDArray[np.uint32]
@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.uint32]
 
 def picture(
     classes: npt.NDArray[np.int16],
-    margin: npt.NDArray[np.floating],
+    certainty: npt.NDArray[np.floating],
     colors: Sequence[str],
     opacity: float = 1.0,
     veil: bool = True,
@@ -32,7 +32,7 @@ def picture(
 
     Args:
         classes: (…) place of the class, -1 for none.
-        margin: (…) by how much it is more probable than the next, 0 to 1.
+        certainty: (…) how sure that is, 0 to 1; see :meth:`.classifier.Perceptron.classify`.
         colors: ``#rrggbb`` of each class.
         opacity: 0 to 1, of sure pixels.
         veil: fade undecided pixels.
@@ -41,7 +41,7 @@ def picture(
         (…) 0xAARRGGBB, premultiplied by alpha; 0 where there is no class.
     """
     table = _table(colors, opacity, veil)
-    level = np.clip(margin * np.float32((_LEVELS - 1) / _SURE) + np.float32(0.5), 0, _LEVELS - 1).astype(np.intp)
+    level = np.clip(certainty * np.float32((_LEVELS - 1) / _SURE) + np.float32(0.5), 0, _LEVELS - 1).astype(np.intp)
     # The last row stands for no class.
     return np.take(table, np.where(classes >= 0, classes, len(colors)).astype(np.intp) * _LEVELS + level)
 

@@ -106,8 +106,10 @@ def parse_labels(values: Mapping[str, Any]) -> LabelsRequest:
         ]
         features = [(int(fid), int(code), bytes.fromhex(shape)) for fid, code, shape in _list(values, "features")]
         removed = [int(fid) for fid in _list(values, "removed")]
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise RequestError("A class or feature of the labels cannot be read.", repr(error)) from error
+    if any(not -(1 << 63) <= fid < 1 << 63 for fid, _, _ in features):
+        raise RequestError("The number of a feature has more than 64 bits.")
     return LabelsRequest(_crs(values, "crs"), classes, bool(values.get("replace")), features, removed)
 
 
@@ -179,7 +181,10 @@ def _number(values: Mapping[str, Any], name: str, default: float | None = None, 
 def _as_number(value: Any, name: str, finite: bool = True) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise RequestError(f"“{name}” must be a number.", repr(value)[:500])
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise RequestError(f"“{name}” must be a number.", repr(value)[:500]) from error
     if finite and not math.isfinite(number):
         raise RequestError(f"“{name}” must be a number.", repr(value))
     return number

@@ -23,8 +23,9 @@ from ...progress import Monitor
 from ..grid import Grid, project
 from ..ground_area import PixelArea
 from ..image import Image, open_image
-from ..labels.labels import Labels
+from ..labels.labels import Finding, Labels
 from ..labels.reading import shapes_to_labels
+from ..scene import cores
 from .canvas import CanvasPixels, View, read_canvas, shown_grid
 from .classifier import Perceptron, train, validate
 from .grow import MOST_PIXELS, RegionGrower
@@ -111,8 +112,16 @@ class Session:
         for fid, code, shape in request.features:
             self._features[fid] = code, shape
         self._classes, self._labels_crs, self._labels = request.classes, request.crs, None
-        findings = self._current_labels().findings if self._opened is not None else []
-        return {"features": len(self._features), "findings": [asdict(finding) for finding in findings]}
+        return {"features": len(self._features), "findings": [asdict(finding) for finding in self._findings()]}
+
+    def _findings(self) -> list[Finding]:
+        if self._opened is None:
+            return []
+        try:
+            return self._current_labels().findings
+        except InputError as error:
+            # The labels are known all the same, and good as soon as the image is there again.
+            return [Finding(error.code, error.message)]
 
     def statistics(self, check: Check) -> Reply:
         """Figures on the classes, from all labelled pixels.
@@ -143,11 +152,11 @@ class Session:
         clock.lap("train")
         pixels = image.canvas(request.view, check)
         clock.lap("read")
-        classes, margin = _classified(classifier, pixels, check)
+        classes, certainty = _classified(classifier, pixels, check)
         clock.lap("predict")
         colors = [entry.color for entry in labels.legend]
         path = self._write(
-            pixels.on_canvas(picture(classes, margin, colors, request.opacity, request.veil)).tobytes(), check
+            pixels.on_canvas(picture(classes, certainty, colors, request.opacity, request.veil)).tobytes(), check
         )
         clock.lap("write")
         counts = np.bincount(classes[classes >= 0], minlength=len(labels.legend))
@@ -210,7 +219,8 @@ class Session:
     def _current_labels(self) -> Labels:
         grid = self._current().image.source.grid
         if self._labels is None:
-            numbers = list(self._features)
+            # In the order of their numbers: the same labels give the same picture, whichever way they came about.
+            numbers = sorted(self._features)
             self._labels = shapes_to_labels(
                 [self._features[fid][1] for fid in numbers],
                 [self._features[fid][0] for fid in numbers],
@@ -313,17 +323,19 @@ def _what_is_missing(present: npt.NDArray[np.int16], labels: Labels) -> str:
 def _classified(
     classifier: Perceptron, pixels: CanvasPixels, check: Check
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
-    """Class and margin of the samples of a canvas, -1 where there is no data."""
+    """Class and certainty of the samples of a canvas, -1 where there is no data."""
     count, height, width = pixels.samples.shape
     values = pixels.samples.reshape(count, height * width)
     check()
+    # QGIS keeps a core to itself.
+    threads = max(cores() - 1, 1)
     if pixels.valid is None:
-        classes, margin = classifier.classify(values)
+        classes, certainty = classifier.classify(values, threads)
     else:
         present = pixels.valid.ravel()
-        classes, margin = np.full(len(present), -1, np.int16), np.zeros(len(present), np.float32)
-        classes[present], margin[present] = classifier.classify(values[:, present])
-    return classes.reshape(height, width), margin.reshape(height, width)
+        classes, certainty = np.full(len(present), -1, np.int16), np.zeros(len(present), np.float32)
+        classes[present], certainty[present] = classifier.classify(values[:, present], threads)
+    return classes.reshape(height, width), certainty.reshape(height, width)
 
 
 def _pixel_at(grid: Grid, point: tuple[float, float], crs: CRS | None) -> tuple[int, int] | None:

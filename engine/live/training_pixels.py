@@ -16,9 +16,10 @@ from ..labels.shape_map import ShapeMap
 from ..raster import RasterSource
 
 _TILE = 256
-# Pixels of one shape that are kept of one tile, and tiles that are looked at.
-_MOST_PIXELS = 400
+# Tiles that are looked at; pixels that are kept of one tile: of one shape, and samples of one class over all bands.
 _MOST_TILES = 400
+_MOST_PIXELS = 400
+_MOST_SAMPLES = 50_000
 
 _Tile = tuple[int, int, int, int]
 
@@ -71,8 +72,7 @@ class TrainingPixels:
         found: dict[_Tile, _TileSamples] = {}
         if len(labels):
             label_map = ShapeMap(labels, self._source.height, self._source.width)
-            tiles = _spread(list(label_map.windows(_TILE)), _MOST_TILES)
-            for tile, key in zip(tiles, _keys(tiles, labels), strict=True):
+            for tile, key in _tiles(label_map, labels):
                 kept = self._tiles.get(tile)
                 if kept is None or kept.key != key:
                     check()
@@ -91,7 +91,7 @@ class TrainingPixels:
         self, label_map: ShapeMap, labels: Labels, tile: _Tile
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         row, col, height, width = tile
-        _, numbers = label_map.read(row, col, height, width)
+        places, numbers = label_map.read(row, col, height, width)
         rows, columns = np.nonzero(numbers != UNLABELLED)
         if not len(rows):
             return np.empty((0, len(self._source.chosen)), np.float32), np.empty(0, np.int64)
@@ -101,37 +101,55 @@ class TrainingPixels:
         if valid is not None:
             present = valid[rows - top, columns - left]
             rows, columns = rows[present], columns[present]
-        kept = _at_most_per_shape(numbers[rows, columns], row * label_map.width + col)
+        random = np.random.default_rng(row * label_map.width + col)
+        kept = _at_most(numbers[rows, columns], _MOST_PIXELS, random)
+        rows, columns = rows[kept], columns[kept]
+        kept = _at_most(places[rows, columns], max(_MOST_SAMPLES // len(self._source.chosen), 1), random)
         rows, columns = rows[kept], columns[kept]
         values = samples[:, rows - top, columns - left].T.astype(np.float32)
         return values, labels.features[numbers[rows, columns]]
 
 
-def _at_most_per_shape(numbers: npt.NDArray[np.int32], seed: int) -> npt.NDArray[np.intp]:
-    random = np.random.default_rng(seed)
-    kept = []
-    for number in np.unique(numbers):
-        own = np.flatnonzero(numbers == number)
-        kept.append(random.choice(own, _MOST_PIXELS, replace=False) if len(own) > _MOST_PIXELS else own)
-    return np.sort(np.concatenate(kept)) if kept else np.empty(0, np.intp)
+def _at_most(groups: npt.NDArray[np.integer], most: int, random: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Which pixels are kept, in their order: so many of each group."""
+    kept = [np.empty(0, np.intp)]
+    for group in np.unique(groups):
+        own = np.flatnonzero(groups == group)
+        kept.append(random.choice(own, most, replace=False) if len(own) > most else own)
+    return np.sort(np.concatenate(kept))
 
 
-def _spread(tiles: list[_Tile], most: int) -> list[_Tile]:
-    """At most so many of the tiles, spread evenly."""
-    if len(tiles) <= most:
-        return tiles
-    return [tiles[place] for place in np.linspace(0, len(tiles) - 1, most).round().astype(int)]
-
-
-def _keys(tiles: list[_Tile], labels: Labels) -> list[bytes]:
-    """What the pixels in each tile depend on: its shapes, their order, classes and numbers."""
+def _tiles(label_map: ShapeMap, labels: Labels) -> list[tuple[_Tile, bytes]]:
+    """The tiles that are looked at, and on what their pixels depend: their shapes with order, classes and numbers."""
+    tiles = list(label_map.windows(_TILE))
     if not tiles:
         return []
-    shapes = shapely.to_wkb(labels.shapes)
     boxes = np.array([shapely.box(col, row, col + width, row + height) for row, col, height, width in tiles])
     tile, shape = shapely.STRtree(labels.shapes).query(boxes)
-    hashes = [hashlib.blake2b(digest_size=16) for _ in tiles]
-    for place, number in sorted(zip(tile.tolist(), shape.tolist(), strict=True)):
+    chosen = _spread(tile, labels.places[shape], len(tiles))
+    wanted = np.isin(tile, chosen)
+    order = np.lexsort((shape[wanted], tile[wanted]))
+    hashes = {number: hashlib.blake2b(digest_size=16) for number in chosen.tolist()}
+    for place, number in zip(tile[wanted][order].tolist(), shape[wanted][order].tolist(), strict=True):
         hashes[place].update(f"{labels.legend[labels.places[number]].code} {labels.features[number]} ".encode())
-        hashes[place].update(shapes[number])
-    return [entry.digest() for entry in hashes]
+        hashes[place].update(shapely.to_wkb(labels.shapes[number]))
+    return [(tiles[number], entry.digest()) for number, entry in hashes.items()]
+
+
+def _spread(tile: npt.NDArray[np.integer], place: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.integer]:
+    """Numbers of at most :data:`_MOST_TILES` tiles in which every class is found, as evenly spread as can be.
+
+    Args:
+        tile: (n,) tiles.
+        place: (n,) a class that is found in each.
+        count: of all tiles.
+    """
+    if count <= _MOST_TILES:
+        return np.arange(count)
+    classes = np.unique(place)
+    most = max(_MOST_TILES // len(classes), 1)
+    chosen = []
+    for entry in classes:
+        own = np.unique(tile[place == entry])
+        chosen.append(own[np.unique(np.linspace(0, len(own) - 1, most).round().astype(int))])
+    return np.unique(np.concatenate(chosen))

@@ -44,8 +44,11 @@ class LiveWorker:
         except (ValueError, RecursionError) as error:
             self._refuse(None, "A line is no JSON.", f"{error}: {line[:200]!r}")
             return
-        if not isinstance(values, dict) or values.get("do") not in URGENCY:
-            number = values.get("id") if isinstance(values, dict) else None
+        number = values.get("id") if isinstance(values, dict) else None
+        if not isinstance(number, (int, str)):
+            self._refuse(None, "A request must be an object with a number, its id.", line[:200])
+            return
+        if not isinstance(values.get("do"), str) or values["do"] not in URGENCY:
             self._refuse(number, f"A request must say what to do: {', '.join(URGENCY)}.", line[:200])
             return
         for old in self._mailbox.put(Request(values.get("id"), values["do"], values)):

@@ -116,7 +116,7 @@ def test_from_an_empty_layer_to_the_first_picture(make, fake, labels, canvas):
     assert asked["size"] == [240, 160]
     assert QgsRectangle(*asked["extent"]) == canvas.mapSettings().visibleExtent()
     assert QgsCoordinateReferenceSystem.fromWkt(asked["crs"]) == utm()
-    image, extent = session.pictures[0]
+    image, _ = session.pictures[0]
     assert (image.width(), image.height()) == (240, 160)
     assert image.pixelColor(5, 5).name() == "#ff0000"
     assert [state for state, _ in session.states] == [STARTING, WAITING, COMPUTING, SHOWN]

@@ -24,6 +24,7 @@ import qgis.utils
 from qgis.utils import iface
 
 found = {}
+MENU = ("Thematica", "Classify layer…", "Labels", "Runtime…")
 
 def menu_texts(menu):
     texts = []
@@ -39,7 +40,7 @@ def traces():
     context = iface.layerTreeView().menuProvider().createContextMenu()
     tree = [a.text() for a in context.actions()]
     return {
-        "menu": [t for t in menu_texts(iface.rasterMenu()) if t in ("Thematica", "Classify layer…", "Labels", "Runtime…")],
+        "menu": [t for t in menu_texts(iface.rasterMenu()) if t in MENU],
         "toolbar": [t for t in toolbars if t in ("Classify layer…", "Labels")],
         "layer": [
             t for t in tree if t in ("Classify layer…", "Area per class…", "Labels at threshold…", "Use as labels…")

@@ -1,0 +1,255 @@
+"""The dialog "Make Training Set": labels on rasters or a folder of patches, the split, and the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import QgsMapLayer, QgsRasterLayer, QgsSettings, QgsVectorLayer
+from qgis.gui import QgsFileWidget
+from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
+from qgis.PyQt.QtGui import QCloseEvent, QHideEvent, QShowEvent
+from qgis.PyQt.QtWidgets import QDialog, QMessageBox, QWidget
+
+from ..errors import ThematicaError
+from ..plugin.dataset_job import folder_job, labels_job
+from ..plugin.job import PreparedJob
+from ..plugin.raster_facts import ground_sampling_distance
+from ..plugin.runtime import find_runtime, runtime_problem
+from .block_lattice import BlockLattice
+from .classify_run import log
+from .dataset_choices import suggested_folder
+from .dataset_run import DatasetRun
+from .dataset_sheet import SheetWindow
+from .forms import load_form
+from .wording import for_dialog, progress_label
+
+_SETTINGS = "thematica/dataset"
+
+
+class DatasetDialog(QDialog):
+    """Non-modal; closing it leaves a run going on in the background.
+
+    Args:
+        iface: QGIS's interface.
+        runs: the Qt parent of the runs, which outlive the dialog.
+        parent: the Qt parent.
+    """
+
+    runtime_wanted = pyqtSignal()
+    #: A training set is finished: its folder.
+    made = pyqtSignal(str)
+
+    def __init__(self, iface: Any, runs: QObject | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        load_form(self, "dataset_dialog")
+        self.iface, self.runs = iface, runs or iface.mainWindow()
+        self.current_run: DatasetRun | None = None
+        self._run_warnings: list[str] = []
+        self._lattice: BlockLattice | None = None
+        self._sheet: SheetWindow | None = None
+        self._suggested = ""
+        self.output.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        self.output.setDialogTitle("Folder for the training set")
+        self.output_label.setBuddy(self.output.lineEdit())
+        # Several widgets change at once; one look afterwards is enough.
+        self._look_soon = QTimer(self, singleShot=True, interval=0)
+        self._look_soon.timeout.connect(self._look)
+        self.sources.changed.connect(self._look_soon.start)
+        self.choices.changed.connect(self._look_soon.start)
+        self.output.fileChanged.connect(self._look_soon.start)
+        self.run_button.clicked.connect(self._run)
+        self.cancel_button.clicked.connect(self._cancel)
+        self.close_button.clicked.connect(self.close)
+        self.sheet_button.clicked.connect(self.show_sheet)
+        self.runtime_notice.clicked.connect(self.runtime_wanted)
+        self.sheet_button.setEnabled(False)
+        self._show_progress(False)
+        self._look()
+        # There is no horizontal scroll bar: the whole width must be seen.
+        bar = self.scroll.verticalScrollBar().sizeHint().width()
+        self.scroll.setMinimumWidth(self.content.minimumSizeHint().width() + bar)
+
+    def choose(self, labels: QgsMapLayer | None, rasters: list[QgsRasterLayer], apart: bool = False) -> None:
+        """Choose what the Labels dock works on."""
+        self.sources.choose(labels, rasters, apart)
+        self._look()
+
+    def check_runtime(self) -> None:
+        """Look whether there is a runtime, and say so where there is none."""
+        problem = runtime_problem(find_runtime())
+        if problem:
+            self.runtime_notice.tell("warning", problem, button="Set up runtime…")
+        else:
+            self.runtime_notice.clear()
+        self._show_whether_ready()
+
+    # -- what is given --------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """What the sources leave to choose, a name for the folder, and the blocks on the map."""
+        layers, labels = self.sources.layers(), self.sources.labels.currentLayer()
+        vector = labels if isinstance(labels, QgsVectorLayer) else None
+        in_metres = bool(layers) and ground_sampling_distance(layers[0]) is not None
+        self.choices.blockSignals(True)
+        self.choices.show_source(self.sources.from_folder(), vector, in_metres)
+        self.choices.blockSignals(False)
+        if labels is not None and self.output.filePath() == self._suggested:
+            self._suggested = suggested_folder(labels.name())
+            self.output.setFilePath(self._suggested)
+        self._draw_blocks()
+        self._show_whether_ready()
+
+    def _draw_blocks(self) -> None:
+        side = self.choices.block_side()
+        layers = self.sources.layers()
+        wanted = self.isVisible() and side is not None and layers and self.choices.show_blocks.isChecked()
+        if not wanted:
+            self._remove_lattice()
+            return
+        if self._lattice is None:
+            self._lattice = BlockLattice(self.iface.mapCanvas())
+        assert side is not None
+        self._lattice.show_blocks(layers[0], *side)
+
+    def _remove_lattice(self) -> None:
+        if self._lattice is not None:
+            self.iface.mapCanvas().scene().removeItem(self._lattice)
+            self._lattice = None
+
+    def _is_running(self) -> bool:
+        return self.current_run is not None and self.current_run.is_running
+
+    def _missing(self) -> str:
+        """What is still to be given; empty where all is there."""
+        if self.runtime_notice.kind:
+            return "Set up the runtime first"
+        if self._is_running():
+            return "A training set is being made; wait for its end or cancel it"
+        if self.sources.from_folder():
+            if not self.sources.folder.filePath().strip():
+                return "Name the folder of patches first"
+        elif not self.sources.layers():
+            return "Choose a raster layer first"
+        elif self.sources.labels.currentLayer() is None:
+            return "Choose the labels first"
+        return "" if self.output.filePath().strip() else "Name the folder to make first"
+
+    def _show_whether_ready(self) -> None:
+        missing = self._missing()
+        self.run_button.setEnabled(not missing)
+        self.run_button.setToolTip(missing or "Make the training set in the background")
+
+    # -- the run --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self.notice.clear()
+        self._run_warnings = []
+        output = self.output.filePath().strip()
+        replaced = (Path(output) / "dataset.json").is_file()
+        if replaced and not self._agree_to_replace(output):
+            return
+        try:
+            prepared = self._prepare(output)
+        except ThematicaError as error:
+            log(f"{error.message}\n{error.details}".strip())
+            self.notice.tell("error", for_dialog(error.message))
+            return
+        prepared.job["overwrite"] = replaced
+        self.choices.remember()
+        self.current_run = DatasetRun(self.iface, prepared, self.runs)
+        self.current_run.progress.connect(self._show_event)
+        self.current_run.warned.connect(self._warned)
+        self.current_run.ended.connect(self._ended)
+        self._show_progress(True)
+        self.stage.setText("Starting…")
+        self.progress.setValue(0)
+        self.current_run.start()
+        self._show_whether_ready()
+
+    def _prepare(self, output: str) -> PreparedJob:
+        options = self.choices.options()
+        if self.sources.from_folder():
+            folder, layout, more = self.sources.folder_options()
+            return folder_job(folder, layout, output, {**options, **more})
+        return labels_job(
+            self.sources.layers(),
+            self.sources.label_set(),
+            output,
+            apart=self.sources.is_apart(),
+            **self.sources.kept_apart(),
+            options=options,
+        )
+
+    def _agree_to_replace(self, folder: str) -> bool:
+        answer = QMessageBox.question(
+            self,
+            "Replace the training set?",
+            f"This folder holds a training set already:\n\n{folder}\n\n"
+            "It stays as it is if nothing has changed, and is made anew otherwise. Go on?",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+            QMessageBox.StandardButton.No,
+        )
+        return answer == QMessageBox.StandardButton.Yes
+
+    def _cancel(self) -> None:
+        if self.current_run is not None:
+            self.stage.setText("Cancelling…")
+            self.cancel_button.setEnabled(False)
+            self.current_run.cancel()
+
+    def _show_event(self, event: dict[str, Any]) -> None:
+        fraction = event.get("fraction")
+        if isinstance(fraction, (int, float)):
+            self.progress.setValue(round(1000 * min(max(fraction, 0.0), 1.0)))
+        if self.cancel_button.isEnabled():
+            self.stage.setText(progress_label(event))
+            self.stage.setToolTip(progress_label(event))
+
+    def _warned(self, sentence: str) -> None:
+        self._run_warnings.append(sentence)
+        self.notice.tell("warning", "Running.", self._run_warnings)
+
+    def _ended(self, kind: str, sentence: str) -> None:
+        self._show_progress(False)
+        assert self.current_run is not None
+        warnings = self.current_run.warnings if kind == "ok" else []
+        self.notice.tell("warning" if warnings else kind, sentence, warnings)
+        self.sheet_button.setEnabled(bool(self.current_run.sheet()))
+        if kind == "ok":
+            self.made.emit(self.current_run.folder())
+            if self.isVisible():
+                self.show_sheet()
+        self._show_whether_ready()
+
+    def show_sheet(self) -> None:
+        """Show the picture of the finished set: samples per class, and the split on the map."""
+        path = self.current_run.sheet() if self.current_run is not None else ""
+        if not path:
+            return
+        if self._sheet is not None:
+            self._sheet.close()
+        self._sheet = SheetWindow(path, self)
+        self._sheet.show()
+
+    def _show_progress(self, running: bool) -> None:
+        self.progress.setVisible(running)
+        self.cancel_button.setEnabled(running)
+        if not running:
+            self.stage.clear()
+
+    # -- the window -----------------------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.check_runtime()
+        self._look_soon.start()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._remove_lattice()
+        QgsSettings().setValue(f"{_SETTINGS}/size", self.saveGeometry())
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self._remove_lattice()
+        super().closeEvent(event)

@@ -295,7 +295,8 @@ def _named(part: str, candidates: Sequence[_Candidate]) -> list[_Candidate]:
                 f"{f' in file {file}' if file else ''}."
             )
         return pool[low - 1 : high]
-    wanted = normalise_name(part)
+    # A number that is none of the file's is no name either.
+    wanted = normalise_name(part) if re.search(r"[^\W\d_]", part) else ""
     for names in (
         lambda entry: (entry.what.name, entry.described),
         lambda entry: (entry.what.common_name,),

@@ -37,6 +37,27 @@ def check_counts(job: object) -> None:
             raise InputError(f"--{name} must be at most {_MOST[name]}, not {_short(value)}.")
 
 
+def check_names(job: object) -> None:
+    """Check the texts of any kind of job: most of them name files.
+
+    Raises:
+        InputError: one of them cannot be a name.
+    """
+    waiting = list(vars(job).values())
+    while waiting:
+        text = waiting.pop(0)
+        if isinstance(text, list):
+            waiting[:0] = text
+        if not isinstance(text, str):
+            continue
+        readable = text.encode("utf-8", "replace").decode()
+        if readable != text:
+            raise InputError(f"The name “{readable}” holds bytes that are no text in UTF-8; rename the file or folder.")
+        if "\0" in text:
+            shown = text.replace("\0", "\\0")
+            raise InputError(f"The name “{shown}” holds a character that no name can have; check it.")
+
+
 @dataclass
 class Job:
     """What all jobs share; their entries are the fields of each kind."""
@@ -66,16 +87,7 @@ class Job:
             InputError: an option outside its range.
         """
         values = vars(self)
-        entries = [entry for value in values.values() for entry in (value if isinstance(value, list) else [value])]
-        for text in (entry for entry in entries if isinstance(entry, str)):
-            readable = text.encode("utf-8", "replace").decode()
-            if readable != text:
-                raise InputError(
-                    f"The name “{readable}” holds bytes that are no text in UTF-8; rename the file or folder."
-                )
-            if "\0" in text:
-                shown = text.replace("\0", "\\0")
-                raise InputError(f"The name “{shown}” holds a character that no name can have; check it.")
+        check_names(self)
         if values["precision"] not in PRECISIONS:
             raise InputError(f"There is no precision “{values['precision']}”; use one of {', '.join(PRECISIONS)}.")
         if values["invalid"] not in ("any", "all"):

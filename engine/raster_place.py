@@ -42,9 +42,10 @@ class RasterPlace:
 
     def __init__(self, crs: CRS | None, transform: Affine, width: int, height: int, what: str = "the area") -> None:
         self.crs, self.width, self.height = crs, width, height
-        self.transform = transform
+        # A transform that maps all pixels to one line says nothing of their place.
+        self.transform = Affine.identity() if transform.is_degenerate else transform
         self._what = what
-        a, b, c, d, e, f = transform[:6]
+        a, b, c, d, e, f = self.transform[:6]
         x, y = (
             [p * col + q * row + r for col in (0, width) for row in (0, height)] for p, q, r in ((a, b, c), (d, e, f))
         )

@@ -9,6 +9,7 @@ from typing import Any
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
+    QgsProcessingFeatureSourceDefinition,
     QgsProcessingFeedback,
     QgsProcessingOutputFile,
     QgsProcessingOutputNumber,
@@ -199,8 +200,15 @@ class BuildDataset(ThematicaAlgorithm):
         if source is None:
             raise QgsProcessingException(self.invalidSourceError(parameters, name))
         field = self.parameterAsString(parameters, "FIELD", context)
-        # “Selected features only” is in the source; the layer only tells its classes.
-        return LabelSet(source, field, layer=self.parameterAsVectorLayer(parameters, name, context))
+        # A layer knows the names of its classes; a source of Processing is needed where a filter is set on it.
+        layer, given = self.parameterAsVectorLayer(parameters, name, context), parameters[name]
+        filtered = isinstance(given, QgsProcessingFeatureSourceDefinition) and bool(
+            getattr(given, "filterExpression", "")
+        )
+        if layer is None or filtered:
+            return LabelSet(source, field)
+        chosen = isinstance(given, QgsProcessingFeatureSourceDefinition) and given.selectedFeaturesOnly
+        return LabelSet(layer, field, chosen)
 
     def _options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
         options: dict[str, Any] = {"timeline": self.parameterAsFile(parameters, "TIMELINE", context)}

@@ -42,13 +42,11 @@ class LabelSet:
         source: polygons or points, a layer or a source of Processing; or a raster layer of classes.
         field: the field with the class; empty for a raster.
         selected_only: only the selected features of a layer.
-        layer: the layer behind ``source``, which knows the names and colours of a label layer's classes.
     """
 
     source: QgsFeatureSource | QgsRasterLayer
     field: str = ""
     selected_only: bool = False
-    layer: QgsVectorLayer | None = None
 
 
 def labels_job(
@@ -85,10 +83,15 @@ def labels_job(
     job.update(_given(options))
     prepared = PreparedJob(job)
     try:
-        for key, given in (("labels", labels), ("validation_labels", validation), ("test_labels", test)):
+        job["labels"], job["field"] = _hand_over(prepared, "labels", labels)
+        for key, given in (("validation_labels", validation), ("test_labels", test)):
             if given is not None:
-                job[key] = _hand_over(prepared, key, given)
-        job["field"] = labels.field
+                job[key], field = _hand_over(prepared, key, given)
+                if field != job["field"]:
+                    raise InputError(
+                        f"The classes stand in “{job['field']}” of the labels and in “{field}” of those that are kept "
+                        "apart: let the field have one name in all of them."
+                    )
         plan_exports(prepared, layers, _around(labels))
         add_layer_knowledge(prepared, layers)
     except BaseException:
@@ -114,8 +117,8 @@ def _given(options: dict[str, Any] | None) -> dict[str, Any]:
     return {key: value for key, value in (options or {}).items() if value is not None and value != ""}
 
 
-def _hand_over(prepared: PreparedJob, key: str, labels: LabelSet) -> str:
-    """The file with the labels, for the worker: what is on the screen, unsaved edits included."""
+def _hand_over(prepared: PreparedJob, key: str, labels: LabelSet) -> tuple[str, str]:
+    """The file with the labels and its field, for the worker: what is on the screen, unsaved edits included."""
     if isinstance(labels.source, QgsRasterLayer):
         check_raster(labels.source)
         source = raster_source(labels.source)
@@ -124,13 +127,12 @@ def _hand_over(prepared: PreparedJob, key: str, labels: LabelSet) -> str:
                 f"The labels “{labels.source.name()}” are no raster file that Thematica can open: export them first "
                 "(right-click ▸ Export ▸ Save As…)."
             )
-        return source
+        return source, ""
     if not labels.field:
         raise InputError(f"Choose the field of “{labels.source.sourceName()}” that holds the class.")
-    # The layer, where there is one: it knows its classes.
-    source = labels.layer if labels.layer is not None and labels.selected_only else labels.source
-    path = prepared.folder() / f"{key}.gpkg"
-    return str(write_labels(source, path, labels.field, labels.selected_only, labels.layer))
+    written = write_labels(labels.source, prepared.folder() / f"{key}.gpkg", labels.field, labels.selected_only)
+    prepared.warnings += written.warnings
+    return str(written.path), written.field
 
 
 def _around(labels: LabelSet) -> QgsReferencedRectangle | None:

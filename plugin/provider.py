@@ -8,6 +8,7 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from .. import __version__
+from .build_dataset import BuildDataset
 from .classify_patches import ClassifyPatches
 from .classify_pixels import ClassifyPixels
 
@@ -20,6 +21,7 @@ class ThematicaProvider(QgsProcessingProvider):
     def loadAlgorithms(self) -> None:
         self.addAlgorithm(ClassifyPixels())
         self.addAlgorithm(ClassifyPatches())
+        self.addAlgorithm(BuildDataset())
 
     def id(self) -> str:
         return "thematica"

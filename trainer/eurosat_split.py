@@ -1,7 +1,8 @@
 """Which part of EuroSAT an image belongs to: told from its file name alone.
 
 Nothing but the name counts, so the parts are the same for everyone, whichever images are at hand and in
-whatever order they are listed: of every ten numbers in a row of a class, seven train, one validates, two test.
+whatever order they are listed: of every ten numbers in a row of a class, seven train, one validates, two test
+(or as many as asked for).
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from pathlib import PurePosixPath
 from ..errors import InputError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-#: The parts of ten numbers in a row.
-_TEN = (TRAIN,) * 7 + (VALIDATION,) + (TEST,) * 2
 #: The seed of the model that ships.
 SEED = 2026
 
 
-def split_of(name: str, seed: int = SEED) -> str:
+def split_of(name: str, seed: int = SEED, validation: int = 1, test: int = 2) -> str:
     """The part of an image: ``train``, ``validation`` or ``test``.
 
     Args:
         name: file name, with or without folders: ``EuroSAT/River/River_17.jpg``.
         seed: another seed gives another split.
+        validation: how many of every ten numbers validate.
+        test: how many test.
 
     Raises:
         InputError: the name is not ``<Class>_<number>``.
@@ -34,4 +35,5 @@ def split_of(name: str, seed: int = SEED) -> str:
     block, place = divmod(int(number) - 1, 10)
     # A hash, not a random generator: it is the same in every version of Python.
     shuffled = sorted(range(10), key=lambda i: hashlib.sha256(f"{seed}/{label}/{block}/{i}".encode()).digest())
-    return _TEN[shuffled.index(place)]
+    ten = (TRAIN,) * (10 - validation - test) + (VALIDATION,) * validation + (TEST,) * test
+    return ten[shuffled.index(place)]

@@ -32,6 +32,7 @@ from ..errors import InputError
 from ..models.bands import SENTINEL2_BANDS, Band
 from ..models.card import ModelCard, ModelClass, Normalisation
 from .accuracy import Accuracy
+from .dataset.eurosat import CLASSES, SIDE
 from .eurosat_split import SEED, TEST, TRAIN, VALIDATION, split_of
 from .export import OPSET, save_model
 from .small_resnet import SmallResNet
@@ -39,21 +40,7 @@ from .training_report import Epoch, accuracy_tables, training_curve
 
 BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "models" / "bundled"
 NAME = "eurosat-rgb"
-SIDE = 64
 
-#: EuroSAT's folder of each class, in the order of the output's channels: what the analyst reads, and its colour.
-CLASSES = {
-    "AnnualCrop": ("Annual crop", "#f5e07a"),
-    "Forest": ("Forest", "#14532d"),
-    "HerbaceousVegetation": ("Herbaceous vegetation", "#8f9a3c"),
-    "Highway": ("Highway", "#555560"),
-    "Industrial": ("Industrial", "#b565c9"),
-    "Pasture": ("Pasture", "#84d672"),
-    "PermanentCrop": ("Permanent crop", "#e08e2b"),
-    "Residential": ("Residential", "#e0402f"),
-    "River": ("River", "#4fb3f0"),
-    "SeaLake": ("Sea or lake", "#173f95"),
-}
 BANDS = tuple(
     Band(band.name, band.common_name, band.wavelength, "dn", band.width)
     for band in (SENTINEL2_BANDS[name] for name in ("B4", "B3", "B2"))

@@ -103,7 +103,7 @@ class DatasetSources(QWidget):
             return LabelSet(layer)
         if not isinstance(layer, QgsVectorLayer):
             return None
-        return LabelSet(layer, self.field.currentField(), may_select and self.selected_only.isChecked(), layer)
+        return LabelSet(layer, self.field.currentField(), may_select and self.selected_only.isChecked())
 
     def folder_options(self) -> tuple[str, str, dict[str, Any]]:
         """Folder, layout, and further options of the job.

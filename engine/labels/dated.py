@@ -101,10 +101,13 @@ class DatedLabels:
             for step in range(self.length)
         ]
 
+    def numbers(self, season: Season) -> list[tuple[int, int]]:
+        """File and band, from 1, of each of a season's bands."""
+        return [self._image.numbers[series[step]] for series in self._matches.values() for step in season.steps]
+
     def choose(self, season: Season) -> None:
         """Let the image give the bands of a season, in the order of :attr:`bands`."""
-        places = [series[step] for series in self._matches.values() for step in season.steps]
-        numbers = [self._image.numbers[place] for place in places]
+        numbers = self.numbers(season)
         self._image.source.select(
             [BandMatch(band, file, number, "given") for band, (file, number) in zip(self.bands, numbers, strict=True)]
         )

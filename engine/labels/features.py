@@ -87,14 +87,26 @@ def read_features(
     if subset.lower().startswith("select "):
         raise InputError(f"The filter of “{path}” is a whole query: save what it shows as a layer of its own first.")
     filters = " AND ".join(f"({text})" for text in (subset, where.strip()) if text)
+    layer = options.get("layername")
     try:
-        return _vector_features(path, options.get("layername"), class_field, others, place, crs, filters or None)
+        try:
+            return _vector_features(path, layer, class_field, others, place, crs, filters or None)
+        except UnicodeDecodeError:
+            # A Shapefile that does not say in which encoding its text is; or one that says it wrongly.
+            return _vector_features(path, layer, class_field, others, place, crs, filters or None, "ISO-8859-1")
+    except (pyogrio.errors.FeatureError, ValueError) as error:
+        # Which is a kind of DataLayerError, too.
+        if filters and isinstance(error, pyogrio.errors.FeatureError):
+            raise InputError(
+                f"The filter “{filters[:200]}” cannot be used on “{path}”: it names no field of it, or is no SQL.",
+                str(error),
+            ) from error
+        raise _broken(path, error) from error
     except pyogrio.errors.DataLayerError as error:
         raise InputError(
-            f"“{path}” has no layer “{options.get('layername', '')}” that can be read; it holds {_layers(path)}.",
-            str(error),
+            f"“{path}” has no layer “{layer or ''}” that can be read; it holds {_layers(path)}.", str(error)
         ) from error
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError, pyogrio.errors.FeatureError) as error:
+    except pyogrio.errors.DataSourceError as error:
         if is_local(path) and not os.access(path, os.R_OK):
             raise InputError(f"“{path}” may not be read; change its permissions.", str(error)) from error
         raise InputError(
@@ -102,20 +114,16 @@ def read_features(
             "Shapefile with polygons or points, or a CSV table of points.",
             str(error),
         ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"“{path}” holds text that is neither UTF-8 nor Latin-1: save it anew as UTF-8.", repr(error)
-        ) from error
-    except (CRSError, shapely.errors.ShapelyError, ValueError) as error:
-        if filters and "where" in str(error).lower():
-            raise InputError(
-                f"The filter “{filters[:200]}” cannot be used on “{path}”; correct it.", str(error)
-            ) from error
-        raise InputError(
-            f"“{path}” holds features that cannot be used, such as coordinates that are no numbers: mend them (Fix "
-            "geometries in QGIS).",
-            repr(error),
-        ) from error
+    except (pyogrio.errors.GeometryError, CRSError, shapely.errors.ShapelyError) as error:
+        raise _broken(path, error) from error
+
+
+def _broken(path: str, error: Exception) -> InputError:
+    return InputError(
+        f"“{path}” is damaged, or holds features that cannot be used, such as coordinates that are no numbers: mend it "
+        "(Fix geometries in QGIS), or save it anew.",
+        repr(error),
+    )
 
 
 def find_field(names: Iterable[str], wanted: str, what: str, path: str) -> str:
@@ -154,10 +162,11 @@ def _vector_features(
     place: RasterPlace,
     crs: CRS | None,
     where: str | None,
+    encoding: str | None = None,
 ) -> Features:
     notes: list[tuple[str, str]] = []
     layer = layer or _layer(path, class_field, notes)
-    info, encoding = _info(path, layer)
+    info = pyogrio.read_info(path, layer=layer, encoding=encoding, force_feature_count=True)
     names = [str(name) for name in info["fields"]]
     geometry_type = info["geometry_type"]
     if geometry_type is None:
@@ -203,22 +212,6 @@ def _vector_features(
     )
 
 
-def _info(path: str, layer: str) -> tuple[dict[str, Any], str | None]:
-    """What the file says of a layer, and the encoding to read it with (None: its own)."""
-    for encoding in (None, "latin-1"):
-        try:
-            info = pyogrio.read_info(path, layer=layer, encoding=encoding, force_feature_count=True)
-            # Names of fields may be readable where their contents are not.
-            texts = [name for name, kind in zip(info["fields"], info["dtypes"], strict=True) if kind == "object"]
-            if texts and info["driver"] == "ESRI Shapefile":
-                pyogrio.raw.read(path, layer=layer, columns=texts, read_geometry=False, encoding=encoding)
-            return info, encoding
-        except UnicodeDecodeError:
-            if encoding is not None:
-                raise
-    raise AssertionError("not reached")
-
-
 def _layer(path: str, class_field: str, notes: list[tuple[str, str]]) -> str:
     """The layer to read where none is named: the first with geometry that has the field."""
     layers = [(str(name), kind) for name, kind in pyogrio.list_layers(path) if str(name) != TABLE]
@@ -253,6 +246,10 @@ def _boxes(place: RasterPlace, crs: CRS | None, bounds: Sequence[float] | None) 
     turns = (-360, 0, 360) if crs.is_geographic else (0,)
     turned: list[Box] = [(box[0] + turn, box[1], box[2] + turn, box[3]) for box in boxes for turn in turns]
     if bounds is not None:
+        for box in turned:
+            if box[0] <= bounds[0] and box[1] <= bounds[1] and bounds[2] <= box[2] and bounds[3] <= box[3]:
+                # All of them are near; those without a geometry are met, too.
+                return [None]
         turned = [
             box
             for box in turned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyogrio
 import pyogrio.errors
@@ -26,7 +27,7 @@ _VECTOR_ENDINGS = (".gpkg", ".shp", ".geojson", ".json", ".kml", ".gml", ".fgb",
 
 @contextmanager
 def open_labels(
-    source: str,
+    source: str | Path,
     field: str,
     grid: Grid,
     *,
@@ -55,7 +56,7 @@ def open_labels(
     Raises:
         InputError: the labels cannot be used.
     """
-    if is_label_raster(source):
+    if is_label_raster(str(source)):
         with RasterLabels(source, grid, ignore=ignore, classes=classes, merge=merge, crs=layer_crs) as labels:
             yield labels
         return

@@ -22,7 +22,7 @@ _PLANAR = (
     ("point_x", "point_y"), ("coords.x1", "coords.x2"),
 )  # fmt: skip
 _WITH_GEOMETRY = {"wkt", "wktgeom", "geometry", "thegeom", "geom"}
-_WHOLE = re.compile(r"[+-]?\d{1,15}")
+_NUMBER = re.compile(r"[+-]?\d{1,15}(?:[.,]\d*)?")
 _ENDINGS = (".csv", ".tsv", ".txt")
 
 
@@ -32,7 +32,7 @@ class PointsTable:
 
     Args:
         points: (n, 2) as they stand in the table; NaN where a row has none.
-        columns: (n,) values of each column: numbers where all of its cells are whole numbers, else text.
+        columns: (n,) values of each column: numbers where all of its cells are, else text.
         coordinates: names of the two columns of coordinates.
         is_geographic: True for longitude and latitude.
         notes: what was met, as (code, sentence).
@@ -114,10 +114,10 @@ def _coordinates(names: list[str], path: str) -> tuple[str, str]:
 
 
 def _typed(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Cells as numbers, empty ones NaN, where all are whole numbers; a 007 is a name."""
+    """Cells as numbers, empty ones NaN, where all are numbers; a 007 is a name."""
     texts = [cell.strip() for cell in cells]
-    if all(not text or (_WHOLE.fullmatch(text) and not re.match(r"0\d", text)) for text in texts) and any(texts):
-        return np.array([float(text) if text else np.nan for text in texts])
+    if all(not text or (_NUMBER.fullmatch(text) and not re.match(r"0\d", text)) for text in texts) and any(texts):
+        return np.array([_number(text) for text in texts])
     return cells
 
 

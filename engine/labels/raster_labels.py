@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -48,7 +49,7 @@ class RasterLabels:
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         grid: Grid,
         *,
         band: int = 1,
@@ -62,7 +63,7 @@ class RasterLabels:
         self._name = f"The label raster “{path}”"
         self._stack = ExitStack()
         try:
-            dataset = self._stack.enter_context(open_raster(path))
+            dataset = self._stack.enter_context(open_raster(str(path)))
             if not 1 <= band <= dataset.count:
                 raise InputError(f"{self._name} has no band {band}, only {dataset.count}.")
             if np.dtype(dataset.dtypes[band - 1]).kind not in "iuf":
@@ -115,10 +116,10 @@ class RasterLabels:
         """The windows (row, col, height, width) of a lattice of this side that may hold labels, in reading order."""
         for row in range(0, self.height, side):
             height = min(side, self.height - row)
-            strip = self._occupied[row // _SIDE : (row + height - 1) // _SIDE + 1].any(axis=0)
+            strip = np.any(self._occupied[row // _SIDE : (row + height - 1) // _SIDE + 1], axis=0)
             for col in range(0, self.width, side):
                 width = min(side, self.width - col)
-                if strip[col // _SIDE : (col + width - 1) // _SIDE + 1].any():
+                if np.any(strip[col // _SIDE : (col + width - 1) // _SIDE + 1]):
                     yield row, col, height, width
 
     def _codes(self, row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

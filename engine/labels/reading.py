@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ _ROUNDING = 0.01
 
 
 def read_labels(
-    source: str,
+    source: str | Path,
     field: str,
     grid: Grid,
     *,
@@ -70,7 +71,7 @@ def read_labels(
         InputError: the labels cannot be read, hold no classes, or none lies in the raster.
     """
     place = RasterPlace(grid.crs, grid.transform, grid.width, grid.height, "the labels")
-    features = read_features(source, field, (image_field, from_field, to_field), place, layer_crs, where)
+    features = read_features(str(source), field, (image_field, from_field, to_field), place, layer_crs, where)
     if features.count == 0:
         raise InputError(
             f"“{features.path}” is empty: it holds no feature{' that the filter leaves' if where else ''}."
@@ -100,7 +101,8 @@ def read_labels(
         if other.any():
             findings.append(_finding("other-image", "{} drawn on another image {} left out.", table.numbers[other]))
             table.keep(~other)
-    labels = _placed(table, features.crs, codes.legend, place, f"“{features.path}”", findings, features.count)
+    far = features.count - len(features.numbers)
+    labels = _placed(table, features.crs, codes.legend, place, f"“{features.path}”", findings, far)
     if len(labels) == 0:
         raise _nothing(features, place, table, labels.findings)
     return labels
@@ -140,7 +142,7 @@ def shapes_to_labels(
     geometries = shapely.force_2d(shapely.from_wkb(np.array([bytes(wkb) for wkb in wkbs], object), on_invalid="ignore"))
     table = _Shapes(np.atleast_1d(geometries), places, numbers)
     table.keep(table.places != UNLABELLED)
-    return _placed(table, crs, legend, place, "The label layer", findings, len(numbers))
+    return _placed(table, crs, legend, place, "The label layer", findings)
 
 
 def same_image(one: str, other: str) -> bool:
@@ -179,12 +181,13 @@ def _placed(
     place: RasterPlace,
     name: str,
     findings: list[Finding],
-    count: int,
+    far: int = 0,
 ) -> Labels:
-    """The shapes in pixels; what cannot be used is left out and told."""
+    """The shapes in pixels; what cannot be used is left out and told, as are those that were not even read."""
     types = shapely.get_type_id(table.geometries)
     empty = (types < 0) | shapely.is_empty(table.geometries)
-    finite = np.isfinite(shapely.bounds(table.geometries)).all(axis=1)
+    coordinates, owners = shapely.get_coordinates(table.geometries, return_index=True)
+    finite = np.bincount(owners[~np.isfinite(coordinates).all(axis=1)], minlength=len(types)) == 0
     usable = np.isin(types, (_POINT, _MULTIPOINT, _POLYGON, _MULTIPOLYGON, _COLLECTION))
     for code, what, chosen in (
         ("no-geometry", "{} without a geometry {} left out.", empty),
@@ -200,17 +203,13 @@ def _placed(
     shapes = _in_pixels(table, crs, place, name, findings)
     raster = shapely.box(0, 0, place.width, place.height)
     inside = shapely.intersects(shapes, raster)
-    far = count - len(table.numbers) - sum(len(f.features) for f in findings if f.code in _LEFT_OUT)
     outside = table.numbers[~inside]
-    if len(outside) or far > 0:
-        total = len(outside) + max(far, 0)
-        findings.append(
-            Finding(
-                "outside",
-                f"{total} of {count} features {'lies' if total == 1 else 'lie'} outside the raster.",
-                tuple(map(int, outside[:MOST_FEATURES])),
-            )
-        )
+    if len(outside) or far:
+        total = len(outside) + far
+        # One without a geometry is found nowhere, where only those near the raster are read.
+        lies, has = (" lies", "has") if total == 1 else ("s lie", "have")
+        message = f"{total} feature{lies} outside the raster{f', or {has} no geometry' if far else ''}."
+        findings.append(Finding("outside", message, tuple(map(int, outside[:MOST_FEATURES]))))
     table.keep(inside)
     shapes = shapes[inside]
     bounds = shapely.bounds(shapes)

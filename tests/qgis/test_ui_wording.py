@@ -141,7 +141,7 @@ def _shell_sentences(folder):
     return found
 
 
-@pytest.mark.parametrize("folder", ["engine", "models", "cli"])
+@pytest.mark.parametrize("folder", ["engine", "engine/labels", "models", "cli", "trainer/dataset"])
 def test_no_sentence_of_the_program_reads_badly_in_a_dialog(folder):
     sentences = _shell_sentences(folder)
     assert sentences

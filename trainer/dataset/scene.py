@@ -58,9 +58,13 @@ class LabelledScene(Protocol):
     gsd: float | None
     transform: tuple[float, float, float, float, float, float] | None
     crs: str
-    provenance: dict[str, Any]
-    fingerprint: str
     split: str
+
+    @property
+    def provenance(self) -> dict[str, Any]: ...  # noqa: D102 - described above
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102 - described above
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Stored samples (C, height, width) and validity (height, width), None where all are valid.

@@ -19,7 +19,6 @@ from .forms import load_form
 from .swatches import HEIGHT, WIDTH, swatch_pixmap
 
 _KEY, _CODE, _NAME, _MACRO, _DRAWN = range(5)
-_NUMBERS = (_KEY, _CODE, _DRAWN)
 
 
 class ClassTable(QWidget):
@@ -263,5 +262,5 @@ def _whole(text: str) -> int:
 
 
 def _alignment(column: int) -> Qt.AlignmentFlag:
-    side = Qt.AlignmentFlag.AlignRight if column in _NUMBERS[1:] else Qt.AlignmentFlag.AlignLeft
+    side = Qt.AlignmentFlag.AlignRight if column == _DRAWN else Qt.AlignmentFlag.AlignLeft
     return side | Qt.AlignmentFlag.AlignVCenter

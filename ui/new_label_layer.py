@@ -23,7 +23,8 @@ from ..plugin.label_layer.image_facts import image_date, image_name
 from ..plugin.replacing import file_of_layer
 from .forms import load_form
 
-_FOLDER = "thematica/labels/folder"
+#: Setting: where labels were written last.
+FOLDER = "thematica/labels/folder"
 _ASK = "thematica/labels/ask"
 #: What the lists say → what is stored.
 ROLE_TITLES = {"training": ROLES[0], "validation": ROLES[1], "test of the map": ROLES[2]}
@@ -108,21 +109,19 @@ class NewLabelLayer(QDialog):
 
     def _propose_place(self) -> None:
         project, layer = QgsProject.instance(), self.image.currentLayer()
-        folders = [QgsSettings().value(_FOLDER, ""), project.homePath()]
+        folders = [QgsSettings().value(FOLDER, ""), project.homePath()]
         if layer is not None:
             folders.append(os.path.dirname(file_of_layer(layer)))
         folder = next((f for f in folders if f and os.access(f, os.W_OK)), str(Path.home()))
         path = Path(folder) / "labels.gpkg"
         self.file.setFilePath(str(path))
-        self.name.setText(_free_name(path))
+        self.name.setText(free_name(path))
 
     # -- what is said ---------------------------------------------------------------------------
 
     def path(self) -> Path:
         """The file that is written, with its suffix."""
-        text = self.file.filePath().strip().strip('"')
-        path = Path(text)
-        return path if path.suffix.lower() == ".gpkg" or not path.name else path.with_name(path.name + ".gpkg")
+        return with_suffix(self.file.filePath())
 
     def _geometry(self) -> str:
         return _GEOMETRIES[self.geometry_choice.currentText()]
@@ -176,7 +175,7 @@ class NewLabelLayer(QDialog):
         except ThematicaError as error:
             self.notice.tell("error", error.message)
             return
-        QgsSettings().setValue(_FOLDER, str(self.path().parent))
+        QgsSettings().setValue(FOLDER, str(self.path().parent))
         QgsSettings().setValue(_ASK, self.ask.isChecked())
         QgsProject.instance().addMapLayer(layer)
         self.iface.setActiveLayer(layer)
@@ -190,14 +189,20 @@ class NewLabelLayer(QDialog):
         self.accept()
 
 
-def _free_name(path: Path) -> str:
-    """``labels``, with a number where the file has it already."""
+def with_suffix(text: str) -> Path:
+    """The file that is meant by what was typed: a GeoPackage."""
+    path = Path(text.strip().strip('"'))
+    return path if path.suffix.lower() == ".gpkg" or not path.name else path.with_name(path.name + ".gpkg")
+
+
+def free_name(path: Path, wanted: str = "labels") -> str:
+    """The name that is wanted, with a number where the file has it already."""
     try:
         taken = {name.casefold() for name in tables_of(path)} if path.exists() else set()
     except OutputError:
         taken = set()
-    number, name = 1, "labels"
-    while name in taken:
+    number, name = 1, wanted
+    while name.casefold() in taken:
         number += 1
-        name = f"labels_{number}"
+        name = f"{wanted}_{number}"
     return name

@@ -10,7 +10,15 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from qgis.core import NULL, QgsFeature, QgsFeatureRequest, QgsMapLayer, QgsVectorLayer
+from qgis.core import (
+    NULL,
+    QgsFeature,
+    QgsFeatureRequest,
+    QgsGeometry,
+    QgsMapLayer,
+    QgsVectorLayer,
+    QgsVectorLayerUtils,
+)
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtWidgets import QUndoCommand
@@ -33,7 +41,17 @@ from .form import (
     set_variable,
     variable_of,
 )
-from .keeping import Kept, forget_project, is_kept_in_file, read_kept, write_file, write_project, write_role
+from .keeping import (
+    Kept,
+    forget_project,
+    is_in_project,
+    is_kept_in_file,
+    read_kept,
+    write_file,
+    write_project,
+    write_role,
+)
+from .plain_geometry import plain_geometry
 from .style import is_shown, label_classes, show_classes
 from .style_in_file import has_style, write_style
 
@@ -44,6 +62,12 @@ _KNOWN: dict[str, LabelLayer] = {}
 def is_label_layer(layer: QgsMapLayer | None) -> bool:
     """True for a layer that we made or took over."""
     return LabelLayer.of(layer) is not None
+
+
+def end_all() -> None:
+    """Let go of all label layers: the plugin is switched off."""
+    for labels in list(_KNOWN.values()):
+        labels.end()
 
 
 class LabelLayer(QObject):
@@ -82,18 +106,16 @@ class LabelLayer(QObject):
         self._added: list[int] = []
         self._id = layer.id()
         _KNOWN[self._id] = self
-        layer.willBeDeleted.connect(self.end)
-        layer.beforeEditingStarted.connect(self._before_editing)
-        layer.beforeCommitChanges.connect(self._before_commit)
-        layer.afterCommitChanges.connect(self._after_commit)
-        layer.afterRollBack.connect(self._after_rollback)
-        layer.editCommandStarted.connect(self._command_started)
-        layer.featureAdded.connect(self._feature_added)
-        layer.editCommandEnded.connect(self._command_ended)
+        for signal, slot in self._connections(layer):
+            signal.connect(slot)
         if is_shown(layer, self.class_field):
             show_classes(layer, self.class_field, self.classes(), self.values_of)
         self._offer_in_form()
         self._choose_current()
+        #: The project keeps a list that the file did not take.
+        self._is_owed = is_kept_in_file(layer, kept.classes) and is_in_project(layer)
+        if self._is_owed and not layer.isEditable():
+            self._write(kept)
 
     @staticmethod
     def of(layer: QgsMapLayer | None) -> LabelLayer | None:
@@ -106,11 +128,30 @@ class LabelLayer(QObject):
         return LabelLayer(layer) if read_kept(layer) is not None else None
 
     def end(self) -> None:
-        """Let go of the layer; :meth:`of` makes a new object."""
-        if _KNOWN.get(self._id) is self:
-            del _KNOWN[self._id]
-        if not sip.isdeleted(self):
-            self.deleteLater()
+        """Let go of the layer; :meth:`of` makes a new object.  A list that is not saved yet waits in the project."""
+        if _KNOWN.get(self._id) is not self:
+            return
+        del _KNOWN[self._id]
+        if self._kept.classes != self._saved.classes:
+            write_project(self.layer, self._kept)
+        for signal, slot in self._connections(self.layer):
+            signal.disconnect(slot)
+        self.deleteLater()
+
+    def _layer_gone(self) -> None:
+        _KNOWN.pop(self._id, None)
+
+    def _connections(self, layer: QgsVectorLayer) -> list[tuple[Any, Callable[..., None]]]:
+        return [
+            (layer.willBeDeleted, self._layer_gone),
+            (layer.beforeEditingStarted, self._before_editing),
+            (layer.beforeCommitChanges, self._before_commit),
+            (layer.afterCommitChanges, self._after_commit),
+            (layer.afterRollBack, self._after_rollback),
+            (layer.editCommandStarted, self._command_started),
+            (layer.featureAdded, self._feature_added),
+            (layer.editCommandEnded, self._command_ended),
+        ]
 
     # -- what it is -----------------------------------------------------------------------------
 
@@ -343,6 +384,32 @@ class LabelLayer(QObject):
         )
         return len(changes)
 
+    def add_feature(self, geometry: QgsGeometry, code: int | None = None) -> int:
+        """Draw a feature as QGIS's tools do: with the layer's defaults, in one undo step.  Returns its id.
+
+        Args:
+            geometry: in the layer's CRS.
+            code: its class; the current one where None.
+
+        Raises:
+            InputError: no such class, no geometry of the layer's type, or the layer cannot be edited.
+        """
+        code = self._current if code is None else code
+        entry, values = self.class_of(code), self.values_of(code)
+        layer = self.layer
+        shapes = plain_geometry(geometry).coerceToType(layer.wkbType())
+        if len(shapes) != 1:
+            raise InputError(f"The layer “{layer.name()}” cannot take this shape.")
+        self._start_editing()
+        given = {self._field_number(): values[0]} if values else {}
+        feature = QgsVectorLayerUtils.createFeature(layer, shapes[0], given, layer.createExpressionContext())
+        self._in_one_step(f"Add “{entry.name}”", lambda: self._add(feature))
+        return feature.id()
+
+    def _add(self, feature: QgsFeature) -> None:
+        if not self.layer.addFeature(feature):
+            raise OutputError(f"The layer “{self.layer.name()}” took no new feature: it may be read-only.")
+
     # -- how a change is made -------------------------------------------------------------------
 
     def _perform(self, change: ClassChange) -> None:
@@ -467,7 +534,7 @@ class LabelLayer(QObject):
         return is_kept_in_file(self.layer, self._kept.classes) and provider.transaction() is None
 
     def _after_commit(self) -> None:
-        changed = self._kept.classes != self._saved.classes or self._written is not None
+        changed = self._kept.classes != self._saved.classes or self._written is not None or self._is_owed
         self._saved, self._written = self._kept, None
         if changed:
             self._write(self._kept)
@@ -492,9 +559,11 @@ class LabelLayer(QObject):
             if has_style(self.layer):
                 write_style(self.layer)
             forget_project(self.layer)
+            self._is_owed = False
         except ThematicaError as error:
             # The project keeps it until the file takes it.
             write_project(self.layer, kept)
+            self._is_owed = True
             self.problem.emit(error.message)
 
     # -- what is drawn by hand is the next one's class ------------------------------------------

@@ -29,6 +29,9 @@ from ..compat import POLYGON_GEOMETRY
 #: How much of the class's colour covers the image.
 OPACITY = 0.35
 _OUTLINE = "0.5"
+# Light around the outline: it is seen on dark forest, too.
+_HALO = "255,255,255,150"
+_HALO_WIDTH = "1.1"
 _NO_CLASS = "no class"
 _NO_CLASS_COLOR = "#ffffff"
 
@@ -69,7 +72,11 @@ def show_classes(
 def class_symbol(layer: QgsVectorLayer, color: str) -> QgsSymbol:
     """The symbol of a class: a light fill with a solid outline, or a dot with a white rim."""
     if QgsWkbTypes.geometryType(layer.wkbType()) == POLYGON_GEOMETRY:
-        symbol = QgsFillSymbol.createSimple({"outline_width": _OUTLINE, "joinstyle": "round"})
+        symbol = QgsFillSymbol.createSimple({"style": "no", "outline_color": _HALO, "outline_width": _HALO_WIDTH})
+        symbol.symbolLayer(0).setLocked(True)
+        symbol.appendSymbolLayer(
+            QgsSimpleFillSymbolLayer.create({"outline_width": _OUTLINE, "outline_style": "solid", "joinstyle": "round"})
+        )
     else:
         symbol = QgsMarkerSymbol.createSimple(
             {"name": "circle", "size": "2.8", "outline_color": "255,255,255", "outline_width": "0.4"}
@@ -88,6 +95,8 @@ def color_symbol(symbol: QgsSymbol, color: str, opacity: float | None = None) ->
     """
     for number in range(symbol.symbolLayerCount()):
         part = symbol.symbolLayer(number)
+        if part.isLocked():
+            continue  # its colour is to stay
         if isinstance(part, QgsSimpleFillSymbolLayer):
             fill = QColor(color)
             fill.setAlphaF(part.fillColor().alphaF() if opacity is None else opacity)

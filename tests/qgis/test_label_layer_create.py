@@ -44,7 +44,7 @@ def test_the_style_comes_back_in_any_project(tmp_path):
     for shown in (layer, other):
         found = categories(shown)
         assert list(found) == ["Water", "Forest", "Grünland, „nass“", "no class"]
-        fill = found["Forest"].symbol().symbolLayer(0)
+        fill = found["Forest"].symbol().symbolLayer(1)
         assert fill.strokeColor().name() == "#2e8b3d"
         assert fill.strokeColor().alpha() == 255
         assert fill.fillColor().name() == "#2e8b3d"

@@ -8,16 +8,16 @@ from contextlib import closing
 
 import pytest
 from osgeo import ogr
-from qgis.core import QgsCategorizedSymbolRenderer, QgsProject, QgsVectorLayer
+from qgis.core import QgsCategorizedSymbolRenderer, QgsGeometry, QgsProject, QgsVectorLayer
 
 from thematica.errors import InputError, OutputError
 from thematica.models import label_classes
 from thematica.models.label_classes import LabelClass, read_classes
-from thematica.plugin.label_layer import LabelLayer
+from thematica.plugin.label_layer import LabelLayer, end_all
 from thematica.plugin.label_layer.class_list import ClassList
 from thematica.plugin.label_layer.keeping import Kept, write_project
 
-from .label_layers import CLASSES, codes_on_screen, draw, feature_of, make_layer, reopened
+from .label_layers import CLASSES, codes_on_screen, draw, feature_of, make_layer, reopened, square
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def labels(layer):
 def legend(layer):
     assert isinstance(layer.renderer(), QgsCategorizedSymbolRenderer)
     return {
-        int(c.value()): (c.label(), c.symbol().symbolLayer(0).strokeColor().name())
+        int(c.value()): (c.label(), c.symbol().symbolLayer(1).strokeColor().name())
         for c in layer.renderer().categories()
         if c.label() != "no class"
     }
@@ -317,12 +317,12 @@ def test_symbols_changed_by_hand_keep_their_form(layer, labels):
     renderer = layer.renderer().clone()
     categories = renderer.categories()  # a category that goes takes its symbol with it
     symbol = categories[0].symbol().clone()
-    symbol.symbolLayer(0).setStrokeWidth(2.0)
+    symbol.symbolLayer(1).setStrokeWidth(2.0)
     renderer.updateCategorySymbol(0, symbol)
     layer.setRenderer(renderer)
     labels.recolor(1, "#ff00ff")
     categories = layer.renderer().categories()
-    first = categories[0].symbol().symbolLayer(0)
+    first = categories[0].symbol().symbolLayer(1)
     assert (first.strokeWidth(), first.strokeColor().name()) == (2.0, "#ff00ff")
 
 
@@ -478,6 +478,40 @@ def test_editing_in_a_transaction_of_qgis(layer, labels):
     finally:
         project.setAutoTransaction(False)
         project.takeMapLayer(layer)
+
+
+def test_what_is_not_saved_when_the_plugin_goes_is_saved_later(layer, labels):
+    labels.merge([1], 2)
+    labels.rename(7, "Meadow")
+    after = screen(labels)
+    end_all()
+    again = LabelLayer.of(layer)
+    assert again is not labels
+    assert screen(again) == after
+    end_all()
+    assert layer.commitChanges()
+    # The plugin comes back: the list that was owed is written.
+    assert screen(LabelLayer.of(layer)) == after
+    assert in_file(layer) == after
+    assert not layer.customProperty("thematica/label_layer")
+
+
+def test_a_shape_is_added_with_the_layers_defaults(layer, labels):
+    labels.set_image("scene")
+    fid = labels.add_feature(square(200), 7)
+    assert layer.isEditable()
+    feature = layer.getFeature(fid)
+    assert (feature["class"], feature["image"]) == (7, "scene")
+    assert labels.current_code() == 7
+    labels.add_feature(square(220))
+    assert codes_on_screen(layer) == {0: 1, 20: 2, 40: 7, 60: 1, 200: 7, 220: 7}
+    layer.undoStack().undo()
+    layer.undoStack().undo()
+    assert codes_on_screen(layer) == {0: 1, 20: 2, 40: 7, 60: 1}
+    with pytest.raises(InputError, match="cannot take this shape"):
+        labels.add_feature(QgsGeometry())
+    with pytest.raises(InputError, match="no class with the code 99"):
+        labels.add_feature(square(0), 99)
 
 
 def test_a_spoiled_list_in_the_project_is_no_list(layer):

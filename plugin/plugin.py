@@ -120,6 +120,9 @@ class ThematicaPlugin:
                 dialog.deleteLater()
         if self.labels_dock is not None:
             self.labels_dock.end()
+        from .label_layer import end_all
+
+        end_all()
         for dock in (self.threshold_panel, self.labels_dock):
             if dock is not None:
                 self.iface.removeDockWidget(dock)

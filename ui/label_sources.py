@@ -7,7 +7,7 @@ from typing import Callable
 
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
-from qgis.PyQt.QtWidgets import QAction, QMenu, QWidget
+from qgis.PyQt.QtWidgets import QMenu, QWidget
 
 from ..plugin.compat import RASTER_LAYERS, VECTOR_LAYERS
 from .forms import load_form
@@ -36,8 +36,7 @@ class LabelSources(QWidget):
         self.labels.setExceptedLayerList(self._no_label_layers())
         self.raster.setFilters(RASTER_LAYERS)
         self._raster_id = ""
-        self.labels_menu, self.rasters_menu = QMenu(self), QMenu(self)
-        self.more_labels.setMenu(self.labels_menu)
+        self.rasters_menu = QMenu(self)
         self.more_rasters.setMenu(self.rasters_menu)
         self.rasters_menu.aboutToShow.connect(self._list_rasters)
         self.labels.layerChanged.connect(self._choose_labels)
@@ -74,10 +73,6 @@ class LabelSources(QWidget):
         """Choose the image."""
         if isinstance(layer, QgsRasterLayer):
             self.raster.setLayer(layer)
-
-    def offer(self, *actions: QAction) -> None:
-        """What the button beside the label layers opens."""
-        self.labels_menu.addActions(actions)
 
     # -- following the project -----------------------------------------------------------------
 

@@ -17,11 +17,13 @@ from ..errors import ThematicaError
 from ..plugin.compat import LEVEL_CRITICAL, LEVEL_INFO, LEVEL_WARNING
 from ..plugin.label_layer import LabelLayer, is_label_layer
 from ..plugin.label_layer.drawing import prepare_drawing
+from ..plugin.label_layer.image_facts import image_date, image_name
 from ..plugin.label_layer.keys import ClassKeys
 from ..plugin.runtime import find_runtime, runtime_problem
 from .class_actions import ClassActions
 from .class_row import small_font
 from .forms import load_form
+from .label_layer_menu import LabelLayerMenu
 from .label_navigator import LabelNavigator
 from .wording import for_dialog
 
@@ -66,7 +68,9 @@ class LabelsDock(QgsDockWidget):
         icon = QgsApplication.getThemeIcon
         self.new_action = self._action("New label layer…", self.make_layer, "mActionNewGeoPackageLayer.svg")
         self.use_action = self._action("Use a layer…", self.use_layer, "mActionAddLayer.svg")
-        self.sources.offer(self.new_action, self.use_action)
+        self.layer_menu = LabelLayerMenu([self.new_action, self.use_action], self)
+        self.layer_menu.failed.connect(self._show_problem)
+        self.sources.more_labels.setMenu(self.layer_menu)
         self.new_button.clicked.connect(self.make_layer)
         self.use_button.clicked.connect(lambda: self.use_layer())
         self.draw_button.setIcon(icon("mActionCapturePolygon.svg"))
@@ -172,12 +176,11 @@ class LabelsDock(QgsDockWidget):
         if layer is not None and is_label_layer(layer):
             self.sources.choose_layer(layer)
             return
-        from .use_layer import UseLayer
+        from .adopt_layer import AdoptLayer
 
-        dialog = UseLayer(self.iface, layer, self.iface.mainWindow())
-        if dialog.exec() and dialog.layer is not None:
-            self.sources.choose_layer(dialog.layer)
-        dialog.deleteLater()
+        dialog = AdoptLayer(self.iface, layer, self.iface.mainWindow())
+        dialog.taken.connect(lambda labels: self.sources.choose_layer(labels.layer))
+        dialog.open()
 
     # -- label layer and session ---------------------------------------------------------------
 
@@ -202,7 +205,7 @@ class LabelsDock(QgsDockWidget):
             self.label_layer = label_layer
             for signal, slot in self._signals_of(label_layer) if label_layer is not None else ():
                 signal.connect(slot)
-        self.navigator.label_layer = self.actions.label_layer = label_layer
+        self.navigator.label_layer = self.actions.label_layer = self.layer_menu.label_layer = label_layer
         self.guide.setVisible(label_layer is None)
         self.sources.setVisible(label_layer is not None)
         self.body.setVisible(label_layer is not None)
@@ -211,7 +214,7 @@ class LabelsDock(QgsDockWidget):
 
     def _let_go(self) -> None:
         label_layer, self.label_layer = self.label_layer, None
-        self.navigator.label_layer = self.actions.label_layer = None
+        self.navigator.label_layer = self.actions.label_layer = self.layer_menu.label_layer = None
         if label_layer is None or sip.isdeleted(label_layer):
             return
         for signal, slot in self._signals_of(label_layer):
@@ -238,11 +241,22 @@ class LabelsDock(QgsDockWidget):
         self._labels_chosen()
 
     def _rasters_chosen(self) -> None:
+        self._name_image()
         if self.session is not None and self.sources.rasters():
             self.session.set_rasters(self.sources.rasters())
         else:
             self._end_session()
             self._start_soon.start()
+
+    def _name_image(self) -> None:
+        """Labels keep on which image they were drawn."""
+        rasters = self.sources.rasters()
+        if self.label_layer is None or not rasters:
+            return
+        name = image_name(rasters[0])
+        # The date may have been typed when the layer was made: it is not touched without need.
+        if self.label_layer.image() != name:
+            self.label_layer.set_image(name, image_date(rasters[0]))
 
     def _start(self) -> None:
         """Begin a session if all that it needs is there, or say what is missing."""
@@ -259,6 +273,7 @@ class LabelsDock(QgsDockWidget):
         self.session = self._make_session(rasters)
         if self.grow_tool is not None:
             self.grow_tool.set_session(self.session)
+        self._name_image()
         self._tell_state()
         self.session.set_veil(self.live.veil.isChecked())
         self.session.want_statistics(True)

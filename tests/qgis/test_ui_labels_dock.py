@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle
+from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
 from qgis.PyQt.QtCore import QObject, QPoint, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QImage
 from qgis.PyQt.QtTest import QTest
@@ -11,11 +11,13 @@ from qgis.PyQt.QtWidgets import QAction, QColorDialog, QInputDialog, QMessageBox
 
 from thematica.models.label_classes import LabelClass
 from thematica.plugin.label_layer import LabelLayer
+from thematica.ui.adopt_layer import AdoptLayer
 from thematica.ui.labels_dock import LabelsDock
+from thematica.ui.new_label_layer import NewLabelLayer
 
 from .driving import LEFT, FakeInterface, answer, answer_next_question, click, pick, settle, wait_for
 from .label_figures import COLORS, NAMES, label_class, statistics
-from .label_layers import codes_on_screen, draw, make_layer
+from .label_layers import codes_on_screen, draw, feature_of, make_layer, square
 
 
 class Interface(FakeInterface):
@@ -176,8 +178,6 @@ def test_a_label_layer_that_comes_later_is_shown(open_dock, image, tmp_path):
 
 
 def test_other_vector_layers_are_not_offered(open_dock, labels, image, tmp_path):
-    from qgis.core import QgsVectorLayer
-
     QgsProject.instance().addMapLayer(QgsVectorLayer("Polygon?crs=EPSG:32633&field=class:integer", "roads", "memory"))
     dock = open_dock()
     assert [dock.sources.labels.itemText(i) for i in range(dock.sources.labels.count())] == ["training"]
@@ -577,6 +577,60 @@ def test_the_project_remembers_layer_and_rasters(dock, tmp_path, scene):
     settle()
     assert dock.label_layer.layer.name() == "validation"
     assert [layer.name() for layer in dock.sources.rasters()] == ["third", "another"]
+
+
+def test_labels_keep_on_which_image_they_were_drawn(dock, scene):
+    assert dock.label_layer.image() == scene.stem
+    dock.label_layer.set_image(scene.stem, "2020-06-30")
+    layer = dock.label_layer.layer
+    layer.startEditing()
+    assert draw(layer, 0).attribute("date") == "2020-06-30"
+
+
+def test_the_menu_says_what_the_labels_are_for(dock):
+    def choose(text):
+        dock.layer_menu.fill()
+        action = next(action for action in dock.layer_menu.actions() if action.text() == text)
+        action.trigger()
+        dock.layer_menu.fill()
+        return next(action for action in dock.layer_menu.actions() if action.text() == text).isChecked()
+
+    labels = dock.label_layer
+    assert choose("Validation")
+    assert labels.role == "validation"
+    assert choose("Write the classes on the map")
+    assert labels.layer.labelsEnabled()
+    asking = labels.is_asking()
+    assert choose("Ask for the class of each new polygon") is not asking
+    assert labels.is_asking() is not asking
+
+
+def test_new_label_layer_opens_its_dialog_and_what_it_makes_is_shown(open_dock, image, tmp_path):
+    dock = open_dock()
+    click(dock.new_button)
+    (dialog,) = dock.iface.window.findChildren(NewLabelLayer)
+    dialog.file.setFilePath(str(tmp_path / "new.gpkg"))
+    click(dialog.create_button)
+    assert dock.label_layer.layer.isEditable()
+    assert len(names(dock)) == 5
+    assert dock.iface.drawn_in == [dock.label_layer.layer]
+    wait_for(lambda: len(dock.sessions) == 1)
+
+
+def test_a_layer_that_is_there_is_taken_over_in_a_dialog(open_dock, image):
+    roads = QgsVectorLayer("Polygon?crs=EPSG:32633&field=cover:integer", "plots", "memory")
+    for left, code in ((0, 3), (20, 3), (40, 8)):
+        roads.dataProvider().addFeature(feature_of(roads, square(left).asWkt(), [code]))
+    QgsProject.instance().addMapLayer(roads)
+    dock = open_dock()
+    click(dock.use_button)
+    (dialog,) = dock.iface.window.findChildren(AdoptLayer)
+    dialog.as_it_is.setChecked(True)
+    click(dialog.take_button)
+    settle()
+    assert dock.label_layer.layer is roads
+    assert [entry.code for entry in dock.label_layer.classes()] == [3, 8]
+    wait_for(lambda: dock.classes.row_of(3).polygons == 2)
 
 
 # -- a narrow dock ---------------------------------------------------------------------------------

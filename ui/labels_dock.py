@@ -11,7 +11,7 @@ from qgis.gui import QgsDockWidget
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QIcon, QImage
-from qgis.PyQt.QtWidgets import QAction, QBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QAction, QBoxLayout, QDialog, QWidget
 
 from ..errors import ThematicaError
 from ..plugin.compat import LEVEL_CRITICAL, LEVEL_INFO, LEVEL_WARNING
@@ -59,6 +59,8 @@ class LabelsDock(QgsDockWidget):
         self.overlay: Any = None
         self.grow_tool: Any = None
         self._prepared: set[str] = set()
+        #: Open ones; QGIS's main window keeps the window alive, but not the Python object behind it.
+        self._dialogs: list[QDialog] = []
         self._sentence = ""
         self._findings: list[dict[str, Any]] = []
         self._statistics: Mapping[str, Any] = {}
@@ -146,6 +148,8 @@ class LabelsDock(QgsDockWidget):
         """End the worker, and take everything off the map; the dock is used no more."""
         self._start_soon.stop()
         self._count_soon.stop()
+        for dialog in list(self._dialogs):
+            dialog.reject()
         self.keys.end()
         self._end_session()
         self._let_go()
@@ -165,7 +169,7 @@ class LabelsDock(QgsDockWidget):
         rasters = self.sources.rasters()
         dialog = NewLabelLayer(self.iface, rasters[0] if rasters else self.iface.activeLayer(), self.iface.mainWindow())
         dialog.created.connect(self.sources.choose_layer)
-        dialog.open()
+        self._open(dialog)
 
     def use_layer(self, layer: QgsVectorLayer | None = None) -> None:
         """Show a label layer; any other is taken over first, in a dialog.
@@ -180,6 +184,11 @@ class LabelsDock(QgsDockWidget):
 
         dialog = AdoptLayer(self.iface, layer, self.iface.mainWindow())
         dialog.taken.connect(lambda labels: self.sources.choose_layer(labels.layer))
+        self._open(dialog)
+
+    def _open(self, dialog: QDialog) -> None:
+        self._dialogs.append(dialog)
+        dialog.finished.connect(lambda _: self._dialogs.remove(dialog))
         dialog.open()
 
     # -- label layer and session ---------------------------------------------------------------

@@ -19,12 +19,15 @@ SCRIPT = r"""
 import json, os, sys, time, traceback
 from qgis.core import QgsCoordinateReferenceSystem, QgsPointXY, QgsProject, QgsRasterLayer, QgsRectangle
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPoint, QTimer, Qt
+from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QDialogButtonBox, QDockWidget, QLabel, QToolBar
 import qgis.utils
 from qgis.utils import iface
 
 found = {}
+WATER, TREES = [(500300, 4999700), (500900, 4999000)], [(502600, 4999700), (503200, 4999000)]
+CROPS, SOIL, TOWN = [[(x, 4996800), (x + 500, 4996600)] for x in (502900, 500200, 501600)]
 LEFT, RIGHT, NO = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton, Qt.KeyboardModifier.NoModifier
 
 def wait_for(condition, what, seconds=20):
@@ -111,34 +114,40 @@ def work():
     found["button_down"] = plugin.labels_action.isChecked()
     picture("1-guide")
 
-    make_layer()
-    settle()
+    # The dialog, with the classes that it proposes.
+    click(dock.new_button)
+    from thematica.ui.new_label_layer import NewLabelLayer
+    (dialog,) = iface.mainWindow().findChildren(NewLabelLayer)
+    file = dialog.file.lineEdit()
+    file.selectAll()
+    QTest.keyClicks(file, os.path.join(os.path.dirname(os.environ["SCENE"]), "labels.gpkg"))
+    if os.environ.get("PICTURES"):
+        dialog.grab().save(os.path.join(os.environ["PICTURES"], "2-dialog.png"))
+    click(dialog.create_button)
+    wait_for(lambda: dock.label_layer is not None, "the label layer")
     found["classes"] = names()
     found["raster"] = dock.sources.raster.currentLayer() is scene
     wait_for(lambda: dock.session is not None, "session")
 
-    # Water in the west, forest in the east, soil in the south.
+    # Two polygons of each class, with the mouse; the keys choose the class.
     click(dock.classes.viewport(), row_center(1))
     click(dock.draw_button)
-    found["tool"] = type(canvas.mapTool()).__name__ if canvas.mapTool() else ""
+    found["tool"] = type(canvas.mapTool()).__name__
     found["editing"] = dock.label_layer.layer.isEditable()
-    draw(square(500300, 4999700))
-    draw(square(500900, 4999000))
-    canvas.setFocus()
-    QTest.keyClick(canvas, Qt.Key.Key_2)
-    draw(square(502600, 4999700))
-    draw(square(503200, 4999000))
-    QTest.keyClick(canvas, Qt.Key.Key_3)
-    draw(square(500700, 4996800))
-    draw(square(502700, 4996900))
+    for key, places in ((None, WATER), ("2", TREES), ("3", CROPS), ("4", SOIL), ("5", TOWN)):
+        if key is not None:
+            canvas.setFocus()
+            QTest.keyClicks(canvas, key)
+        for place in places:
+            draw(square(*place))
     found["drawn"] = codes()
-    wait_for(lambda: len(dock.spectra.plot.signatures) == 3, "three spectra")
-    wait_for(lambda: dock.classes.row_of(3).polygons == 2, "polygons counted")
-    found["pixels"] = {code: dock.classes.row_of(code).pixels for code in (1, 2, 3)}
+    wait_for(lambda: len(dock.spectra.plot.signatures) == 5, "five spectra")
+    wait_for(lambda: dock.classes.row_of(5).polygons == 2, "polygons counted")
+    found["pixels"] = {code: dock.classes.row_of(code).pixels for code in range(1, 6)}
     found["pairs"] = len(dock.separability.pairs())
-    water, forest = (next(s for s in dock.spectra.plot.signatures if s.code == code).mean for code in (1, 2))
-    found["means"] = [water[0], water[7], forest[0], forest[7]]
-    picture("2-drawn")
+    water, trees = (next(s for s in dock.spectra.plot.signatures if s.code == code).mean for code in (1, 2))
+    found["means"] = [water[0], water[7], trees[0], trees[7]]
+    picture("3-drawn")
 
     # The map of the visible canvas, again after each edit.
     click(dock.live.preview)
@@ -146,8 +155,11 @@ def work():
     settle()
     wait_for(lambda: dock.overlay is not None and dock.overlay.is_shown, "overlay")
     found["sentence"] = dock.live.state.text()
-    found["colors"] = seen(((500200, 4998200), (503700, 4998200), (501000, 4996200)))
-    picture("3-preview")
+    dock.live.opacity.setFocus()
+    QTest.keyClick(dock.live.opacity, Qt.Key.Key_End)
+    south = [(x, 4996200) for x in (503500, 500600, 502000)]
+    found["colors"] = seen([(500200, 4998200), (503700, 4998200), *south])
+    picture("4-preview")
     start = time.perf_counter()
     previews = []
     dock.session.preview_ready.connect(lambda *_: previews.append(time.perf_counter() - start))
@@ -167,7 +179,7 @@ def work():
     wait_for(lambda: dock.lookalikes.count() == 1, "the wrong polygon is found")
     found["look_alike"] = [dock.lookalikes.table.item(0, column).text() for column in (1, 2)]
     dock.tabs.setCurrentWidget(dock.lookalikes)
-    picture("4-look-alike")
+    picture("5-look-alike")
     table = dock.lookalikes.table
     click(table.viewport(), table.visualItemRect(table.item(0, 1)).center())
     found["went_there"] = canvas.extent().width() < 1500
@@ -178,12 +190,12 @@ def work():
     # A region grows around a pixel of the soil.
     canvas.setExtent(scene.extent())
     canvas.refresh()
-    click(dock.classes.viewport(), row_center(3))
+    click(dock.classes.viewport(), row_center(4))
     click(dock.grow_button)
     found["growing"] = canvas.mapTool() is dock.grow_tool
-    click(canvas.viewport(), at(501900, 4996100))
+    click(canvas.viewport(), at(500600, 4996100))
     wait_for(lambda: dock.grow_tool.grown is not None, "a region")
-    picture("5-region")
+    picture("6-region")
     before = len(codes())
     canvas.setFocus()
     QTest.keyClick(canvas, Qt.Key.Key_Return)
@@ -191,20 +203,22 @@ def work():
     found["grown"] = codes()
     grown = max(dock.label_layer.layer.getFeatures(), key=lambda feature: feature.geometry().area())
     found["grown_class"] = dock.label_layer.code_of_feature(grown)
-    found["grown_inside"] = grown.geometry().boundingBox().yMaximum() <= 4997010
-    wait_for(lambda: dock.classes.row_of(3).polygons == 3, "the region is counted")
+    found["grown_inside"] = QgsRectangle(500000, 4996000, 501340, 4997010).contains(
+        grown.geometry().boundingBox()
+    )
+    wait_for(lambda: dock.classes.row_of(4).polygons == 3, "the region is counted")
     dock.tabs.setCurrentWidget(dock.separability)
     settle()
     table = dock.separability.table
     click(table.viewport(), table.visualItemRect(table.item(0, 0)).center())
     found["emphasis"] = len(dock.spectra.plot.emphasis())
     dock.tabs.setCurrentWidget(dock.spectra)
-    picture("6-grown")
+    picture("7-grown")
 
     # Undo takes the region back, and the figures follow.
     dock.label_layer.layer.undoStack().undo()
     found["undone"] = codes()
-    wait_for(lambda: dock.classes.row_of(3).polygons == 2, "undo is counted")
+    wait_for(lambda: dock.classes.row_of(4).polygons == 2, "undo is counted")
 
     # The worker is killed, and all comes back.
     killed = dock.session
@@ -246,20 +260,10 @@ def seen(places):
     for x, y in places:
         color = image.pixelColor(at(x, y))
         def far(entry):
-            from qgis.PyQt.QtGui import QColor
             other = QColor(entry.color)
-            return abs(color.hueF() - other.hueF())
+            return sum(abs(one - two) for one, two in zip(color.getRgb(), other.getRgb()))
         answer.append(min(dock.label_layer.classes(), key=far).code)
     return answer
-
-def make_layer():
-    from thematica.models.label_classes import LabelClass
-    from thematica.plugin.label_layer import create_label_layer
-    colors = {"Water": "#2060ff", "Forest": "#20a030", "Bare soil": "#e08020"}
-    classes = [LabelClass(code, name, colors[name]) for code, name in enumerate(colors, 1)]
-    path = os.path.join(os.path.dirname(os.environ["SCENE"]), "labels.gpkg")
-    layer = create_label_layer(path, "labels", QgsProject.instance().mapLayersByName("scene")[0].crs(), classes)
-    QgsProject.instance().addMapLayer(layer)
 
 def go():
     raised = []
@@ -279,20 +283,24 @@ QTimer.singleShot(500, go)
 
 
 def _make_scene(path: Path) -> Path:
-    """400 × 400 pixels of 10 m: water in the north-west, forest in the north-east, soil in the south; with noise."""
+    """400 × 400 pixels of 10 m: water in the north-west, trees in the north-east; in the south bare ground, a town and
+    crops; with noise."""
     from .conftest import FOREST, SENTINEL_BANDS, WATER, _make_raster
 
     soil = (0.08, 0.11, 0.15, 0.18, 0.2, 0.22, 0.24, 0.26, 0.34, 0.3)
+    town = (0.14, 0.16, 0.18, 0.19, 0.2, 0.21, 0.22, 0.22, 0.24, 0.22)
+    crops = (0.03, 0.08, 0.05, 0.13, 0.38, 0.46, 0.48, 0.49, 0.26, 0.14)
     side, chance = 400, random.Random(1)
     noise = [chance.gauss(0, 1) for _ in range(side * side)]
     bands = []
     for band in range(len(SENTINEL_BANDS)):
-        # Neighbouring bands share some noise, as light and shade do.
+        # All bands share light and shade, and each has noise of its own.
         own = [chance.gauss(0, 1) for _ in range(997)]
         values = []
         for row in range(side):
             for column in range(side):
-                cover = soil if row >= 300 else WATER if column < 200 else FOREST
+                south = soil if column < 134 else town if column < 267 else crops
+                cover = south if row >= 300 else WATER if column < 200 else FOREST
                 place = row * side + column
                 values.append(cover[band] * (1 + 0.05 * noise[place]) + 0.002 * own[place % 997])
         bands.append(values)
@@ -341,16 +349,16 @@ def found(tmp_path_factory, real_runtime):
 pytestmark = pytest.mark.slow
 
 
-def test_the_toolbar_opens_the_dock_with_its_guide(found):
+def test_the_toolbar_opens_the_dock_and_the_dock_a_dialog(found):
     assert found["guide"]
     assert found["button_down"]
-    assert found["classes"] == ["Water", "Forest", "Bare soil"]
+    assert found["classes"] == ["Water", "Trees", "Crops and grass", "Bare ground", "Built-up"]
     assert found["raster"]
 
 
 def test_polygons_are_drawn_with_qgiss_own_tool_and_keys_choose_the_class(found):
     assert found["editing"]
-    assert found["drawn"] == [1, 1, 2, 2, 3, 3]
+    assert found["drawn"] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_the_form_asks_for_the_class_and_nothing_else(found):
@@ -359,30 +367,30 @@ def test_the_form_asks_for_the_class_and_nothing_else(found):
 
 def test_the_dock_tells_what_was_drawn(found):
     # 30 × 30 pixels, give or take a mouse's pixel.
-    assert all(1600 <= found["pixels"][code] <= 2000 for code in "123")
-    assert found["pairs"] == 3
+    assert all(1600 <= found["pixels"][code] <= 2000 for code in "12345")
+    assert found["pairs"] == 10
     assert found["means"] == pytest.approx([0.05, 0.01, 0.02, 0.37], abs=0.005)
 
 
 def test_the_preview_shows_the_classes_where_they_are(found):
-    assert found["colors"] == [1, 2, 3]
+    assert found["colors"] == [1, 2, 3, 4, 5]
     assert found["sentence"].startswith("Preview from")
 
 
 def test_the_class_of_a_polygon_is_changed_found_wrong_and_set_right(found):
     assert found["selected"] == 1
-    assert found["changed"] == [1, 1, 2, 2, 2, 3, 3]
-    assert found["look_alike"] == ["Forest", "Water"]
+    assert found["changed"] == [1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert found["look_alike"] == ["Trees", "Water"]
     assert found["went_there"]
-    assert found["set_right"] == [1, 1, 1, 2, 2, 3, 3]
+    assert found["set_right"] == [1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_a_region_grows_and_becomes_a_polygon_of_the_class(found):
     assert found["growing"]
-    assert found["grown"] == [1, 1, 1, 2, 2, 3, 3, 3]
-    assert found["grown_class"] == 3
+    assert found["grown"] == [1, 1, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5]
+    assert found["grown_class"] == 4
     assert found["grown_inside"]
-    assert found["undone"] == [1, 1, 1, 2, 2, 3, 3]
+    assert found["undone"] == [1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_a_pair_is_brought_forward(found):
@@ -394,7 +402,7 @@ def test_a_killed_worker_comes_back(found):
 
 
 def test_what_was_drawn_is_saved_and_a_closed_dock_leaves_the_map(found):
-    assert found["saved"] == [1, 1, 1, 2, 2, 3, 3]
+    assert found["saved"] == [1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert found["closed"] == [True, True, False]
 
 

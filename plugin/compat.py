@@ -10,6 +10,7 @@ from functools import reduce
 from typing import Any
 
 from qgis import core
+from qgis.PyQt import QtGui, QtWidgets
 
 
 def _first(*names: str) -> Any:
@@ -91,6 +92,9 @@ LEVEL_INFO = _first("Qgis.MessageLevel.Info", "Qgis.Info")
 LEVEL_WARNING = _first("Qgis.MessageLevel.Warning", "Qgis.Warning")
 LEVEL_CRITICAL = _first("Qgis.MessageLevel.Critical", "Qgis.Critical")
 LEVEL_SUCCESS = _first("Qgis.MessageLevel.Success", "Qgis.Success")
+
+# Qt 6 has it in QtGui, Qt 5 in QtWidgets.
+UNDO_COMMAND = next(module.QUndoCommand for module in (QtGui, QtWidgets) if hasattr(module, "QUndoCommand"))
 
 
 def enum_number(value: Any) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qgis.gui import QgsColorDialog
-from qgis.PyQt.QtCore import QSize, Qt, QTimer
+from qgis.PyQt.QtCore import QItemSelectionModel, QSize, Qt, QTimer
 from qgis.PyQt.QtGui import QColor, QIcon
 from qgis.PyQt.QtWidgets import QHeaderView, QInputDialog, QTableWidgetItem, QWidget
 
@@ -83,10 +83,10 @@ class ClassTable(QWidget):
     def select(self, codes: list[int]) -> None:
         """Select classes."""
         self.table.clearSelection()
-        mode = self.table.selectionModel().SelectionFlag
+        whole_row = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
         for row in range(self.table.rowCount()):
             if self._code_at(row) in codes:
-                self.table.selectionModel().select(self.table.model().index(row, 0), mode.Select | mode.Rows)
+                self.table.selectionModel().select(self.table.model().index(row, 0), whole_row)
 
     # -- what is shown --------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from sqlite3 import Error as SqliteError
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -124,7 +125,7 @@ def tables_of(path: str | Path) -> list[str]:
         with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as database:
             listed = database.execute("SELECT table_name FROM gpkg_contents").fetchall()
             others = database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
-    except sqlite3.Error as error:
+    except SqliteError as error:
         raise OutputError(
             f"“{path}” exists and is no GeoPackage that can be read: choose another name.", repr(error)
         ) from error

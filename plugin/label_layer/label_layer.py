@@ -14,19 +14,16 @@ from qgis.core import (
     NULL,
     QgsFeature,
     QgsFeatureRequest,
-    QgsGeometry,
     QgsMapLayer,
     QgsVectorLayer,
-    QgsVectorLayerUtils,
 )
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, pyqtSignal
-from qgis.PyQt.QtWidgets import QUndoCommand
 
 from ...errors import InputError, OutputError, ThematicaError
 from ...models.label_classes import LabelClass
 from ...models.label_settings import ROLES
-from ..compat import NO_GEOMETRY
+from ..compat import NO_GEOMETRY, UNDO_COMMAND
 from . import class_list
 from .class_list import ClassChange, ClassList
 from .field_values import FieldValues, key_of
@@ -51,7 +48,6 @@ from .keeping import (
     write_project,
     write_role,
 )
-from .plain_geometry import plain_geometry
 from .style import is_shown, label_classes, show_classes
 from .style_in_file import has_style, write_style
 
@@ -102,6 +98,7 @@ class LabelLayer(QObject):
         self._saved = kept
         #: More classes that the file has since a commit began; they stay until one succeeds.
         self._written: ClassList | None = None
+        self._known_values: FieldValues | None = None
         self._current = -1
         self._added: list[int] = []
         self._id = layer.id()
@@ -144,6 +141,7 @@ class LabelLayer(QObject):
     def _connections(self, layer: QgsVectorLayer) -> list[tuple[Any, Callable[..., None]]]:
         return [
             (layer.willBeDeleted, self._layer_gone),
+            (layer.updatedFields, self._fields_changed),
             (layer.beforeEditingStarted, self._before_editing),
             (layer.beforeCommitChanges, self._before_commit),
             (layer.afterCommitChanges, self._after_commit),
@@ -193,7 +191,7 @@ class LabelLayer(QObject):
 
     def code_of_feature(self, feature: QgsFeature) -> int | None:
         """Likewise for a feature of the layer."""
-        return self.code_of(feature.attributes()[self._field_number()])
+        return self.code_of(feature.attribute(self.class_field))
 
     def values_of(self, code: int) -> list[Any]:
         """What the field holds for a class; new features get the first."""
@@ -202,8 +200,9 @@ class LabelLayer(QObject):
     def feature_counts(self) -> dict[int, int]:
         """Code → number of features, as they are on the screen; all classes are there."""
         counts = dict.fromkeys(self._kept.classes.codes(), 0)
+        number, values = self._field_number(), self._values()
         for feature in self.layer.getFeatures(self._codes_only()):
-            code = self.code_of_feature(feature)
+            code = values.code_of(feature.attribute(number))
             if code is not None:
                 counts[code] += 1
         return counts
@@ -384,32 +383,6 @@ class LabelLayer(QObject):
         )
         return len(changes)
 
-    def add_feature(self, geometry: QgsGeometry, code: int | None = None) -> int:
-        """Draw a feature as QGIS's tools do: with the layer's defaults, in one undo step.  Returns its id.
-
-        Args:
-            geometry: in the layer's CRS.
-            code: its class; the current one where None.
-
-        Raises:
-            InputError: no such class, no geometry of the layer's type, or the layer cannot be edited.
-        """
-        code = self._current if code is None else code
-        entry, values = self.class_of(code), self.values_of(code)
-        layer = self.layer
-        shapes = plain_geometry(geometry).coerceToType(layer.wkbType())
-        if len(shapes) != 1:
-            raise InputError(f"The layer “{layer.name()}” cannot take this shape.")
-        self._start_editing()
-        given = {self._field_number(): values[0]} if values else {}
-        feature = QgsVectorLayerUtils.createFeature(layer, shapes[0], given, layer.createExpressionContext())
-        self._in_one_step(f"Add “{entry.name}”", lambda: self._add(feature))
-        return feature.id()
-
-    def _add(self, feature: QgsFeature) -> None:
-        if not self.layer.addFeature(feature):
-            raise OutputError(f"The layer “{self.layer.name()}” took no new feature: it may be read-only.")
-
     # -- how a change is made -------------------------------------------------------------------
 
     def _perform(self, change: ClassChange) -> None:
@@ -482,7 +455,7 @@ class LabelLayer(QObject):
         if classes == self._kept.classes:
             return
         place = self._kept.classes.codes().index(self._current) if self._current in self._kept.classes.codes() else 0
-        self._kept = replace(self._kept, classes=classes)
+        self._kept, self._known_values = replace(self._kept, classes=classes), None
         self._keep_in_project()
         if is_shown(self.layer, self.class_field):
             show_classes(self.layer, self.class_field, self.classes(), self.values_of)
@@ -584,7 +557,13 @@ class LabelLayer(QObject):
     # -- small change ---------------------------------------------------------------------------
 
     def _values(self) -> FieldValues:
-        return FieldValues(self.layer.fields().at(self._field_number()), self._kept.classes)
+        # It is asked for each feature of the layer.
+        if self._known_values is None:
+            self._known_values = FieldValues(self.layer.fields().at(self._field_number()), self._kept.classes)
+        return self._known_values
+
+    def _fields_changed(self) -> None:
+        self._known_values = None
 
     def _field_number(self) -> int:
         return self.layer.fields().lookupField(self.class_field)
@@ -596,7 +575,7 @@ class LabelLayer(QObject):
         return request
 
 
-class _ListCommand(QUndoCommand):
+class _ListCommand(UNDO_COMMAND):
     """One change of the list on the undo stack; the features that go with it are further commands of the same step."""
 
     def __init__(self, labels: LabelLayer, before: ClassList, change: ClassChange) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 from osgeo import ogr
-from qgis.core import QgsCategorizedSymbolRenderer, QgsGeometry, QgsProject, QgsVectorLayer
+from qgis.core import QgsCategorizedSymbolRenderer, QgsProject, QgsVectorLayer
 
 from thematica.errors import InputError, OutputError
 from thematica.models import label_classes
@@ -17,7 +17,7 @@ from thematica.plugin.label_layer import LabelLayer, end_all
 from thematica.plugin.label_layer.class_list import ClassList
 from thematica.plugin.label_layer.keeping import Kept, write_project
 
-from .label_layers import CLASSES, codes_on_screen, draw, feature_of, make_layer, reopened, square
+from .label_layers import CLASSES, codes_on_screen, draw, feature_of, make_layer, reopened
 
 
 @pytest.fixture
@@ -494,24 +494,6 @@ def test_what_is_not_saved_when_the_plugin_goes_is_saved_later(layer, labels):
     assert screen(LabelLayer.of(layer)) == after
     assert in_file(layer) == after
     assert not layer.customProperty("thematica/label_layer")
-
-
-def test_a_shape_is_added_with_the_layers_defaults(layer, labels):
-    labels.set_image("scene")
-    fid = labels.add_feature(square(200), 7)
-    assert layer.isEditable()
-    feature = layer.getFeature(fid)
-    assert (feature["class"], feature["image"]) == (7, "scene")
-    assert labels.current_code() == 7
-    labels.add_feature(square(220))
-    assert codes_on_screen(layer) == {0: 1, 20: 2, 40: 7, 60: 1, 200: 7, 220: 7}
-    layer.undoStack().undo()
-    layer.undoStack().undo()
-    assert codes_on_screen(layer) == {0: 1, 20: 2, 40: 7, 60: 1}
-    with pytest.raises(InputError, match="cannot take this shape"):
-        labels.add_feature(QgsGeometry())
-    with pytest.raises(InputError, match="no class with the code 99"):
-        labels.add_feature(square(0), 99)
 
 
 def test_a_spoiled_list_in_the_project_is_no_list(layer):

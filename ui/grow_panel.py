@@ -9,7 +9,7 @@ from qgis.PyQt.QtWidgets import QWidget
 from .forms import load_form
 
 _SETTING = "thematica/labels/tolerance"
-_TOLERANCE = 20
+_TOLERANCE = 35
 
 
 class GrowPanel(QWidget):

@@ -18,7 +18,7 @@ from .grow_panel import GrowPanel
 from .wording import for_dialog
 
 _TITLE = "Grow region"
-_CLICK = "Click a pixel: the region of pixels that look like it is drawn."
+_CLICK = "Click a pixel to grow a region from it."
 _MOVE = "Drag, or Ctrl and wheel: tolerance. Enter or right click: accept. Esc: discard."
 #: Pixels of the screen that the mouse is dragged for one step of tolerance, and before it counts as dragging.
 _PIXELS_PER_STEP, _PIXELS_TO_DRAG = 4, 4

@@ -233,7 +233,7 @@ def test_a_filter_hides_features(make, fake, labels):
     pictures(session, 1)
     assert labels.layer.setSubsetString('"class" = 1')
     wait_for(lambda: session.state == WAITING)
-    assert len(fake.seen("labels")[-1]["removed"]) == 1
+    wait_for(lambda: len(fake.seen("labels")[-1]["removed"]) == 1)
     assert session.gone[-1] == 1
 
 

@@ -10,7 +10,7 @@ from qgis.core import QgsApplication, QgsMapLayer, QgsRasterLayer, QgsRectangle,
 from qgis.gui import QgsDockWidget
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QIcon, QImage
+from qgis.PyQt.QtGui import QIcon, QImage, QResizeEvent
 from qgis.PyQt.QtWidgets import QAction, QBoxLayout, QDialog, QWidget
 
 from ..errors import ThematicaError
@@ -32,6 +32,8 @@ ICONS = Path(__file__).resolve().parents[1] / "plugin" / "icons"
 _MOST_TO_COUNT = 20_000
 _MILLISECONDS_TO_COUNT = 100
 _SECONDS_TO_READ = 8
+#: Of the height that classes and figures share, at most.
+_SHARE_OF_CLASSES = 0.46
 
 _NewSession = Callable[..., Any]
 
@@ -89,6 +91,8 @@ class LabelsDock(QgsDockWidget):
         self.notice.layout().setStretch(0, 0)
         self.notice.layout().setAlignment(self.notice.button, Qt.AlignmentFlag.AlignRight)
         self.splitter.setStretchFactor(1, 1)
+        self.splitter.splitterMoved.connect(self._keep_split)
+        self._split_by_hand = False
         self.tabs.tabBar().setFont(small_font(self.tabs.font()))  # all three stand side by side in a narrow dock
 
         self.sources.is_label_layer = is_label_layer
@@ -112,6 +116,8 @@ class LabelsDock(QgsDockWidget):
         # Layer and rasters come one after the other; the session is made when both are there.
         self._start_soon = QTimer(self, singleShot=True, interval=0)
         self._start_soon.timeout.connect(self._start)
+        self._split_soon = QTimer(self, singleShot=True, interval=0)
+        self._split_soon.timeout.connect(self._split)
         # The same digits as in the list, while the map has the focus.
         self.keys = ClassKeys(iface.mapCanvas())
         self.keys.refused.connect(self._show_problem)
@@ -321,6 +327,7 @@ class LabelsDock(QgsDockWidget):
         self.classes.set_classes(label_layer.classes() if label_layer is not None else [])
         self._show_current(label_layer.current_code() if label_layer is not None else -1)
         self._count_later()
+        self._split_soon.start()
         self._show_figures()
         self.actions.update()
 
@@ -343,6 +350,21 @@ class LabelsDock(QgsDockWidget):
             self.classes.set_counts({})
         else:
             self.classes.set_counts(self.label_layer.feature_counts())
+
+    def _keep_split(self, *_: object) -> None:
+        self._split_by_hand = True
+
+    def _split(self) -> None:
+        """As many classes as have room; the figures keep the larger part."""
+        total = sum(self.splitter.sizes())
+        if total and not self._split_by_hand:
+            upper = min(self.upper.sizeHint().height(), int(_SHARE_OF_CLASSES * total))
+            self.splitter.setSizes([upper, total - upper])
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Divide the height anew."""
+        super().resizeEvent(event)
+        self._split_soon.start()
 
     def show_statistics(self, statistics: Mapping[str, Any]) -> None:
         """Show the figures of the labels."""

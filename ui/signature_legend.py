@@ -13,7 +13,7 @@ from .swatches import HEIGHT, WIDTH, swatch_pixmap
 
 _CODE = Qt.ItemDataRole.UserRole
 _ROWS = 4
-_WIDEST = 140
+_WIDEST = 128
 
 
 class SignatureLegend(QListWidget):

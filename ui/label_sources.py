@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Callable
 
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QMenu, QWidget
 
 from ..plugin.compat import RASTER_LAYERS, VECTOR_LAYERS
+from ..plugin.job import raster_source
+from ..plugin.label_layer import LabelLayer, is_label_layer
+from ..plugin.label_layer.image_facts import image_name
 from .forms import load_form
 
 #: Where the project file keeps the choice.
@@ -21,8 +23,6 @@ class LabelSources(QWidget):
 
     Args:
         parent: the Qt parent.
-
-    ``is_label_layer`` decides which vector layers are listed; it is set before :meth:`refresh` is called first.
     """
 
     labels_changed = pyqtSignal()
@@ -31,7 +31,6 @@ class LabelSources(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         load_form(self, "label_sources")
-        self.is_label_layer: Callable[[QgsVectorLayer], bool] = lambda _: False
         self.labels.setFilters(VECTOR_LAYERS)
         self.labels.setExceptedLayerList(self._no_label_layers())
         self.raster.setFilters(RASTER_LAYERS)
@@ -81,9 +80,10 @@ class LabelSources(QWidget):
         before = self.layer()
         self.labels.blockSignals(True)
         self.labels.setExceptedLayerList(self._no_label_layers())
-        if before is not None and self.is_label_layer(before):
+        if before is not None and is_label_layer(before):
             self.labels.setLayer(before)
         self.labels.blockSignals(False)
+        self.raster.setExceptedLayerList(_only_qgis_can_read())
         self.more_rasters.setEnabled(self.raster.count() > 1)
         if self.layer() is not before:
             self._choose_labels()
@@ -93,7 +93,7 @@ class LabelSources(QWidget):
 
     def _no_label_layers(self) -> list[QgsMapLayer]:
         layers = QgsProject.instance().mapLayers().values()
-        return [layer for layer in layers if isinstance(layer, QgsVectorLayer) and not self.is_label_layer(layer)]
+        return [layer for layer in layers if isinstance(layer, QgsVectorLayer) and not is_label_layer(layer)]
 
     def _restore(self, *_: object) -> None:
         """Choose what was chosen when the project was saved."""
@@ -115,6 +115,21 @@ class LabelSources(QWidget):
 
     def _choose_labels(self, *_: object) -> None:
         self.labels_changed.emit()
+
+    def propose_raster(self) -> None:
+        """Choose the image on which the labels say they were drawn, if the project has it."""
+        layer = self.layer()
+        labels = LabelLayer.of(layer) if layer is not None else None
+        if labels is None:
+            return
+        wanted = [labels.image()] if labels.image() else labels.images()
+        first = self.raster.currentLayer()
+        if first is not None and image_name(first) in wanted:
+            return
+        for raster in QgsProject.instance().mapLayers().values():
+            if isinstance(raster, QgsRasterLayer) and raster_source(raster) and image_name(raster) in wanted:
+                self.raster.setLayer(raster)
+                return
 
     # -- rasters -------------------------------------------------------------------------------
 
@@ -143,7 +158,13 @@ class LabelSources(QWidget):
         self.rasters_menu.clear()
         used = {layer.id() for layer in self.rasters()}
         for layer in QgsProject.instance().mapLayers().values():
-            if isinstance(layer, QgsRasterLayer) and layer.id() not in used:
+            if isinstance(layer, QgsRasterLayer) and layer.id() not in used and raster_source(layer):
                 self.rasters_menu.addAction(layer.name().replace("&", "&&"), partial(self.stack.add, layer))
         if self.rasters_menu.isEmpty():
             self.rasters_menu.addAction("No other raster in the project").setEnabled(False)
+
+
+def _only_qgis_can_read() -> list[QgsMapLayer]:
+    """Web maps and the like: they have colours, not samples that classes could be told by."""
+    layers = QgsProject.instance().mapLayers().values()
+    return [layer for layer in layers if isinstance(layer, QgsRasterLayer) and not raster_source(layer)]

@@ -95,7 +95,6 @@ class LabelsDock(QgsDockWidget):
         self._split_by_hand = False
         self.tabs.tabBar().setFont(small_font(self.tabs.font()))  # all three stand side by side in a narrow dock
 
-        self.sources.is_label_layer = is_label_layer
         self.sources.labels_changed.connect(self._labels_chosen)
         self.sources.rasters_changed.connect(self._rasters_chosen)
         self.classes.class_picked.connect(self._pick)
@@ -220,6 +219,7 @@ class LabelsDock(QgsDockWidget):
             self.label_layer = label_layer
             for signal, slot in self._signals_of(label_layer) if label_layer is not None else ():
                 signal.connect(slot)
+            self.sources.propose_raster()
         self.navigator.label_layer = self.actions.label_layer = self.layer_menu.label_layer = label_layer
         self.guide.setVisible(label_layer is None)
         self.sources.setVisible(label_layer is not None)

@@ -217,6 +217,20 @@ def test_polygons_are_counted_without_a_worker(open_dock, labels, monkeypatch):
     wait_for(lambda: dock.classes.row_of(2).polygons == 0)
 
 
+def test_the_image_on_which_labels_were_drawn_is_proposed(open_dock, make_raster, tmp_path):
+    for name in ("a", "b", "c"):
+        path = make_raster(f"{name}.tif", [[1.0] * 16], 4)
+        QgsProject.instance().addMapLayer(QgsRasterLayer(str(path), name))
+    web = QgsRasterLayer("type=xyz&url=http://127.0.0.1:9/{z}/{x}/{y}.png", "a web map", "wms")
+    QgsProject.instance().addMapLayer(web)
+    QgsProject.instance().addMapLayer(make_layer(tmp_path / "l.gpkg", CLASSES, image="b"))
+    dock = open_dock()
+    offered = [dock.sources.raster.itemText(i) for i in range(dock.sources.raster.count())]
+    assert offered == ["a", "b", "c"]
+    assert dock.sources.raster.currentText() == "b"
+    assert [layer.name() for layer in dock.sessions[-1].rasters] == ["b"]
+
+
 # -- classes ---------------------------------------------------------------------------------------
 def test_each_class_shows_its_figures(dock):
     water = dock.classes.row_of(1)

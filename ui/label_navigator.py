@@ -11,6 +11,10 @@ from qgis.PyQt.QtCore import QObject
 from ..plugin.compat import NO_GEOMETRY
 
 
+#: What is around a single polygon tells whether its class is right.
+_TIMES_AROUND = 2.5
+
+
 class LabelNavigator(QObject):
     """Acts on the features of the label layer that the dock shows.
 
@@ -49,6 +53,8 @@ class LabelNavigator(QObject):
         if layer is None or not there:
             return False
         canvas.zoomToFeatureIds(layer, there)
+        if len(there) == 1:
+            canvas.zoomByFactor(_TIMES_AROUND)
         canvas.flashFeatureIds(layer, there)
         return True
 

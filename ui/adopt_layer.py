@@ -9,7 +9,7 @@ from typing import Any
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer, QgsSettings, QgsVectorLayer
 from qgis.gui import QgsColorDialog, QgsFileWidget
 from qgis.PyQt.QtCore import QSize, Qt, QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QColor, QIcon
+from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QApplication, QDialog, QHeaderView, QTableWidgetItem, QWidget
 
 from ..errors import InputError, ThematicaError
@@ -22,7 +22,7 @@ from ..plugin.label_layer.survey import class_fields, survey_field
 from ..plugin.replacing import file_of_layer
 from .forms import load_form
 from .new_label_layer import FOLDER, ROLE_TITLES, free_name, with_suffix
-from .swatches import HEIGHT, WIDTH, swatch_pixmap
+from .swatches import HEIGHT, WIDTH, swatch_icon
 
 _VALUE, _COUNT, _CODE, _NAME = range(4)
 
@@ -141,7 +141,7 @@ class AdoptLayer(QDialog):
             is_used = Qt.CheckState.Checked if self.mapping.used[row] else Qt.CheckState.Unchecked
             first.setCheckState(is_used)
             first.setToolTip(value.key)
-            self.table.item(row, _NAME).setIcon(QIcon(swatch_pixmap(entry.color)))
+            self.table.item(row, _NAME).setIcon(swatch_icon(entry.color))
         self._filling = False
 
     # -- what is said ---------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 from qgis.gui import QgsColorDialog
 from qgis.PyQt.QtCore import QItemSelectionModel, QSize, Qt, QTimer
-from qgis.PyQt.QtGui import QColor, QIcon
+from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QHeaderView, QInputDialog, QTableWidgetItem, QWidget
 
 from ..errors import InputError, ThematicaError
@@ -16,7 +16,7 @@ from ..plugin.label_layer.draft import ClassDraft
 from ..plugin.label_layer.keys import KEYS
 from ..plugin.label_layer.label_layer import LabelLayer
 from .forms import load_form
-from .swatches import HEIGHT, WIDTH, swatch_pixmap
+from .swatches import HEIGHT, WIDTH, swatch_icon
 
 _KEY, _CODE, _NAME, _MACRO, _DRAWN = range(5)
 
@@ -115,7 +115,7 @@ class ClassTable(QWidget):
             if column in (_KEY, _DRAWN):
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
             self.table.setItem(row, column, item)
-        self.table.item(row, _KEY).setIcon(QIcon(swatch_pixmap(entry.color)))
+        self.table.item(row, _KEY).setIcon(swatch_icon(entry.color))
         self.table.item(row, _KEY).setData(Qt.ItemDataRole.UserRole, entry.code)
         self.table.item(row, _NAME).setToolTip(entry.name)
 

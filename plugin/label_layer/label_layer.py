@@ -286,7 +286,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: code or name are taken already, or the layer cannot be edited.
         """
-        self._perform(class_list.added(self._kept.classes, name, color, code, macro))
+        self._perform(lambda before: class_list.added(before, name, color, code, macro))
         return self.classes()[-1]
 
     def rename(self, code: int, name: str) -> None:
@@ -295,7 +295,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, a name that is empty or taken, or the layer cannot be edited.
         """
-        self._perform(class_list.renamed(self._kept.classes, code, name))
+        self._perform(lambda before: class_list.renamed(before, code, name))
 
     def recolor(self, code: int, color: str) -> None:
         """Give a class another colour (``#rrggbb``).
@@ -303,7 +303,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, no colour, or the layer cannot be edited.
         """
-        self._perform(class_list.recolored(self._kept.classes, code, color))
+        self._perform(lambda before: class_list.recolored(before, code, color))
 
     def set_macro(self, code: int, macro: str) -> None:
         """Put a class into a macro-class, or into none (empty).
@@ -311,7 +311,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, or the layer cannot be edited.
         """
-        self._perform(class_list.grouped(self._kept.classes, code, macro))
+        self._perform(lambda before: class_list.grouped(before, code, macro))
 
     def recode(self, code: int, new_code: int) -> None:
         """Give a class another code; its features get it, too.
@@ -319,7 +319,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, a code that is taken or out of range, or the layer cannot be edited.
         """
-        self._perform(class_list.recoded(self._kept.classes, code, new_code))
+        self._perform(lambda before: class_list.recoded(before, code, new_code))
 
     def move(self, code: int, place: int) -> None:
         """Put a class at another place of the list (from 0).
@@ -327,7 +327,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, or the layer cannot be edited.
         """
-        self._perform(class_list.moved(self._kept.classes, code, place))
+        self._perform(lambda before: class_list.moved(before, code, place))
 
     def merge(self, codes: Collection[int], into: int) -> None:
         """Make classes a part of another one: their features get its code, and they are gone.
@@ -335,7 +335,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, nothing to merge, or the layer cannot be edited.
         """
-        self._perform(class_list.merged(self._kept.classes, codes, into))
+        self._perform(lambda before: class_list.merged(before, codes, into))
 
     def remove(self, code: int, into: int | None = None) -> None:
         """Remove a class.
@@ -347,17 +347,19 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, it still has features, or the layer cannot be edited.
         """
+        self.refresh()
         count = self.feature_counts().get(self.class_of(code).code, 0)
         if count and into is None:
             what = "one polygon or point" if count == 1 else f"{count} polygons or points"
             raise InputError(
                 f"The class “{self.class_of(code).name}” still has {what}: say which class they go to, or delete them."
             )
-        before = self._kept.classes
-        change = class_list.removed(before, code) if not count else class_list.merged(before, [code], into)
         if self.holds_codes:
             self._refuse_filter()
-        self._perform(change)
+        if count:
+            self._perform(lambda before: class_list.merged(before, [code], into))
+        else:
+            self._perform(lambda before: class_list.removed(before, code))
 
     def assign(self, features: Iterable[int], code: int) -> int:
         """Give features (their ids) a class, in one undo step.  Returns how many changed.
@@ -385,8 +387,10 @@ class LabelLayer(QObject):
 
     # -- how a change is made -------------------------------------------------------------------
 
-    def _perform(self, change: ClassChange) -> None:
+    def _perform(self, edit: Callable[[ClassList], ClassChange]) -> None:
+        self.refresh()
         before = self._kept.classes
+        change = edit(before)
         if change.after == before:
             return
         command = _ListCommand(self, before, change)
@@ -484,10 +488,23 @@ class LabelLayer(QObject):
 
     # -- the layer's edit session ---------------------------------------------------------------
 
+    def refresh(self) -> None:
+        """Take over what another layer of the same table, or another program, has made of the list in the file."""
+        if self.layer.isEditable() or self._is_owed or not is_kept_in_file(self.layer, self._kept.classes):
+            return
+        kept = read_kept(self.layer)
+        if kept is not None and kept != self._kept and kept.field == self.class_field:
+            role, self._kept = self.role, replace(self._kept, role=kept.role)
+            self._take(kept.classes, {})
+            self._saved = self._kept
+            if kept.role != role:
+                self.role_changed.emit(kept.role)
+
     def _before_editing(self) -> None:
         # Steps from before would go back with a rollback of this session.
         if not self.holds_codes:
             self._stack.clear()
+        self.refresh()
         self._saved = self._kept
 
     def _before_commit(self, *_: object) -> None:

@@ -118,6 +118,23 @@ def test_the_same_layer_gives_the_same_object_and_others_none(tmp_path):
         LabelLayer(other)
 
 
+def test_a_layer_can_be_added_while_another_one_of_the_file_is_edited(tmp_path):
+    path = tmp_path / "a.gpkg"
+    first = make_layer(path)
+    first.startEditing()
+    draw(first, 0)
+    LabelLayer.of(first).rename(1, "Lake")
+    second = make_layer(path, name="second")
+    second.startEditing()
+    draw(second, 20, 7)
+    assert first.commitChanges()
+    assert second.commitChanges()
+    again = reopened(first)
+    assert codes_on_screen(again) == {0: 1}
+    assert LabelLayer.of(again).classes()[0].name == "Lake"
+    assert codes_on_screen(reopened(second)) == {20: 7}
+
+
 @pytest.mark.parametrize(
     ("name", "classes", "words"),
     [

@@ -496,6 +496,24 @@ def test_what_is_not_saved_when_the_plugin_goes_is_saved_later(layer, labels):
     assert not layer.customProperty("thematica/label_layer")
 
 
+def test_two_layers_of_one_table_do_not_undo_each_others_classes(layer, labels):
+    other = reopened(layer)
+    others = LabelLayer.of(other)
+    labels.add_class("Rock")
+    labels.set_role("test")
+    assert layer.commitChanges()
+    assert len(others.classes()) == 3
+    others.rename(1, "Lake")
+    assert others.role == "test"
+    assert other.commitChanges()
+    assert [c.name for c in read_classes(layer.source().partition("|")[0], "labels")] == [
+        "Lake",
+        "Forest",
+        "Grünland, „nass“",
+        "Rock",
+    ]
+
+
 def test_a_spoiled_list_in_the_project_is_no_list(layer):
     other = QgsVectorLayer("Polygon?field=class:integer", "x", "memory")
     write_project(other, Kept("class", ClassList(tuple(CLASSES), {"1": 1})))

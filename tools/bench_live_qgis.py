@@ -1,4 +1,6 @@
-"""Live classification through everything: from an edit in QGIS to the picture on its canvas.  Run by QGIS's Python:
+"""Live classification through everything: from an edit in QGIS to the picture on its canvas.
+
+Run by QGIS's Python:
 
     cd build/pkg && QT_QPA_PLATFORM=offscreen /usr/bin/python3 thematica/tools/bench_live_qgis.py
 
@@ -21,8 +23,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = ROOT / ".venv" / "bin" / "python"
@@ -59,6 +62,7 @@ class Bench:
         from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsRectangle
         from qgis.gui import QgsMapCanvas
         from qgis.PyQt.QtCore import QCoreApplication, QSize, QTimer
+
         from thematica.models.label_classes import LabelClass
         from thematica.plugin.label_layer import LabelLayer, create_label_layer
         from thematica.plugin.live_session import LiveSession

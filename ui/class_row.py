@@ -115,7 +115,8 @@ class ClassRowDelegate(QStyledItemDelegate):
 
         # A mark that does not hang on colour: the current class has a bar at its left and a bold name.
         if current:
-            painter.fillRect(QRectF(option.rect.left(), option.rect.top(), 4, option.rect.height()), text)
+            mark = option.palette.color(QPalette.ColorRole.Text)
+            painter.fillRect(QRectF(option.rect.left(), option.rect.top(), 4, option.rect.height()), mark)
         keys = figures.horizontalAdvance("0") + 4
         painter.setFont(small)
         painter.setPen(faint)

@@ -10,7 +10,6 @@ from qgis.PyQt.QtCore import QObject
 
 from ..plugin.compat import NO_GEOMETRY
 
-
 #: What is around a single polygon tells whether its class is right.
 _TIMES_AROUND = 2.5
 

@@ -105,6 +105,7 @@ class LabelsDock(QgsDockWidget):
         self.notes.subject_clicked.connect(self._go_to_subject)
         self.spectra.class_clicked.connect(self._pick)
         self.separability.pair_clicked.connect(self._compare)
+        self.separability.pair_opened.connect(lambda *_: self.tabs.setCurrentWidget(self.spectra))
         self.lookalikes.polygon_clicked.connect(self._go_to_polygon)
         self.lookalikes.class_wanted.connect(lambda feature, code: self._assign([feature], code))
         self.live.preview_switched.connect(self._switch_preview)
@@ -422,6 +423,7 @@ class LabelsDock(QgsDockWidget):
     # -- what rows and buttons do --------------------------------------------------------------
 
     def _pick(self, code: int) -> None:
+        self.spectra.plot.set_emphasis(set())
         if self.label_layer is not None:
             self.label_layer.set_current(code)
 

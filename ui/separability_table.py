@@ -79,6 +79,8 @@ MEASURES = (
     ),
 )
 
+_HOW = "Click: both classes are selected on the map. Double click: their spectra."
+
 # Verdict → (sign, ground, words).  The sign says it too, for those who do not see the colour; text and ground are set
 # together, so that a dark theme cannot make them unreadable.
 _LOOKS = {
@@ -101,7 +103,10 @@ def verdict(measure: Measure, value: float | None) -> str:
 class SeparabilityTable(QWidget):
     """A list of pairs under a choice of the measure; a click says which two classes to look at."""
 
+    #: A row was clicked, or chosen with Enter: the codes of its classes.
     pair_clicked = pyqtSignal(int, int)
+    #: It was clicked twice.
+    pair_opened = pyqtSignal(int, int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -141,6 +146,7 @@ class SeparabilityTable(QWidget):
         self.measures.setCurrentIndex(max(self.measures.findData(QgsSettings().value(_SETTING, "")), 0))
         self.measures.currentIndexChanged.connect(self._choose)
         self.table.cellClicked.connect(self._clicked)
+        self.table.cellDoubleClicked.connect(lambda row, _: self.pair_opened.emit(*self.table.item(row, 0).data(_PAIR)))
         self.table.itemActivated.connect(lambda item: self._clicked(item.row(), 0))
         self._fill()
 
@@ -185,7 +191,8 @@ class SeparabilityTable(QWidget):
     def _fill_row(self, row: int, value: float | None, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
         sign, ground, words = _LOOKS[verdict(self.measure, value)]
         number = "" if value is None else QLocale().toString(value, "f", 2)
-        told = f"{first['name']} and {second['name']}: {number + ', ' if number else ''}{words}.\n{self.measure.about}"
+        pair = f"{first['name']} and {second['name']}: {number + ', ' if number else ''}{words}."
+        told = f"{pair}\n{_HOW}\n{self.measure.about}"
         for column, entry in enumerate((first, second)):
             item = QTableWidgetItem(QIcon(swatch_pixmap(entry["color"])), entry["name"])
             item.setToolTip(f"<p>{_html(told)}</p>")

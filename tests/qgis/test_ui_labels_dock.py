@@ -431,6 +431,10 @@ def test_a_pair_is_brought_forward_in_list_plot_and_map(dock):
     assert dock.classes.selected() == [2, 3]
     assert dock.spectra.plot.emphasis() == {2, 3}
     assert sorted(round(f.geometry().boundingBox().xMinimum()) for f in layer.selectedFeatures()) == [20, 40]
+    QTest.mouseDClick(table.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, at)
+    assert dock.tabs.currentWidget() is dock.spectra
+    click_class(dock, 1)
+    assert dock.spectra.plot.emphasis() == set()
 
 
 def test_a_doubtful_polygon_is_shown_selected_and_given_the_other_class(dock):

@@ -237,7 +237,14 @@ def work():
     wait_for(lambda: not alive(process), "the worker ends with the dock")
     click(button)
     wait_for(lambda: dock.session is not None and dock.session.state == "shown", "opened again")
+    # Switched off while a region grows and the preview is shown.
+    click(dock.grow_button)
+    click(canvas.viewport(), at(500600, 4996100))
+    wait_for(lambda: dock.grow_tool.grown is not None, "another region")
+    process = dock.session.worker.pid
     qgis.utils.unloadPlugin("thematica")
+    wait_for(lambda: not alive(process), "the worker ends with the plugin")
+    found["tool_left"] = type(canvas.mapTool()).__name__
     del plugin
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     settle()
@@ -409,3 +416,4 @@ def test_what_was_drawn_is_saved_and_a_closed_dock_leaves_the_map(found):
 def test_unloading_leaves_nothing(found):
     assert found["docks_left"] == []
     assert found["items_left"] == []
+    assert found["tool_left"] != "GrowTool"

@@ -14,6 +14,7 @@ from qgis.core import (
     NULL,
     QgsFeature,
     QgsFeatureRequest,
+    QgsField,
     QgsMapLayer,
     QgsVectorLayer,
 )
@@ -121,7 +122,9 @@ class LabelLayer(QObject):
             return None
         known = _KNOWN.get(layer.id())
         if known is not None and not sip.isdeleted(known) and known.layer is layer:
-            return known
+            if known._field_number() >= 0:
+                return known
+            known.end()  # the field was removed
         return LabelLayer(layer) if read_kept(layer) is not None else None
 
     def end(self) -> None:
@@ -191,7 +194,8 @@ class LabelLayer(QObject):
 
     def code_of_feature(self, feature: QgsFeature) -> int | None:
         """Likewise for a feature of the layer."""
-        return self.code_of(feature.attribute(self.class_field))
+        number = self._field_number()
+        return self.code_of(feature.attribute(number)) if number >= 0 else None
 
     def values_of(self, code: int) -> list[Any]:
         """What the field holds for a class; new features get the first."""
@@ -201,6 +205,8 @@ class LabelLayer(QObject):
         """Code → number of features, as they are on the screen; all classes are there."""
         counts = dict.fromkeys(self._kept.classes.codes(), 0)
         number, values = self._field_number(), self._values()
+        if number < 0:
+            return counts
         for feature in self.layer.getFeatures(self._codes_only()):
             code = values.code_of(feature.attribute(number))
             if code is not None:
@@ -368,6 +374,7 @@ class LabelLayer(QObject):
             InputError: no such class, or the layer cannot be edited.
         """
         entry, number = self.class_of(code), self._field_number()
+        self._require_field()
         values = self.values_of(code)
         request = self._codes_only()
         request.setFilterFids(list(features))
@@ -402,8 +409,8 @@ class LabelLayer(QObject):
         if self.holds_codes:
             if change.codes:
                 self._refuse_filter()
-                changes = self._features_with(change.codes)
             self._start_editing()
+            changes = self._features_with(change.codes) if change.codes else []
 
         def make() -> None:
             self._stack.push(command)
@@ -423,11 +430,16 @@ class LabelLayer(QObject):
         layer.triggerRepaint()
 
     def _start_editing(self) -> None:
+        self._require_field()
         if not self.layer.isEditable() and not self.layer.startEditing():
             raise OutputError(
                 f"The layer “{self.layer.name()}” cannot be edited: its file may be read-only or in use; export the "
                 "layer and work on the copy."
             )
+
+    def _require_field(self) -> None:
+        if self._field_number() < 0:
+            raise InputError(f"The layer “{self.layer.name()}” has no field “{self.class_field}” any more.")
 
     def _refuse_filter(self) -> None:
         if self.layer.subsetString():
@@ -576,7 +588,10 @@ class LabelLayer(QObject):
     def _values(self) -> FieldValues:
         # It is asked for each feature of the layer.
         if self._known_values is None:
-            self._known_values = FieldValues(self.layer.fields().at(self._field_number()), self._kept.classes)
+            number = self._field_number()
+            if number < 0:  # removed: nothing has a class
+                return FieldValues(QgsField(), ClassList())
+            self._known_values = FieldValues(self.layer.fields().at(number), self._kept.classes)
         return self._known_values
 
     def _fields_changed(self) -> None:

@@ -57,9 +57,9 @@ def show_classes(
         else:
             color_symbol(symbol, entry.color)
         categories.append(QgsRendererCategory(values[0] if len(values) == 1 else values, symbol, entry.name))
-    # What has no class, or a code that no class has, must be seen, too.
-    rest = _take(before, [NULL]) or _symbol_without_class(layer)
-    categories.append(QgsRendererCategory(NULL, rest, _NO_CLASS))
+    # What has no class, or a code that no class has, must be seen, too: the empty text stands for all other values.
+    rest = _take(before, [""]) or _symbol_without_class(layer)
+    categories.append(QgsRendererCategory("", rest, _NO_CLASS))
     renderer = QgsCategorizedSymbolRenderer(field, categories)
     old = layer.renderer()
     if isinstance(old, QgsCategorizedSymbolRenderer) and old.usingSymbolLevels():

@@ -307,6 +307,34 @@ def test_fractions_are_no_codes():
     assert sum(labels.feature_counts().values()) == 4
 
 
+def test_a_new_class_has_a_value_of_the_fields_type():
+    layer = QgsVectorLayer("Point?crs=EPSG:32633&field=k:double", "x", "memory")
+    layer.dataProvider().addFeatures([feature_of(layer, "Point(0 0)", [n]) for n in (1.0, 2.5, 4.0)])
+    labels = adopt_layer(layer, "k")
+    rock = labels.add_class("Rock")
+    # 4 is what the field holds for another class.
+    assert rock.code == 5
+    assert labels.values_of(5) == [5]
+
+
+def test_of_classes_that_were_merged_new_features_get_the_value_of_the_one_that_stays(memory):
+    labels = adopt_layer(memory, "kind")
+    labels.merge([1], 2)
+    assert labels.values_of(2) == ["water", "forest"]
+
+
+def test_a_field_that_is_removed_ends_it(memory):
+    labels = adopt_layer(memory, "kind")
+    memory.startEditing()
+    memory.deleteAttribute(0)
+    assert labels.feature_counts() == {1: 0, 2: 0, 3: 0}
+    with pytest.raises(InputError, match="no field “kind” any more"):
+        labels.assign([1], 1)
+    assert LabelLayer.of(memory) is None
+    memory.rollBack()
+    assert LabelLayer.of(memory).feature_counts() == {1: 3, 2: 1, 3: 1}
+
+
 # -- copies ----------------------------------------------------------------------------------------
 
 

@@ -6,13 +6,13 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from qgis.core import QgsCategorizedSymbolRenderer, QgsCoordinateReferenceSystem, QgsVectorLayer
+from qgis.core import QgsCategorizedSymbolRenderer, QgsCoordinateReferenceSystem, QgsRenderContext, QgsVectorLayer
 
 from thematica.errors import InputError, OutputError
 from thematica.models.label_classes import LabelClass, read_classes
 from thematica.plugin.label_layer import LabelLayer, create_label_layer, is_label_layer
 
-from .label_layers import CLASSES, codes_on_screen, draw, make_layer, reopened, utm
+from .label_layers import CLASSES, codes_on_screen, draw, feature_of, make_layer, reopened, utm
 
 
 def categories(layer):
@@ -51,6 +51,23 @@ def test_the_style_comes_back_in_any_project(tmp_path):
         assert fill.fillColor().alphaF() == pytest.approx(0.35, abs=0.01)
         assert int(found["Forest"].value()) == 2
     assert other.editFormConfig().suppress() == layer.editFormConfig().suppress()
+
+
+def test_what_has_no_class_is_seen_and_told_from_the_code_0(tmp_path):
+    layer = make_layer(tmp_path / "a.gpkg", [LabelClass(0, "Background", "#111111"), CLASSES[0]])
+    layer.startEditing()
+    for code in (0, 1, 99, None):
+        layer.addFeature(feature_of(layer, "MultiPolygon(((0 0,1 0,1 1,0 0)))", [None, code, None, None, None]))
+    assert layer.commitChanges()
+    again = reopened(layer)
+    assert LabelLayer.of(again).feature_counts() == {0: 1, 1: 1}
+    for shown in (layer, again):
+        context, renderer = QgsRenderContext(), shown.renderer().clone()
+        renderer.startRender(context, shown.fields())
+        layers = [renderer.symbolForFeature(f, context).symbolLayerCount() for f in shown.getFeatures()]
+        renderer.stopRender(context)
+        # A class has a fill and a halo, the rest a dashed outline.
+        assert layers == [2, 2, 1, 1]
 
 
 def test_the_form_asks_for_the_class_alone(tmp_path):

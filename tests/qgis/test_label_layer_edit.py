@@ -144,6 +144,8 @@ def walk(layer, labels, rng, steps):
     for _ in range(steps):
         codes = [c.code for c in labels.classes()]
         code = rng.choice(codes)
+        stack = layer.undoStack()
+        before = stack.index(), stack.count(), stack.text(stack.index() - 1)
         kind = rng.choice(["rename", "recolor", "recode", "macro", "add", "merge", "remove", "move", "draw", "drop"])
         try:
             if kind == "rename":
@@ -168,10 +170,11 @@ def walk(layer, labels, rng, steps):
                 layer.deleteFeature(rng.choice([f.id() for f in layer.getFeatures()] or [0]))
         except InputError:
             pass  # refused: nothing may have changed
-        index = layer.undoStack().index()
-        if index in seen and kind not in ("draw", "drop") and index == max(seen):
+        index = stack.index()
+        if (index, stack.count(), stack.text(index - 1)) == before:
             assert screen(labels) == seen[index], kind
-        seen = {i: state for i, state in seen.items() if i < index} | {index: screen(labels)}
+        else:
+            seen = {i: state for i, state in seen.items() if i < index} | {index: screen(labels)}
         if rng.random() < 0.3:
             for _ in range(rng.randint(1, 4)):
                 layer.undoStack().undo()
@@ -179,7 +182,6 @@ def walk(layer, labels, rng, steps):
             if rng.random() < 0.5:
                 layer.undoStack().redo()
                 assert screen(labels) == seen[layer.undoStack().index()]
-            seen = {i: state for i, state in seen.items() if i <= layer.undoStack().index()}
     return seen
 
 

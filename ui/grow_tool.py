@@ -85,6 +85,8 @@ class GrowTool(QgsMapTool):
     def deactivate(self) -> None:
         self.discard()
         if self.panel is not None:
+            # Away from the canvas at once: QGIS's box of input widgets must not go before what lies in it.
+            self.panel.setParent(None)
             self.panel.deleteLater()
             self.panel = None
         self._say("")
@@ -257,7 +259,7 @@ class GrowTool(QgsMapTool):
         self._say(_CLICK if self._seed is None else _MOVE)
 
     def _say(self, text: str) -> None:
-        self.iface.mainWindow().statusBar().showMessage(text)
+        self.iface.statusBarIface().showMessage(text)
 
     def _push(self, text: str, level: Any = LEVEL_WARNING) -> None:
         self.iface.messageBar().pushMessage(_TITLE, text, level, 8)

@@ -162,6 +162,8 @@ class LiveOverlay(QgsMapCanvasItem):
         self._job = None
         settings = job.mapSettings()
         self._over = job.renderedImage()
+        # On a fine screen it has more pixels than the canvas has; here an image is its pixels.
+        self._over.setDevicePixelRatio(1.0)
         size, turn = settings.outputSize(), settings.mapToPixel()
         self._over_corners = [turn.toMapCoordinates(x, y) for x, y in ((0, 0), (size.width(), 0), (0, size.height()))]
         self.updatePosition()

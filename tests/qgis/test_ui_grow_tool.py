@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from qgis.core import QgsGeometry, QgsPointXY, QgsProject, QgsRasterLayer, QgsRectangle
-from qgis.gui import QgsUserInputWidget
+from qgis.gui import QgsStatusBar, QgsUserInputWidget
 from qgis.PyQt.QtCore import QPoint, QPointF, QSize, Qt
 from qgis.PyQt.QtGui import QWheelEvent
 from qgis.PyQt.QtTest import QTest
@@ -43,6 +43,12 @@ class Interface(FakeInterface):
         self.window.setCentralWidget(self.canvas)
         self.inputs = QgsUserInputWidget(self.canvas)
         self.inputs.show()
+
+        self.status = QgsStatusBar(self.window)
+        self.window.statusBar().addPermanentWidget(self.status, 1)
+
+    def statusBarIface(self):
+        return self.status
 
     def addUserInputWidget(self, widget):
         self.inputs.addUserInputWidget(widget)
@@ -148,12 +154,12 @@ def said(iface):
 def test_a_click_lets_a_region_grow_in_the_colour_of_the_class(make, canvas, labels, iface):
     tool = make()
     assert "Click a pixel" in tool.panel.state.text()
-    assert "Click a pixel" in iface.window.statusBar().currentMessage()
+    assert "Click a pixel" in iface.status.currentMessage()
     press(canvas, X + 120, Y - 80)
     region = grown(tool, 20)
     assert region.geometry.boundingBox().center().distance(QgsPointXY(X + 120, Y - 80)) < 2
     assert "20 pixels" in tool.panel.state.text()
-    assert "Enter or right click" in iface.window.statusBar().currentMessage()
+    assert "Enter or right click" in iface.status.currentMessage()
     assert tool._band.strokeColor().name() == "#0000ff"
     labels.set_current(2)
     assert tool._band.strokeColor().name() == "#00aa00"
@@ -345,7 +351,7 @@ def test_the_tool_leaves_nothing_behind(make, canvas, iface):
     settle()
     assert tool.panel is None
     assert len(canvas.scene().items()) == items
-    assert iface.window.statusBar().currentMessage() == ""
+    assert iface.status.currentMessage() == ""
 
 
 def test_the_tolerance_is_remembered(make, canvas):

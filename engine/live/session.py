@@ -6,8 +6,8 @@ import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class Session:
         self._pictures: deque[Path] = deque()
         self._opened: OpenRequest | None = None
         self._image: _OpenImage | None = None
+        self._in_use = 0
         self._features: dict[int, tuple[int, bytes]] = {}
         self._classes: list[LabelClass] = []
         self._labels_crs: CRS | None = None
@@ -132,10 +133,10 @@ class Session:
         from ..labels.shape_map import ShapeMap
         from ..labels.statistics import label_statistics
 
-        image = self._current().image
-        labels = self._current_labels()
-        label_map = ShapeMap(labels, image.source.height, image.source.width)
-        return {"statistics": label_statistics(image, label_map, _Checked(check), labels)}
+        with self._using() as opened:
+            image, labels = opened.image, self._current_labels()
+            label_map = ShapeMap(labels, image.source.height, image.source.width)
+            return {"statistics": label_statistics(image, label_map, _Checked(check), labels)}
 
     def preview(self, request: PreviewRequest, check: Check) -> Reply:
         """Train a classifier on the labels, and write a picture of what it makes of the visible part of the image.
@@ -144,8 +145,11 @@ class Session:
             TooFewLabelsError: fewer than two classes have pixels.
             InputError: the image cannot be read.
         """
+        with self._using() as image:
+            return self._preview(image, self._current_labels(), request, check)
+
+    def _preview(self, image: _OpenImage, labels: Labels, request: PreviewRequest, check: Check) -> Reply:
         clock = _Clock()
-        image, labels = self._current(), self._current_labels()
         samples = image.training.read(labels, check)
         clock.lap("read")
         classifier, accuracy = image.trained(samples, labels, check)
@@ -181,7 +185,10 @@ class Session:
         Raises:
             InputError: the image cannot be read.
         """
-        image = self._current()
+        with self._using() as image:
+            return self._grow(image, request, check)
+
+    def _grow(self, image: _OpenImage, request: GrowRequest, check: Check) -> Reply:
         source = image.image.source
         grid = shown_grid(source.grid, request.point[1])
         nothing = {
@@ -206,11 +213,21 @@ class Session:
             "hectares": image.hectares(region.mask, region.row, region.col),
         }
 
+    @contextmanager
+    def _using(self) -> Iterator[_OpenImage]:
+        """The image for a request, which may be interrupted by another that uses it, too."""
+        image = self._current()
+        self._in_use += 1
+        try:
+            yield image
+        finally:
+            self._in_use -= 1
+
     def _current(self) -> _OpenImage:
-        """The image, opened again where its files have changed."""
+        """The image, opened again where its files have changed, but never under a request that reads it."""
         if self._opened is None:
             raise NothingOpenError("No image is open; choose a raster layer for the labels.")
-        if self._image is not None and self._image.is_as_it_was():
+        if self._image is not None and (self._in_use or self._image.is_as_it_was()):
             return self._image
         self.close()
         self._image = _OpenImage(self._opened)

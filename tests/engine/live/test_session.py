@@ -303,6 +303,21 @@ def test_a_raster_that_changes_under_the_labels(tmp_path: Path, session: Session
     assert np.array_equal(pixels(session.preview(preview(EXTENT, (60, 60), UTM), no_check)), before)
 
 
+def test_a_raster_that_is_replaced_in_the_middle_of_a_preview(tmp_path: Path, session: Session) -> None:
+    """A click that comes between the preview's stages must not close the image under it."""
+    path = striped(tmp_path / "scene.tif")
+    session.open(opening(path))
+    session.set_labels(labels(boxes(), UTM))
+
+    def replace_and_click() -> None:
+        image(tmp_path / "new.tif", stripes()[0][:, :, ::-1].copy())
+        os.replace(tmp_path / "new.tif", path)
+        assert region(session, 500_300, 5_499_700)["pixels"] > 1000
+
+    reply = session.preview(preview(EXTENT, (60, 60), UTM), replace_and_click)
+    assert share_right(pixels(reply), stripes()[1]) > 0.99
+
+
 def test_a_raster_that_is_none(tmp_path: Path, session: Session) -> None:
     (tmp_path / "scene.tif").write_text("no raster")
     with pytest.raises(InputError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from qgis.PyQt.QtWidgets import QTableWidget
+from qgis.PyQt.QtWidgets import QHeaderView, QTableWidget
 
 
 @contextmanager
@@ -17,6 +17,10 @@ def keep_place(table: QTableWidget, role: int) -> Iterator[None]:
     place = table.verticalScrollBar().value()
     table.setUpdatesEnabled(False)
     table.blockSignals(True)
+    # Columns as wide as their contents are measured at every cell that changes; once is enough.
+    header = table.horizontalHeader()
+    modes = [header.sectionResizeMode(column) for column in range(table.columnCount())]
+    header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
     try:
         yield
         rows = [index for index in range(table.rowCount()) if table.item(index, 0).data(role) == chosen]
@@ -26,5 +30,7 @@ def keep_place(table: QTableWidget, role: int) -> Iterator[None]:
             table.setCurrentCell(-1, -1)
         table.verticalScrollBar().setValue(place)
     finally:
+        for column, mode in enumerate(modes):
+            header.setSectionResizeMode(column, mode)
         table.blockSignals(False)
         table.setUpdatesEnabled(True)

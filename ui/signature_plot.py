@@ -102,6 +102,7 @@ class SignaturePlot(QWidget):
         self._points: dict[int, list[QPointF]] = {}
         self._area = QRectF()
         self._low, self._high = 0.0, 1.0
+        self._first, self._last = 0.0, 1.0
         self.setMouseTracking(True)
         self.setMinimumSize(180, 130)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -281,6 +282,7 @@ class SignaturePlot(QWidget):
         for signature in self.shown():
             low, high = (signature.mean, signature.mean) if self._spread == "none" else signature.spread(self._spread)
             edges += [value for values in (low, high, signature.mean) for value in values if value is not None]
+        self._first, self._last = min(self.axis.places), max(self.axis.places)
         low, high = min(edges), max(edges)
         margin = 0.04 * (high - low) or 0.5 * abs(high) or 1.0
         # A scale that nearly reaches zero begins there.
@@ -301,8 +303,7 @@ class SignaturePlot(QWidget):
         return [(value, tick_label(value, step)) for value in values]
 
     def _x(self, place: float) -> float:
-        places = self.axis.places
-        first, last = min(places), max(places)
+        first, last = self._first, self._last
         if last == first:
             return self._area.center().x()
         return self._area.left() + 6 + (place - first) / (last - first) * (self._area.width() - 12)

@@ -159,14 +159,14 @@ def test_a_missing_value_breaks_the_line(plot):
     assert not drawn((first.x() + third.x()) / 2, first.y())
 
 
-def test_without_pixels_the_plot_says_what_to_do(plot):
-    empty = statistics(classes=[label_class(1, [None] * 4, pixels=0)], pairs=[])
-    plot.set_statistics(empty)
-    assert plot.shown() == []
-    before = plot.grab().toImage()
-    plot.set_statistics({})
-    assert plot.grab().toImage() == before
-    assert pixels(plot, plot.palette().color(QPalette.ColorRole.Window)) < plot.width() * plot.height()
+def test_without_figures_or_pixels_the_plot_has_a_sentence_instead(plot):
+    pictures = []
+    for figures in ({}, statistics(classes=[label_class(1, [None] * 4, pixels=0)], pairs=[]), statistics()):
+        plot.set_statistics(figures)
+        pictures.append(plot.grab().toImage())
+        assert pixels(plot, plot.palette().color(QPalette.ColorRole.Window)) < plot.width() * plot.height()
+    assert plot.shown() != []
+    assert pictures[0] != pictures[1] != pictures[2]
 
 
 def test_a_theme_that_changes_is_followed(plot):

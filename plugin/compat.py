@@ -32,6 +32,13 @@ POINT = _first("Qgis.WkbType.Point", "QgsWkbTypes.Type.Point")
 MULTI_POINT = _first("Qgis.WkbType.MultiPoint", "QgsWkbTypes.Type.MultiPoint")
 MULTI_POLYGON = _first("Qgis.WkbType.MultiPolygon", "QgsWkbTypes.Type.MultiPolygon")
 WKT_PREFERRED = _first("Qgis.CrsWktVariant.Preferred", "QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED")
+AVOID_NOTHING = _first(
+    "Qgis.AvoidIntersectionsMode.AllowIntersections", "QgsProject.AvoidIntersectionsMode.AllowIntersections"
+)
+AVOID_IN_LAYER = _first(
+    "Qgis.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+    "QgsProject.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+)
 WRITER_NO_ERROR = _first("QgsVectorFileWriter.WriterError.NoError", "QgsVectorFileWriter.NoError")
 
 SOURCE_POLYGON = _first("Qgis.ProcessingSourceType.VectorPolygon", "QgsProcessing.SourceType.TypeVectorPolygon")
@@ -46,6 +53,7 @@ POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.Poin
 POLYGON_LAYERS = _first("Qgis.LayerFilter.PolygonLayer", "QgsMapLayerProxyModel.PolygonLayer")
 POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 RASTER_LAYERS = _first("Qgis.LayerFilter.RasterLayer", "QgsMapLayerProxyModel.RasterLayer")
+VECTOR_LAYERS = _first("Qgis.LayerFilter.VectorLayer", "QgsMapLayerProxyModel.VectorLayer")
 #: What can hold labels.
 LABEL_LAYERS = POLYGON_LAYERS | POINT_LAYERS | RASTER_LAYERS
 RASTER_HINT = _first("QgsProcessingUtils.LayerHint.Raster", "QgsProcessingUtils.Raster")

@@ -463,7 +463,8 @@ class LabelLayer(QObject):
         for feature, new, old in changes:
             if not self.layer.changeAttributeValue(feature, number, new, old):
                 raise OutputError(
-                    f"The class of a polygon in “{self.layer.name()}” could not be changed: the layer may be read-only."
+                    f"The class of a feature in “{self.layer.name()}” could not be changed: the layer may be "
+                    "read-only, or its field computed or joined; copy it into a new label layer."
                 )
 
     def _take(self, classes: ClassList, codes: dict[int, int]) -> None:

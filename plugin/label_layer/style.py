@@ -33,7 +33,7 @@ _OUTLINE = "0.5"
 _HALO = "255,255,255,150"
 _HALO_WIDTH = "1.1"
 _NO_CLASS = "no class"
-_NO_CLASS_COLOR = "#ffffff"
+_NO_CLASS_COLOR = "#404040"
 
 
 def show_classes(
@@ -72,11 +72,7 @@ def show_classes(
 def class_symbol(layer: QgsVectorLayer, color: str) -> QgsSymbol:
     """The symbol of a class: a light fill with a solid outline, or a dot with a white rim."""
     if QgsWkbTypes.geometryType(layer.wkbType()) == POLYGON_GEOMETRY:
-        symbol = QgsFillSymbol.createSimple({"style": "no", "outline_color": _HALO, "outline_width": _HALO_WIDTH})
-        symbol.symbolLayer(0).setLocked(True)
-        symbol.appendSymbolLayer(
-            QgsSimpleFillSymbolLayer.create({"outline_width": _OUTLINE, "outline_style": "solid", "joinstyle": "round"})
-        )
+        symbol = _outlined({"outline_style": "solid", "joinstyle": "round"})
     else:
         symbol = QgsMarkerSymbol.createSimple(
             {"name": "circle", "size": "2.8", "outline_color": "255,255,255", "outline_width": "0.4"}
@@ -200,7 +196,13 @@ def _key(value: Any) -> str:
 
 def _symbol_without_class(layer: QgsVectorLayer) -> QgsSymbol:
     if QgsWkbTypes.geometryType(layer.wkbType()) == POLYGON_GEOMETRY:
-        return QgsFillSymbol.createSimple(
-            {"style": "no", "outline_color": _NO_CLASS_COLOR, "outline_style": "dash", "outline_width": _OUTLINE}
-        )
-    return QgsMarkerSymbol.createSimple({"name": "circle", "size": "2.8", "color": _NO_CLASS_COLOR})
+        return _outlined({"style": "no", "outline_style": "dash", "outline_color": _NO_CLASS_COLOR})
+    return QgsMarkerSymbol.createSimple({"name": "circle", "size": "2.8", "color": "255,255,255"})
+
+
+def _outlined(fill: dict[str, str]) -> QgsFillSymbol:
+    """A simple fill over a light, broader line, whose colour is to stay."""
+    symbol = QgsFillSymbol.createSimple({"style": "no", "outline_color": _HALO, "outline_width": _HALO_WIDTH})
+    symbol.symbolLayer(0).setLocked(True)
+    symbol.appendSymbolLayer(QgsSimpleFillSymbolLayer.create({"outline_width": _OUTLINE, **fill}))
+    return symbol

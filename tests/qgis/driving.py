@@ -6,7 +6,8 @@ import time
 
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtCore import QCoreApplication, QPoint, Qt, QTimer
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt, QTimer
+from qgis.PyQt.QtGui import QMouseEvent
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QAction, QApplication, QMainWindow, QMessageBox
 
@@ -102,6 +103,15 @@ def click(button):
     assert button.isEnabled(), f"{button.text()} cannot be pressed: {button.toolTip()}"
     # A check box or radio button answers on its indicator and text, not on all of its rectangle.
     QTest.mouseClick(button, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(10, button.height() // 2))
+    settle()
+
+
+def drag(widget, place):
+    """Move the mouse with the left button held: QTest's own moves hold none."""
+    local, around = QPointF(place), QPointF(widget.mapToGlobal(place))
+    none, modifier = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    event = QMouseEvent(QEvent.Type.MouseMove, local, around, none, LEFT, modifier)
+    QApplication.sendEvent(widget, event)
     settle()
 
 

@@ -382,6 +382,28 @@ def test_multi_parts_curves_and_heights_in_a_copy(tmp_path):
     assert not any(s.constGet().is3D() for s in shapes)
 
 
+def test_images_dates_and_comments_come_along(tmp_path):
+    layer = QgsVectorLayer("Point?crs=EPSG:32633&field=k:string&field=Image:string&field=date:string", "x", "memory")
+    rows = [["a", "old scene", "2001-02-03"], ["a", None, "no date"]]
+    layer.dataProvider().addFeatures([feature_of(layer, "Point(0 0)", row) for row in rows])
+    done = copy_layer(layer, "k", [CLASSES[0]], {"a": 1}, tmp_path / "n.gpkg", "n", image="scene", date="2020-01-01")
+    first, second = done.layer.getFeatures()
+    assert (first["image"], first["date"].toString("yyyy-MM-dd")) == ("old scene", "2001-02-03")
+    assert second["image"] == "scene"
+    assert not second["date"]
+
+
+def test_computed_values_cannot_be_changed(memory):
+    memory.addExpressionField("'big'", QgsField("size", memory.fields().at(0).type()))
+    labels = adopt_layer(memory, "size")
+    rock = labels.add_class("Rock")
+    before = [f.attributes() for f in memory.getFeatures()]
+    with pytest.raises(OutputError, match="computed or joined"):
+        labels.assign([f.id() for f in memory.getFeatures()], rock.code)
+    assert [f.attributes() for f in memory.getFeatures()] == before
+    memory.rollBack()
+
+
 def test_points_are_copied_as_points(tmp_path):
     for kind, wkt in (("Point", "Point(3 4)"), ("MultiPoint", "MultiPoint((3 4),(5 6))")):
         layer = QgsVectorLayer(f"{kind}?crs=EPSG:32633&field=k:string", "x", "memory")

@@ -140,8 +140,8 @@ def _same_pixel(labels: Labels, is_polygon: npt.NDArray[np.bool_], moments: npt.
         findings.append(
             Finding(
                 "same-pixel-same-class",
-                f"{int(shared.sum())} points of one class share {_count(len(np.unique(group[shared])), 'pixel')}: such pixels "
-                "count once.",
+                f"{int(shared.sum())} points of one class share {_count(len(np.unique(group[shared])), 'pixel')}: such "
+                "pixels count once.",
                 _listed_numbers(np.unique(labels.features[owner[shared]])),
             )
         )

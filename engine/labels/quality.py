@@ -131,8 +131,8 @@ def _same_pixel(labels: Labels, is_polygon: npt.NDArray[np.bool_], moments: npt.
         findings.append(
             Finding(
                 "same-pixel",
-                f"{_count(count, 'point')} {'lies' if count == 1 else 'lie'} in a pixel that another class claims, too: "
-                "such pixels stay unlabelled.",
+                f"{_count(count, 'point')} {'lies' if count == 1 else 'lie'} in a pixel that another class claims, "
+                "too: such pixels stay unlabelled.",
                 _listed_numbers(np.unique(labels.features[owner[disputed]])),
             )
         )

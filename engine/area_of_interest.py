@@ -26,7 +26,7 @@ from rasterio.windows import Window
 
 from ..errors import InputError
 from .raster_place import Polygons, RasterPlace, crs_name, polygons_of, valid_polygons
-from .vector_file import split_source
+from .vector_file import declared_crs, split_source
 
 # Vertices lie on a grid of this many pixels (a power of two).  GDAL then rasterises without rounding, so that a
 # pixel is in or out whichever window it is seen in; and an edge that should lie on a pixel's edge does so.
@@ -218,7 +218,7 @@ def _read_polygons(source: str, area_crs: CRS | None, raster: RasterPlace) -> tu
         info = pyogrio.read_info(path, layer=layer, force_feature_count=True)
         if info["geometry_type"] is None:
             raise _no_polygons(name)
-        crs = area_crs or (CRS.from_user_input(info["crs"]) if info["crs"] else None)
+        crs = area_crs or declared_crs(info["crs"])
         if info["features"] == 0:
             raise InputError(f"{name} is empty: it holds no polygon.")
         if crs is None and raster.crs is not None:
@@ -226,10 +226,17 @@ def _read_polygons(source: str, area_crs: CRS | None, raster: RasterPlace) -> tu
                 f"{name} has no CRS, so that its place is unknown: set its CRS in QGIS or with --area-crs."
             )
         geometries, found = _read_geometries(path, layer, options.get("subset"), crs, raster)
+    except pyogrio.errors.FeatureError as error:
+        # Which is a kind of DataLayerError, too.
+        if "subset" not in options:
+            raise _broken_outlines(name, error) from error
+        raise InputError(
+            f"{name} has a filter that cannot be used: it names no field of the layer, or is no SQL.", str(error)
+        ) from error
     except pyogrio.errors.DataLayerError as error:
         layers = ", ".join(f"“{entry[0]}”" for entry in pyogrio.list_layers(path))
         raise InputError(f"{name} has no such layer; it holds {layers or 'none'}.", str(error)) from error
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError, pyogrio.errors.FeatureError) as error:
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError) as error:
         if is_local and not os.access(path, os.R_OK):
             raise InputError(f"“{path}” may not be read; change its permissions.", str(error)) from error
         raise InputError(

@@ -30,6 +30,8 @@ _SMALLEST_BUFFER = 3
 #: More groups than these are too many for a table of their classes.
 _MANY_GROUPS = 500_000
 _TRIES = 8
+#: Share of samples left out for the buffer that is worth a sentence.
+_MUCH = 0.2
 _OPTIMISTIC = (
     "Samples were split at random: neighbouring pixels, and pixels of one polygon, are on both sides, so the accuracy "
     "measured with the test part is better than that of the map elsewhere."
@@ -453,7 +455,8 @@ def _check_parts(samples: Samples, split: Split, fractions: dict[str, float], na
                     f"The {part} part has no sample of {_listed(names, without)}: too few separate "
                     f"{'polygons' if options.method == 'polygons' else 'blocks'} have it."
                 )
-    total = max(counts.sum(), 1)
+    # With those that were left out: what the groups are to blame for, not the buffer.
+    total = max(len(samples.label) if samples.count is None else int(samples.count.sum()), 1)
     for part, share in fractions.items():
         reached = counts[PARTS.index(part)].sum() / total
         if abs(reached - share) > max(0.05, share / 2):
@@ -461,6 +464,12 @@ def _check_parts(samples: Samples, split: Split, fractions: dict[str, float], na
                 f"The {part} part has {reached:.0%} of the samples instead of {share:.0%}: the labels form only "
                 f"{split.groups} groups that cannot be divided; {change} may help."
             )
+    dropped = sum(split.dropped.values())
+    if dropped > _MUCH * len(samples):
+        split.findings.append(
+            f"{dropped:,} of {len(samples):,} samples lie too close to those of another part and were left out; "
+            f"{'a larger --block or ' * bool(options.block)}a smaller --buffer would keep more."
+        )
 
 
 def _listed(names: list[str], places: list[int]) -> str:

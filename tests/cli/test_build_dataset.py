@@ -200,6 +200,47 @@ def test_of_several_scenes_each_has_the_labels_that_name_it(tmp_path):
     assert len(seen) == 2
 
 
+def test_a_job_names_several_scenes_as_lists_of_files(tmp_path):
+    first, second = raster(tmp_path / "a.tif", 1), raster(tmp_path / "b.tif", 2)
+    job = {
+        "rasters": [[str(first)], [str(second)]], "labels": str(lattice(tmp_path / "labels.gpkg")), "field": "name",
+        "output": str(tmp_path / "set"),
+    }  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    outcome = run_here("build-dataset", "--job", tmp_path / "job.json")
+    assert outcome.status == 0, outcome.err
+    description = TrainingSet(tmp_path / "set").description
+    assert [scene["name"] for scene in description.scenes] == ["a", "b"]
+    # Both lie on the same ground: no place is in one part with one of them and in another part with the other.
+    parts: dict[tuple[int, int], set[str]] = {}
+    for part, _, _, place in samples_of(tmp_path / "set"):
+        parts.setdefault((int(place["row"]), int(place["col"])), set()).add(part)
+    assert all(len(those) == 1 for those in parts.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rasters": [1]}, "wrong type"),
+        ({"rasters": [["a.tif"], []]}, "scene without a raster"),
+        ({"rasters": []}, "either from --raster"),
+        ({"rooster": "a"}, "unknown entries: rooster"),
+        ({"size": "9"}, "wrong type"),
+        ({"labels": "a\0b"}, "no name can have"),
+        ({"command": "classify-pixels"}, "for the command"),
+        ({"split": "sideways"}, "no split “sideways”"),
+        ({"nomenclature": 20, "rasters": None, "labels": None, "folder": "x", "layout": "bigearthnet"}, "19 or 43"),
+    ],
+)
+def test_jobs_that_cannot_be(tmp_path, scene, labels, change, words):
+    job = {"rasters": [str(scene)], "labels": str(labels), "field": "name", "output": str(tmp_path / "set"), **change}
+    (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    outcome = run_here("build-dataset", "--job", tmp_path / "job.json")
+    assert outcome.status == 2
+    assert words in outcome.sentence
+    assert not (tmp_path / "set").exists()
+
+
 def test_of_several_scenes_one_without_labels_is_told(tmp_path, scene, labels):
     far = raster(tmp_path / "far.tif", left=900_000)
     outcome = run_here(*command(tmp_path / "set", scene, labels, "--raster", far))

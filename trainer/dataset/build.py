@@ -22,6 +22,7 @@ from ...models.label_classes import LabelClass
 from ...progress import Monitor
 from .description import FORMAT, IGNORED, PARTS, PIXEL_PLACE, TEST, TRAIN, VALIDATION, ClassEntry, Description
 from .ground import Ground, grounds
+from .pace import Pace
 from .scene import UNLABELLED, LabelledScene
 from .splits import Samples, Split, SplitOptions, check_split_options, split_samples, summary
 from .statistics import class_weights
@@ -348,9 +349,11 @@ class _Build:
         starts = np.r_[0, np.cumsum(found.windows["count"])]
         # Windows that are done, and what was cut out of the next one.
         begin, skip = writer.position or (0, 0)
+        pace = Pace("Writing samples")
         for number in range(begin, len(found.windows)):
             done = starts[number] / max(starts[-1], 1)
-            self.monitor.progress("Writing samples", _SURVEYED + (_WRITTEN - _SURVEYED) * float(done))
+            stage = pace.words(int(starts[number] - starts[begin]))
+            self.monitor.progress(stage, _SURVEYED + (_WRITTEN - _SURVEYED) * float(done))
             first_piece = skip if number == begin else 0
             writer.rest([number, first_piece])
             stretch = slice(int(starts[number]), int(starts[number + 1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from ...progress import Monitor
 from .build import Length
 from .description import PARTS, PATCH_PLACE, TEST, TRAIN, VALIDATION, ClassEntry, Description
 from .eurosat import WHY_OPTIMISTIC, EuroSat, split_by_number
+from .pace import Pace
 from .patch_folder import LeftOut, PatchFolder, fingerprint_of
 from .patch_splits import Parts, by_blocks, by_chance
 from .splits import DROPPED
@@ -227,7 +227,7 @@ def _write(
     if writer.complete:
         return damaged
     wanted = np.flatnonzero(parts != DROPPED)
-    started, first = time.monotonic(), position["next"]
+    pace, first = Pace("Reading patches"), position["next"]
     with ThreadPoolExecutor(max(threads, 1), "patches") as pool:
         for start in range(first, len(wanted), _AT_ONCE):
             numbers = wanted[start : start + _AT_ONCE]
@@ -247,11 +247,11 @@ def _write(
                     places["name"] = which
                     writer.add(part, np.stack([samples[i] for i in kept]), patches.labels[which], places)
             done = start + len(numbers)
-            speed = (done - first) / max(time.monotonic() - started, 1e-6)
             monitor.progress(
-                f"Reading patches ({speed:,.0f} per second)", _BEGUN + (_WRITTEN - _BEGUN) * done / len(wanted),
-                seconds_left=(len(wanted) - done) / speed,
-            )  # fmt: skip
+                pace.words(done - first),
+                _BEGUN + (_WRITTEN - _BEGUN) * done / len(wanted),
+                seconds_left=pace.left(done - first, len(wanted) - done),
+            )
             writer.rest({"next": done, "damaged": damaged})
     writer.position = {"next": len(wanted), "damaged": damaged}
     return damaged

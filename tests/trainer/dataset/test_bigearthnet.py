@@ -128,6 +128,21 @@ def test_what_cannot_be_used_is_left_out_and_told(tmp_path):
     assert any(folders[5].name in message for message in description.findings)
 
 
+def test_so_many_patches_of_each_class_are_drawn_and_the_same_for_the_same_seed(tmp_path):
+    root = v1(tmp_path, *[["Pastures"], ["Pastures", "Rice fields"], ["Mixed forest"]] * 6)
+    patches = open_bigearthnet(root, read_band_files)
+    options = PatchOptions(most=3, seed=5)
+    description = build_patches(tmp_path / "set", patches, options, Monitor())
+    counts = {entry.label.name: sum(entry.samples.values()) for entry in description.classes}
+    assert counts["Mixed forest"] == counts["Arable land"] == 3
+    # Each patch with rice fields has pastures, too.
+    assert 3 <= counts["Pastures"] <= 6
+    build_patches(tmp_path / "again", patches, options, Monitor())
+    assert parts_of(tmp_path / "again") == parts_of(tmp_path / "set")
+    build_patches(tmp_path / "other", patches, PatchOptions(most=3, seed=6), Monitor())
+    assert parts_of(tmp_path / "other") != parts_of(tmp_path / "set")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -253,6 +253,11 @@ class RasterSource:
         return ", ".join(methods) or "unused"
 
     @property
+    def reads(self) -> Sequence[BandsOfFile]:
+        """The chosen bands in groups that are read together; known once they are chosen."""
+        return self._reads
+
+    @property
     def chosen(self) -> Sequence[BandMatch]:
         """The bands that :meth:`read` gives."""
         return self._matches

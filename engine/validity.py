@@ -79,12 +79,15 @@ class ValidityCheck:
             raise damaged(self.dataset.name, error) from error
         return result
 
-    def valid_by_band(self, samples: np.ndarray, window: Window) -> np.ndarray | None:
+    def valid_by_band(
+        self, samples: np.ndarray, window: Window, shape: tuple[int, int] | None = None
+    ) -> np.ndarray | None:
         """Validity of every band of its own, (C, rows, columns), or None where all samples are valid.
 
         Args:
             samples: this file's chosen bands alone, (C, rows, columns).
             window: where they lie in the file.
+            shape: rows and columns, where fewer samples were read than the window has.
         """
         if not self.needed:
             return None
@@ -95,11 +98,11 @@ class ValidityCheck:
                 if part is not None:
                     result[place] = part
                 if band in self.own_masks:
-                    result[place] &= self.dataset.read_masks(band, window=window) != 0
+                    result[place] &= self.dataset.read_masks(band, window=window, out_shape=shape) != 0
             if self.alpha:
-                result &= self.dataset.read(self.alpha, window=window) != 0
+                result &= self.dataset.read(self.alpha, window=window, out_shape=shape) != 0
             elif self.has_mask:
-                result &= self.dataset.read_masks(self.bands[0], window=window) != 0
+                result &= self.dataset.read_masks(self.bands[0], window=window, out_shape=shape) != 0
         except READ_ERRORS as error:
             raise damaged(self.dataset.name, error) from error
         return None if result.all() else result

@@ -116,7 +116,8 @@ def read_features(
             "Shapefile with polygons or points, or a CSV table of points.",
             str(error),
         ) from error
-    except (pyogrio.errors.GeometryError, CRSError, shapely.errors.ShapelyError) as error:
+    except (pyogrio.errors.GeometryError, CRSError, shapely.errors.ShapelyError, UnboundLocalError) as error:
+        # The last is what pyogrio 0.13 raises for a CRS that is no text.
         raise _broken(path, error) from error
 
 

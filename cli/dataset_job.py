@@ -159,9 +159,8 @@ class DatasetJob(Job):
                     f"Say how the folder is laid out: --layout {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}."
                 )
             _check_choice("layout", self.layout, LAYOUTS)
-            for name, value in (("labels", self.labels), ("kind", self.kind), ("merge", self.merge)):
-                if value:
-                    raise InputError(f"--{name} does not go with --folder: the folder has its own labels and patches.")
+            if self.labels or self.kind or self.merge:
+                raise InputError("A folder of patches brings its own labels: leave --labels, --kind and --merge away.")
             if self.split == "polygons":
                 raise InputError("Patches have no polygons; choose --split blocks or random.")
             if self.nomenclature is not None and self.nomenclature not in NOMENCLATURES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ..engine.patch_reader import read_band_files
 from ..engine.scene import parse_crs
 from ..engine.vector_file import split_source
 from ..errors import InputError
-from ..models.label_classes import parse_merges
+from ..models.label_classes import HIGHEST_CODE, LabelClass, next_code, parse_merges
 from ..progress import Monitor
 from ..trainer.dataset.bigearthnet import open_bigearthnet
 from ..trainer.dataset.bigearthnet_v2 import open_bigearthnet_v2
@@ -148,7 +148,9 @@ def _open_scenes(job: DatasetJob, stack: ExitStack, monitor: Monitor) -> list[Im
                 )
             )  # fmt: skip
             try:
-                found += _labelled(job, image, scene_name(rasters), labels, part, stack)
+                # Labels that are kept for a part call their classes as the first ones do.
+                classes = _before_merging(scenes[0].legend, parse_merges(job.merge)) if scenes else None
+                found += _labelled(job, image, scene_name(rasters), labels, part, classes, stack)
             except InputError as error:
                 refused.append(error)
         if not found:
@@ -161,7 +163,13 @@ def _open_scenes(job: DatasetJob, stack: ExitStack, monitor: Monitor) -> list[Im
 
 
 def _labelled(
-    job: DatasetJob, image: Image, name: str, labels: str, part: str, stack: ExitStack
+    job: DatasetJob,
+    image: Image,
+    name: str,
+    labels: str,
+    part: str,
+    classes: Sequence[LabelClass] | None,
+    stack: ExitStack,
 ) -> list[ImageWithLabels]:
     """An image with its labels: one scene, or one for each period of dated labels."""
     crs, merge, grid = parse_crs(job.labels_crs), parse_merges(job.merge), image.source.grid
@@ -170,15 +178,35 @@ def _labelled(
     values = (part, job.scale, job.offset)
     if job.timeline:
         shapes = read_labels(
-            labels, job.field or "", grid, layer_crs=crs, merge=merge, from_field=job.from_field or "",
+            labels, job.field or "", grid, layer_crs=crs, classes=classes, merge=merge, from_field=job.from_field or "",
             to_field=job.to_field or "", image_field=image_field, image=of_image,
         )  # fmt: skip
         dated = DatedLabels(image, shapes, read_timeline(job.timeline))
         return dated_scenes(image, dated, name, [path, job.timeline], *values)
     label_map = stack.enter_context(
-        open_labels(labels, job.field or "", grid, layer_crs=crs, merge=merge, image_field=image_field, image=of_image)
+        open_labels(
+            labels,
+            job.field or "",
+            grid,
+            layer_crs=crs,
+            classes=classes,
+            merge=merge,
+            image_field=image_field,
+            image=of_image,
+        )
     )
     return [ImageWithLabels(image, label_map, name, [path], *values)]
+
+
+def _before_merging(legend: Sequence[LabelClass], merges: Mapping[str, str]) -> list[LabelClass]:
+    """The classes with those that were merged away, so that they can be merged again where there are none of them."""
+    classes = list(legend)
+    for name in merges:
+        codes = {entry.code for entry in classes}
+        code = int(name) if name.isdecimal() and int(name) <= HIGHEST_CODE else next_code(classes)
+        if code not in codes and name.casefold() not in {entry.name.casefold() for entry in classes}:
+            classes.append(LabelClass(code, name, "#888888"))
+    return classes
 
 
 def _give_own_names(scenes: Sequence[ImageWithLabels]) -> None:

@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     stats: argparse.ArgumentParser = actions.add_parser(
         "stats",
         help="amounts, spectra and separability of the classes, misplaced polygons, warnings",
-        description="Amounts, spectra and separability of the classes, polygons that look like another class, warnings.",
+        description="Amounts, spectra and separability of the classes, misplaced polygons, warnings.",
     )
     stats.add_argument(
         "--raster", nargs="+", action="append", required=True, metavar="R", dest="rasters",
@@ -42,14 +42,17 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     stats.add_argument("--field", default="", metavar="F", help="field with the class (not for a raster of classes)")
     stats.add_argument("--merge", default="", metavar="NAME=NAME,…", help="classes that become part of others")
-    stats.add_argument("--image-field", default="", metavar="F", help="field with the image that a polygon was drawn on")
+    stats.add_argument(
+        "--image-field", default="", metavar="F", help="field with the image that a polygon was drawn on"
+    )
     stats.add_argument("--labels-crs", metavar="CRS", help="CRS of the labels, instead of their own")
-    stats.add_argument("--bands", default="", metavar="LIST", help="1-7, B2,B3,B4 or FILE:BAND,… (default: all but masks)")
+    stats.add_argument(
+        "--bands", default="", metavar="LIST", help="1-7, B2,B3,B4 or FILE:BAND,… (default: all but masks)"
+    )
     stats.add_argument("--sensor", choices=tuple(SENSORS), help="names the bands of a product that has none")
     stats.add_argument("--scale", type=float, metavar="S", help="physical value = stored value × S + offset")
     stats.add_argument("--offset", type=float, metavar="O", help="see --scale")
     stats.add_argument("--nodata", type=float, metavar="V", help="stored value of missing pixels")
-    stats.add_argument("--invalid", choices=("any", "all"), help="a pixel is missing if any (or all) of its bands are")
     stats.add_argument("--raster-crs", metavar="CRS", help="CRS of the raster, instead of its own")
     stats.add_argument("--gsd", type=float, metavar="METRES", help="pixel size on the ground (default: the finest)")
     stats.add_argument(
@@ -83,8 +86,9 @@ def _statistics(options: argparse.Namespace, console: Console) -> dict[str, Any]
     from ..engine.scene import parse_crs
 
     if len(options.rasters) > 1:
-        raise InputError("Labels are looked at on one image: give --raster once, with all files of the image behind it.")
+        raise InputError("Labels are looked at on one image: give --raster once, with all of its files.")
     rasters = options.rasters[0]
+    _check(options)
     merge = parse_merges(options.merge)
     monitor = listening_monitor(console)
     with open_image(
@@ -95,7 +99,6 @@ def _statistics(options: argparse.Namespace, console: Console) -> dict[str, Any]
         nodata=options.nodata,
         gsd=options.gsd,
         resampling=options.resampling,
-        invalid=options.invalid or "any",
     ) as image:
         image.scales = _scales(image.scales, options.scale, options.offset)
         with open_labels(
@@ -111,7 +114,7 @@ def _statistics(options: argparse.Namespace, console: Console) -> dict[str, Any]
         if not statistics["pixels"]:
             missing = statistics["unlabelled_missing"]
             raise InputError(
-                f"None of the {missing:,} labelled pixels has data in the image: choose the image that they were drawn on."
+                f"None of the {missing:,} labelled pixels has data in the image: choose the one they were drawn on."
                 if missing
                 else "No pixel of the image is labelled: no polygon holds the centre of a pixel; draw larger ones."
             )
@@ -124,15 +127,24 @@ def _statistics(options: argparse.Namespace, console: Console) -> dict[str, Any]
     return statistics
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse numbers that make no sense."""
+    for name in ("scale", "offset", "gsd"):
+        value = getattr(options, name)
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"--{name} must be a finite number, not {value}.")
+    if options.scale == 0:
+        raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
+    if options.gsd is not None and options.gsd <= 0:
+        raise InputError(f"--gsd must be a number of metres above 0, not {options.gsd}.")
+    if options.nodata is not None and math.isinf(options.nodata):
+        raise InputError(f"--nodata must be a finite number or nan, not {options.nodata}.")
+
+
 def _scales(
     declared: Sequence[tuple[float, float]], scale: float | None, offset: float | None
 ) -> list[tuple[float, float]]:
     """Declared scales and offsets, or those given by hand; a scale by hand replaces a declared offset, too."""
-    for name, value in (("scale", scale), ("offset", offset)):
-        if value is not None and not math.isfinite(value):
-            raise InputError(f"--{name} must be a finite number, not {value}.")
-    if scale == 0:
-        raise InputError("--scale 0 would make all values equal; give the factor from stored to physical values.")
     return [
         (
             scale if scale is not None else own_scale,
@@ -156,13 +168,13 @@ def _print(statistics: Mapping[str, Any]) -> None:
             str(entry["code"]),
             entry["name"],
             entry["macro"],
-            f"{entry['polygons']:,}",
+            f"{entry['polygons']:,}" if any(other["polygons"] for other in classes) else "",
             f"{entry['pixels']:,}",
             "–" if entry["hectares"] is None else f"{entry['hectares']:,.2f}",
         )
         for entry in classes
     ]
-    _table("", ("Code", "Class", "Macro-class", "Polygons", "Pixels", "Hectares"), rows, "><<>>>")
+    _table("", ("Code", "Class", "Macro-class", "Features", "Pixels", "Hectares"), rows, "><<>>>")
     worst = sorted(pairs, key=lambda pair: pair["jeffries_matusita"])
     shown = f" (the worst {_WORST_PAIRS} of {len(pairs)})" if len(pairs) > _WORST_PAIRS else ""
     _table(
@@ -181,7 +193,7 @@ def _print(statistics: Mapping[str, Any]) -> None:
         "<<>>>",
     )
     _table(
-        "Polygons that look like another class",
+        "Features that look like another class",
         ("Feature", "Class", "Looks like", "Share", "Pixels"),
         [
             (

@@ -26,7 +26,7 @@ from rasterio.windows import Window
 
 from ..errors import InputError
 from .raster_place import Polygons, RasterPlace, crs_name, polygons_of, valid_polygons
-from .vector_file import split_source
+from .vector_file import declared_crs, split_source
 
 # Vertices lie on a grid of this many pixels (a power of two).  GDAL then rasterises without rounding, so that a
 # pixel is in or out whichever window it is seen in; and an edge that should lie on a pixel's edge does so.
@@ -218,7 +218,7 @@ def _read_polygons(source: str, area_crs: CRS | None, raster: RasterPlace) -> tu
         info = pyogrio.read_info(path, layer=layer, force_feature_count=True)
         if info["geometry_type"] is None:
             raise _no_polygons(name)
-        crs = area_crs or (CRS.from_user_input(info["crs"]) if info["crs"] else None)
+        crs = area_crs or declared_crs(info["crs"])
         if info["features"] == 0:
             raise InputError(f"{name} is empty: it holds no polygon.")
         if crs is None and raster.crs is not None:

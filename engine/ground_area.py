@@ -98,7 +98,7 @@ class PixelArea:
         return self._field.at(rows, columns) / _SQUARE_METRES_PER_HECTARE
 
     def hectares_at(self, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]) -> Floats | None:
-        """Hectares of single pixels, (n,) for their (n,) rows and columns; None where the raster is not georeferenced."""
+        """Hectares of n pixels by their rows and columns; None where the raster is not georeferenced."""
         if self._field is None:
             return None
         return self._field.at_each(rows + 0.5, columns + 0.5) / _SQUARE_METRES_PER_HECTARE
@@ -219,9 +219,7 @@ class _AreaField:
         above, down = _between(self._rows, rows)
         left, across = _between(self._columns, columns)
         below, right = np.minimum(above + 1, len(self._rows) - 1), np.minimum(left + 1, len(self._columns) - 1)
-        lines = [
-            self._areas[row, left] * (1 - across) + self._areas[row, right] * across for row in (above, below)
-        ]
+        lines = [self._areas[row, left] * (1 - across) + self._areas[row, right] * across for row in (above, below)]
         areas: Floats = lines[0] * (1 - down) + lines[1] * down
         return areas
 

@@ -1,7 +1,7 @@
 """Small images whose bands lie in files of their own: all at the pixels of the finest, as classification reads them.
 
 BigEarthNet has 7 million such files.  :class:`.raster.RasterSource` finds out for each stack how its grids lie to each
-other; here that is done once for each size, since all patches have the same square in the same pixels.
+other; here that is known, since all bands of a patch cover the same square.  Stacks that do not are left to it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-import rasterio
 from rasterio.windows import Window
 
 from ..errors import InputError
 from ..models.bands import Band, BandMatch
-from .opening import READ_ERRORS, damaged, gdal_environment
+from .opening import gdal_environment
+from .plain_tiff import PlainImage, read_plain
 from .raster import RasterSource
 from .resampling import Taps, resample_axes, taps
 
@@ -35,10 +35,23 @@ def read_band_files(paths: Sequence[str]) -> np.ndarray:
     Raises:
         InputError: a file is missing or damaged, or they cannot be laid over each other.
     """
-    with gdal_environment():
-        bands, same = _read(paths)
-        if not same:
+    images = []
+    for path in paths:
+        image = read_plain(path)
+        if image is None:
             return _as_a_stack(paths)
+        images.append(image)
+    return _on_one_grid(images) if _cover_the_same(images) else _as_a_stack(paths)
+
+
+def _cover_the_same(images: Sequence[PlainImage]) -> bool:
+    corners = np.array([image.bounds for image in images])
+    pixel = min(min(image.pixel_width, image.pixel_height) for image in images)
+    return bool(np.ptp(corners, axis=0).max() <= _SAME * pixel)
+
+
+def _on_one_grid(images: Sequence[PlainImage]) -> np.ndarray:
+    bands = [image.samples for image in images]
     height, width = max((band.shape for band in bands), key=lambda shape: shape[0] * shape[1])
     result = np.empty((len(bands), height, width), np.result_type(*bands))
     by_shape: dict[tuple[int, int], list[int]] = {}
@@ -59,26 +72,8 @@ def _taps(positions: int, count: int) -> Taps:
     return taps((np.arange(positions) + 0.5) * size, size, count, "bilinear")
 
 
-def _read(paths: Sequence[str]) -> tuple[list[np.ndarray], bool]:
-    """The bands as they are stored, and whether they cover the same square of the same CRS and miss no pixel."""
-    bands, corners = [], []
-    same, pixel = True, float("inf")
-    for path in paths:
-        try:
-            with rasterio.open(path) as file:
-                bands.append(file.read(1))
-                place = file.transform
-                corners.append((place.c, place.f, place.c + place.a * file.width, place.f + place.e * file.height))
-                pixel = min(pixel, abs(place.a), abs(place.e))
-                same = same and not (place.b or place.d) and file.nodatavals[0] is None
-        except READ_ERRORS as error:
-            raise damaged(path, error) from error
-    tolerance = _SAME * pixel
-    return bands, same and bool(np.ptp(np.array(corners), axis=0).max() <= tolerance)
-
-
 def _as_a_stack(paths: Sequence[str]) -> np.ndarray:
-    with RasterSource(paths) as source:
+    with gdal_environment(), RasterSource(paths) as source:
         source.select([BandMatch(Band(), number, 1, "given") for number in range(1, len(paths) + 1)])
         samples, valid = source.read(Window(0, 0, source.width, source.height))
     if valid is not None and not valid.any():

@@ -21,6 +21,8 @@ from .grid import project
 
 # Reprojected edges may deviate from their true course by so many pixels.
 _BEND = 0.1
+# And so many vertices may be added for that: more are needed only far from where the raster's CRS is meant for.
+_MOST_ADDED = 1 << 20
 _POLYGON = 3
 
 Points = npt.NDArray[np.float64]
@@ -146,7 +148,10 @@ class RasterPlace:
         if len(polygons) == 0:
             return polygons, places
         to_raster_crs = _Reprojection(crs, self.crs, name)
-        dense = _densified(polygons, lambda points: self.pixels_of(to_raster_crs(points)))
+        try:
+            dense = _densified(polygons, lambda points: self.pixels_of(to_raster_crs(points)))
+        except OverflowError as error:
+            raise to_raster_crs.beyond(str(error)) from error
         moved: Polygons = shapely.transform(dense, to_raster_crs)
         return moved, places
 
@@ -162,9 +167,9 @@ class _Reprojection:
         try:
             x, y = map(np.array, transform_points(self._source, self._target, points[:, 0], points[:, 1]))
         except (CPLE_BaseError, CRSError) as error:
-            raise self._beyond(str(error)) from error
+            raise self.beyond(str(error)) from error
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise self._beyond("infinite coordinates")
+            raise self.beyond("infinite coordinates")
         if self._target.is_geographic and not self._source.is_geographic:
             # Longitude jumps at the antimeridian: it is counted from the middle of the first points.
             if self._middle is None:
@@ -172,7 +177,8 @@ class _Reprojection:
             x = (x - self._middle + 180) % 360 - 180 + self._middle
         return np.column_stack([x, y])
 
-    def _beyond(self, details: str) -> InputError:
+    def beyond(self, details: str) -> InputError:
+        """The error for shapes that the target cannot show."""
         return InputError(
             f"{self._name} reaches beyond what the raster's CRS ({crs_name(self._target)}) can show: "
             "draw it closer to the raster, and check its CRS.",
@@ -181,10 +187,18 @@ class _Reprojection:
 
 
 def _densified(polygons: Polygons, to_pixels: Callable[[Points], Points]) -> Polygons:
-    """Polygons with vertices so close together that their edges stay true when only vertices are reprojected."""
+    """Polygons with vertices so close together that their edges stay true when only vertices are reprojected.
+
+    Raises:
+        OverflowError: that would take too many.
+    """
     points, starts = _edges(polygons)
+    lengths = np.linalg.norm(points[starts + 1] - points[starts], axis=1)
+    most = max(_MOST_ADDED, 4 * len(points))
     # A first cut, for edges that bend to both sides of their middle.
-    length = float(np.linalg.norm(points[starts + 1] - points[starts], axis=1).max()) / 8
+    length = float(lengths.max()) / 8
+    if not 0 < length < math.inf:
+        raise OverflowError(f"edges of length {8 * length}")
     dense = shapely.segmentize(polygons, length)
     for _ in range(8):
         points, starts = _edges(dense)
@@ -195,6 +209,8 @@ def _densified(polygons: Polygons, to_pixels: Callable[[Points], Points]) -> Pol
             break
         # What an edge deviates grows with the square of its length.
         length *= min(0.5, 0.9 * math.sqrt(_BEND / bend))
+        if not float(lengths.sum()) <= most * length:
+            raise OverflowError(f"edges of length {lengths.sum()} in steps of {length}")
         dense = shapely.segmentize(polygons, length)
     return dense
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from rasterio.crs import CRS
+
 
 def split_source(source: str) -> tuple[str, dict[str, str]]:
     """File and options of a source as QGIS writes it: ``file.gpkg|layername=fields|subset=…``."""
@@ -17,6 +19,18 @@ def split_source(source: str) -> tuple[str, dict[str, str]]:
             break
         chosen[key.lower()] = value
     return path, chosen
+
+
+def declared_crs(text: str | None) -> CRS | None:
+    """The CRS that a layer declares, as WKT or a code; None where it declares none.
+
+    Raises:
+        CRSError: it cannot be understood.
+    """
+    # What a GeoPackage calls a CRS that nobody knows (srs_id 0 and -1).
+    if not text or "Undefined geographic SRS" in text or "Undefined Cartesian SRS" in text:
+        return None
+    return CRS.from_user_input(text)
 
 
 def is_local(path: str) -> bool:

@@ -67,13 +67,18 @@ class _Request:
 
 @dataclass
 class _Process:
-    """A process with its writer; ``number`` tells its messages from those of the one before."""
+    """A process with its writer; ``number`` tells its messages from those of the one before.
+
+    ``told`` counts what its reading thread passed on, ``taken`` what arrived.
+    """
 
     number: int
     worker: WorkerProcess
     outbox: Queue = field(default_factory=Queue)
     is_ready: bool = False
     heard: float = field(default_factory=time.monotonic)
+    told: int = 0
+    taken: int = 0
     ended: float | None = None
 
 
@@ -163,6 +168,8 @@ class LiveWorker(QObject):
 
     def _tell(self, process: _Process, message: dict[str, Any]) -> None:
         """From the reading thread to QGIS's."""
+        process.heard = time.monotonic()
+        process.told += 1
         try:
             self._heard.emit(process.number, message)
         except RuntimeError:
@@ -231,7 +238,7 @@ class LiveWorker(QObject):
             if message["event"] == "reply" and "file" in message:
                 discard_preview(message)
             return
-        self._process.heard = time.monotonic()
+        self._process.taken += 1
         event = message["event"]
         if event == "ready":
             if not self._process.is_ready:
@@ -270,7 +277,8 @@ class LiveWorker(QObject):
                 self._died(process.worker.process.returncode, process.worker.errors())
             return
         owed = list(self._sent.values())
-        if not owed:
+        # Where QGIS itself was busy for long, the answer lies in its own queue.
+        if not owed or process.told != process.taken:
             return
         seconds = SECONDS_TO_OPEN if any(request.do == "open" for request in owed) else SECONDS_TO_ANSWER
         # It does one thing after the other: its clock starts with its last word.

@@ -19,13 +19,15 @@ from rasterio.errors import CRSError
 from ...errors import InputError
 from ...models.label_classes import TABLE
 from ..raster_place import Box, RasterPlace
-from ..vector_file import is_local, split_source
+from ..vector_file import declared_crs, is_local, split_source
 from .points_table import is_points_table, read_points_table
 
 _LINES = ("LineString", "MultiLineString")
 # Fields beside that of the class that are read, to see whether one of them disagrees with it.
 _MOST_FIELDS = 20
 _MOST_NAMED = 20
+# Features that are looked at where none is near the raster.
+_LOOKED_AT = 10_000
 Values = npt.NDArray[Any]
 
 
@@ -114,7 +116,8 @@ def read_features(
             "Shapefile with polygons or points, or a CSV table of points.",
             str(error),
         ) from error
-    except (pyogrio.errors.GeometryError, CRSError, shapely.errors.ShapelyError) as error:
+    except (pyogrio.errors.GeometryError, CRSError, shapely.errors.ShapelyError, UnboundLocalError) as error:
+        # The last is what pyogrio 0.13 raises for a CRS that is no text.
         raise _broken(path, error) from error
 
 
@@ -181,19 +184,20 @@ def _vector_features(
     types = {str(name): str(kind) for name, kind in zip(info["fields"], info["dtypes"], strict=True)}
     comparable = [name for name in names if name not in wanted and types[name].startswith(("int", "object", "float"))]
     columns = list(dict.fromkeys([*wanted, *comparable[:_MOST_FIELDS]]))
-    layer_crs = crs or (CRS.from_user_input(info["crs"]) if info["crs"] else None)
+    layer_crs = crs or declared_crs(info["crs"])
     if layer_crs is None and place.crs is not None:
         raise InputError(
             f"“{path}” has no CRS, so that its place is unknown: set its CRS in QGIS or with --labels-crs."
         )
     reading: dict[str, Any] = {"layer": layer, "where": where, "encoding": encoding, "return_fids": True}
     _, _, _, (everywhere,) = pyogrio.raw.read(path, columns=[chosen], read_geometry=False, **reading)
-    bounds = info.get("total_bounds")
+    bounds = info["total_bounds"]
     known = tuple(float(value) for value in bounds) if bounds is not None and np.isfinite(bounds).all() else None
-    parts = []
-    for box in _boxes(place, layer_crs, known):
-        meta, fids, stored, values = pyogrio.raw.read(path, columns=columns, bbox=box, force_2d=True, **reading)
-        parts.append((fids, stored, dict(zip(map(str, meta["fields"]), values, strict=True))))
+    boxes = _boxes(place, layer_crs, known)
+    parts = [_read(path, columns, reading, box) for box in boxes]
+    if boxes != [None] and not any(len(part[0]) for part in parts):
+        # Nothing is near: some of it is looked at, to say why.
+        parts = [_read(path, columns, reading, None, _LOOKED_AT)]
     numbers = np.concatenate([np.empty(0, np.int64), *(part[0] for part in parts)])
     _, first = np.unique(numbers, return_index=True)
     stored = np.concatenate([np.empty(0, object), *(part[1] for part in parts)])[first]
@@ -210,6 +214,16 @@ def _vector_features(
         known,  # type: ignore[arg-type]
         notes,
     )
+
+
+def _read(
+    path: str, columns: list[str], reading: dict[str, Any], box: Box | None, most: int | None = None
+) -> tuple[Values, Values, dict[str, Values]]:
+    """Numbers, geometries as WKB and values of the features in a box."""
+    meta, fids, stored, values = pyogrio.raw.read(
+        path, columns=columns, bbox=box, max_features=most, force_2d=True, **reading
+    )
+    return fids, stored, dict(zip(map(str, meta["fields"]), values, strict=True))
 
 
 def _layer(path: str, class_field: str, notes: list[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ single polygons are judged by a sample (:mod:`.labelled_sample`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +27,8 @@ from .separability import Separability, separability
 from .small_matrices import one_thread
 
 _LOW, _HIGH = 0.05, 0.95
+# No measurement is larger: a band that is missing in a pixel that counts, or nodata that is not declared.
+_LARGEST = 1e100
 # Features that a warning names.
 _MOST_FEATURES = 100
 
@@ -79,19 +81,26 @@ class LabelFigures:
     def add(self, pixels: LabelledPixels) -> None:
         """Take pixels in, each at most once."""
         self._missing += pixels.missing
-        order = np.argsort(pixels.places, kind="stable")
-        values = physical(pixels.values, self._scales)[order]
-        starts = np.searchsorted(pixels.places[order], np.arange(len(self._legend) + 1))
-        for place, (start, stop) in enumerate(zip(starts, starts[1:])):
+        values = physical(pixels.values, self._scales)
+        stored, places, shapes, rows, cols = pixels.values, pixels.places, pixels.shapes, pixels.rows, pixels.cols
+        # Not true of NaN, either.
+        usable = (np.abs(values) < _LARGEST).all(axis=1)
+        if not usable.all():
+            self._missing += int(np.count_nonzero(~usable))
+            values, stored = values[usable], stored[usable]
+            places, shapes, rows, cols = places[usable], shapes[usable], rows[usable], cols[usable]
+        order = np.argsort(places, kind="stable")
+        starts = np.searchsorted(places[order], np.arange(len(self._legend) + 1))
+        for place, (start, stop) in enumerate(pairwise(starts)):
             if stop > start:
-                self._moments[place] += Moments.of(values[start:stop])
-        if self._area is not None and len(order):
-            hectares = self._area.hectares_at(pixels.rows, pixels.cols)
+                self._moments[place] += Moments.of(values[order[start:stop]])
+        if self._area is not None and len(places):
+            hectares = self._area.hectares_at(rows, cols)
             if hectares is None:
                 self._area = None
             else:
-                self._hectares += np.bincount(pixels.places, hectares, len(self._legend))
-        self._sample.add(pixels.values, pixels.places, pixels.shapes, pixels.rows, pixels.cols)
+                self._hectares += np.bincount(places, hectares, len(self._legend))
+        self._sample.add(stored, places, shapes, rows, cols)
 
     def result(
         self, labels: Labels | None = None, findings: Sequence[Finding] = (), monitor: Monitor | None = None

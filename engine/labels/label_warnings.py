@@ -102,16 +102,18 @@ def _amounts(counts: Sequence[ClassCounts], bands: int, by_polygon: bool) -> lis
                 present,
             )
         )
-    for count in present:
-        if count.pixels < ENOUGH_PER_BAND * bands:
-            warnings.append(
-                _warning(
-                    "few-samples",
-                    f"“{count.entry.name}” has {_number(count.pixels, 'pixel')}, fewer than {ENOUGH_PER_BAND} for each "
-                    f"of {_number(bands, 'band')} ({ENOUGH_PER_BAND * bands}): its figures are rough; draw more.",
-                    [count],
-                )
+    few = [count for count in present if count.pixels < ENOUGH_PER_BAND * bands]
+    if few:
+        warnings.append(
+            _warning(
+                "few-samples",
+                f"{_named(few, [_number(count.pixels, 'pixel') for count in few])} "
+                f"{'has' if len(few) == 1 else 'have'} fewer than {ENOUGH_PER_BAND} pixels for each of "
+                f"{_number(bands, 'band')} ({ENOUGH_PER_BAND * bands}): figures are rough there; draw more.",
+                few,
             )
+        )
+    for count in present:
         if by_polygon and count.polygons < FEWEST_POLYGONS:
             what = "point" if count.pixels == count.polygons else "polygon"
             warnings.append(
@@ -190,11 +192,12 @@ def _warning(
     }
 
 
-def _named(counts: Sequence[ClassCounts], most: int = 5) -> str:
-    """“a”, “b” and 3 more."""
-    names = [f"“{count.entry.name}”" for count in counts[:most]]
-    if len(counts) > most:
-        names.append(f"{len(counts) - most} more")
+def _named(counts: Sequence[ClassCounts], amounts: Sequence[str] = (), most: int = 5) -> str:
+    """“a” (3 pixels), “b” (4 pixels) and 3 more."""
+    names = [f"“{count.entry.name}”" for count in counts]
+    names = [f"{name} ({amount})" for name, amount in zip(names, amounts, strict=True)] if amounts else names
+    if len(names) > most:
+        names = [*names[:most], f"{len(names) - most} more"]
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 

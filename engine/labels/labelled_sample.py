@@ -16,7 +16,9 @@ import numpy.typing as npt
 from .labels import Numbers, Places
 from .moments import Floats
 
-_MOST_BYTES = 96 * 2**20
+_MOST_BYTES = 64 * 2**20
+# Beside its values a pixel needs a rank, a group, and room to be sorted by them.
+_BYTES_BESIDE = 48
 # The sample may grow to so many times its size before it is thinned again.
 _SLACK = 1.5
 _SHAPE_BITS = 32
@@ -78,7 +80,7 @@ class LabelledSample:
     """Takes labelled pixels in and keeps a sample of them.
 
     Args:
-        most_bytes: of memory for the values that are kept; every polygon keeps at least one pixel.
+        most_bytes: of memory; every polygon keeps at least one pixel.
     """
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
@@ -104,7 +106,8 @@ class LabelledSample:
             values: (n, C) as stored.
             places: (n,) of their classes.
             shapes: (n,) numbers of their polygons, or -1.
-            rows, cols: (n,) where they lie in the raster, each pixel at most once.
+            rows: (n,) where they lie in the raster, each pixel at most once.
+            cols: (n,) the same.
         """
         if len(values) == 0:
             return
@@ -129,7 +132,7 @@ class LabelledSample:
         return known[inverse]
 
     def _most(self, values: npt.NDArray[np.generic]) -> int:
-        return max(1, self._most_bytes // (values.shape[1] * values.itemsize))
+        return max(1, self._most_bytes // (values.shape[1] * values.itemsize + _BYTES_BESIDE))
 
     def _joined(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.generic]]:
         groups, ranks, values = (np.concatenate(parts) for parts in zip(*self._pieces, strict=True))

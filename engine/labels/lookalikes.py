@@ -5,6 +5,13 @@ with equal priors), and the polygon itself is left out of its own class: else it
 larger it is.  A pixel looks like another class where that is the likeliest and at least :data:`TIMES_LIKELIER` times as
 likely as its own.  Under a normal distribution at most one in so many pixels of a class does, by Markov's inequality,
 whatever the other class is.
+
+Pixels of one polygon are nearly copies of each other, so what is known of a class's spread is counted by polygons: with
+few of them the class borrows from the spread of all (see :mod:`.normal_class`).
+
+A misplaced polygon also distorts the class that it is called by: others seem to lie in it, and a second one is hidden.
+So the worst are left out of all classes and the others judged again, until no more are found.  Where more than about
+a tenth of a class is misplaced, that may not suffice: its figures of separability tell.
 """
 
 from __future__ import annotations
@@ -20,12 +27,15 @@ from .moments import Floats, Moments
 from .normal_class import NormalClass, Within, normal_class, within_classes
 
 #: How much likelier another class must be for a pixel to look like it.
-TIMES_LIKELIER = 20.0
+TIMES_LIKELIER = 100.0
 #: A polygon is named where more than this share of its pixels look like one other class.
 LEAST_SHARE = 0.5
 # So many pixels of a polygon are looked at: the share is then known to a hundredth.
 _MOST_OF_ONE = 4096
 _BYTES_AT_ONCE = 32 * 2**20
+# Of the polygons that a round finds, the worst of so many are left out in the next; and how much is judged in all.
+_LEAVE_OUT_ONE_IN = 4
+_MOST_ROUNDS, _MOST_JUDGEMENTS = 20, 20_000
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class Lookalike:
         looks_like: place of the other class.
         share: of its pixels that look like that, 0 to 1.
         pixels: how many it has.
+        evidence: median of the logarithm of how much likelier the other class is.
     """
 
     shape: int
@@ -45,6 +56,7 @@ class Lookalike:
     looks_like: int
     share: float
     pixels: int
+    evidence: float = 0.0
 
 
 def lookalikes(
@@ -61,31 +73,91 @@ def lookalikes(
     Returns:
         The polygons, the worst first.  A polygon that is alone in its class cannot be judged and is left out.
     """
-    bands = sampled.values.shape[1]
-    moments = [Moments.none(bands) for _ in range(classes)]
-    polygons = [0] * classes
-    for group in sampled.groups:
-        moments[group.place] += _moments(sampled, group)
-        polygons[group.place] += group.shape >= 0
-    within = within_classes(moments, resolution)
-    if within is None:
-        return []
-    models = [normal_class(part, within) if part.count > 0 else None for part in moments]
-    found = []
-    for block in _blocks([group for group in sampled.groups if group.shape >= 0 and polygons[group.place] > 1], bands):
+    polygons = sum(group.shape >= 0 for group in sampled.groups)
+    left_out: set[int] = set()
+    found: dict[int, Lookalike] = {}
+    for _ in range(max(2, min(_MOST_ROUNDS, _MOST_JUDGEMENTS // max(polygons, 1)))):
+        found = _judged(sampled, _Classes.of(sampled, classes, resolution, left_out), check)
+        new = sorted(found.keys() - left_out, key=lambda shape: -found[shape].evidence)
+        if not new:
+            break
+        left_out.update(new[: -(-len(new) // _LEAVE_OUT_ONE_IN)])
+    return sorted(found.values(), key=lambda entry: (-entry.share, -entry.pixels, entry.shape))
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The classes as the polygons show them that are not left out.
+
+    Args:
+        moments: of every class.
+        polygons: number of every class's polygons.
+        left_out: numbers of the polygons that are not in them.
+        within: what the classes have in common; None where nothing can be said.
+    """
+
+    moments: Sequence[Moments]
+    polygons: Sequence[int]
+    left_out: set[int]
+    within: Within | None
+
+    @classmethod
+    def of(cls, sampled: Sampled, classes: int, resolution: Floats, unwanted: set[int]) -> _Classes:
+        """Without unwanted polygons, but where a class has no others."""
+        wanted = {group.place for group in sampled.groups if group.shape not in unwanted}
+        left_out = {group.shape for group in sampled.groups if group.shape in unwanted and group.place in wanted}
+        moments = [Moments.none(sampled.values.shape[1]) for _ in range(classes)]
+        polygons = [0] * classes
+        for group in sampled.groups:
+            if group.shape not in left_out:
+                moments[group.place] += _moments(sampled, group)
+                polygons[group.place] += 1
+        return cls(moments, polygons, left_out, within_classes(moments, resolution))
+
+    def models(self) -> list[NormalClass | None]:
+        """The distribution of every class; None of those without pixels."""
+        if self.within is None:
+            return [None] * len(self.moments)
+        return [
+            normal_class(moments, self.within, polygons - 1) if polygons else None
+            for moments, polygons in zip(self.moments, self.polygons, strict=True)
+        ]
+
+    def without(self, sampled: Sampled, group: Group) -> NormalClass | None:
+        """The class of a polygon as the other polygons show it; None where they have no pixels."""
+        polygons = self.polygons[group.place] - (group.shape not in self.left_out)
+        if self.within is None or polygons == 0:
+            return None
+        rest: Moments | None = self.moments[group.place]
+        if group.shape not in self.left_out:
+            rest = self.moments[group.place].without(_moments(sampled, group))
+        if rest is None:
+            # Rounding ate it: the polygon's values lie far from all others.
+            rest = Moments.none(sampled.values.shape[1])
+            for other in sampled.groups:
+                if other.place == group.place and other.shape not in (group.shape, *self.left_out):
+                    rest += _moments(sampled, other)
+        moments = [*self.moments[: group.place], rest, *self.moments[group.place + 1 :]]
+        within = within_classes(moments, self.within.resolution)
+        return None if within is None else normal_class(rest, within, polygons - 1)
+
+
+def _judged(sampled: Sampled, classes: _Classes, check: Callable[[], None]) -> dict[int, Lookalike]:
+    """The polygons that look like another class, by their numbers."""
+    models = classes.models()
+    found = {}
+    for block in _blocks([group for group in sampled.groups if group.shape >= 0], sampled.values.shape[1]):
         check()
         stops = np.cumsum([_looked_at(group) for group in block])
         values = np.concatenate([sampled.physical(group.start, group.start + _looked_at(group)) for group in block])
         likelihoods = _likelihoods(values, models)
         for group, stop in zip(block, stops, strict=True):
-            start = stop - _looked_at(group)
-            own = _own_class(sampled, group, moments, within)
-            if own is None:
-                continue
-            other = _other_class(group, own.log_likelihood(values[start:stop]), likelihoods[start:stop])
+            part = slice(stop - _looked_at(group), stop)
+            own = classes.without(sampled, group)
+            other = None if own is None else _other_class(group, own.log_likelihood(values[part]), likelihoods[part])
             if other is not None:
-                found.append(other)
-    return sorted(found, key=lambda entry: (-entry.share, -entry.pixels, entry.shape))
+                found[group.shape] = other
+    return found
 
 
 def _looked_at(group: Group) -> int:
@@ -112,24 +184,8 @@ def _other_class(group: Group, own: Floats, likelihoods: Floats) -> Lookalike | 
     share = float(votes[place]) / len(own)
     if share <= LEAST_SHARE:
         return None
-    return Lookalike(group.shape, group.place, place, share, group.pixels)
-
-
-def _own_class(sampled: Sampled, group: Group, moments: Sequence[Moments], within: Within) -> NormalClass | None:
-    """The class of a polygon as the other polygons show it; None where they have no pixels."""
-    rest = moments[group.place].without(_moments(sampled, group))
-    if rest is None:
-        # Rounding ate it: the polygon's values lie far from all others.
-        rest = Moments.none(len(within.resolution))
-        for other in sampled.groups:
-            if other.place == group.place and other.shape != group.shape:
-                rest += _moments(sampled, other)
-    if rest.count == 0:
-        return None
-    without = list(moments)
-    without[group.place] = rest
-    pooled = within_classes(without, within.resolution)
-    return None if pooled is None else normal_class(rest, pooled)
+    evidence = float(np.median(likelihoods[:, place] - own))
+    return Lookalike(group.shape, group.place, place, share, group.pixels, evidence)
 
 
 def _moments(sampled: Sampled, group: Group) -> Moments:

@@ -18,6 +18,7 @@ more.  Three measures, each only where it is needed, so that well sampled classe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,9 +96,15 @@ def within_classes(moments: Sequence[Moments], resolution: Floats) -> Within | N
     return Within(_lifted(pooled, resolution)[0], resolution)
 
 
-def normal_class(moments: Moments, within: Within) -> NormalClass:
-    """The normal distribution of one class, which needs at least one pixel."""
-    freedom = moments.count - 1
+def normal_class(moments: Moments, within: Within, freedom: float | None = None) -> NormalClass:
+    """The normal distribution of one class, which needs at least one pixel.
+
+    Args:
+        moments: of the class.
+        within: what it may borrow from.
+        freedom: degrees of freedom of its covariance; None: those of pixels that know nothing of each other.
+    """
+    freedom = min(moments.count - 1, math.inf if freedom is None else freedom)
     weight = _borrowed(freedom, len(moments.mean))
     covariance = within.covariance if freedom <= 0 else moments.covariance
     if weight > 0 and freedom > 0:

@@ -31,6 +31,8 @@ _POINT, _MULTIPOINT, _POLYGON, _MULTIPOLYGON, _COLLECTION = 0, 4, 3, 6, 7
 MOST_FEATURES = 1000
 # What lies outside by less, in pixels, is the rounding of a file.
 _ROUNDING = 0.01
+# No CRS has coordinates beyond, and GEOS cannot compute with all numbers that there are.
+_FARTHEST = 1e12
 
 
 def read_labels(
@@ -187,11 +189,13 @@ def _placed(
     types = shapely.get_type_id(table.geometries)
     empty = (types < 0) | shapely.is_empty(table.geometries)
     coordinates, owners = shapely.get_coordinates(table.geometries, return_index=True)
-    finite = np.bincount(owners[~np.isfinite(coordinates).all(axis=1)], minlength=len(types)) == 0
+    with np.errstate(invalid="ignore"):
+        wild = ~(np.abs(coordinates) < _FARTHEST).all(axis=1)
+    finite = np.bincount(owners[wild], minlength=len(types)) == 0
     usable = np.isin(types, (_POINT, _MULTIPOINT, _POLYGON, _MULTIPOLYGON, _COLLECTION))
     for code, what, chosen in (
         ("no-geometry", "{} without a geometry {} left out.", empty),
-        ("no-geometry", "{} with coordinates that are no numbers {} left out.", ~empty & ~finite),
+        ("no-geometry", "{} with coordinates that cannot be {} left out.", ~empty & ~finite),
         ("lines", "{} that {} lines and cover no pixels {} left out.", ~empty & finite & ~usable),
     ):
         if chosen.any():
@@ -200,7 +204,13 @@ def _placed(
                 what = what.replace("{} lines", "is a line" if len(numbers) == 1 else "are lines", 1)
             findings.append(_finding(code, what, numbers))
     table.keep(~empty & finite & usable)
-    shapes = _in_pixels(table, crs, place, name, findings)
+    try:
+        shapes = _in_pixels(table, crs, place, name, findings)
+    except (shapely.errors.ShapelyError, OverflowError) as error:
+        raise InputError(
+            f"{name} has outlines that cannot be used: mend them (Fix geometries in QGIS), or draw them anew.",
+            repr(error),
+        ) from error
     raster = shapely.box(0, 0, place.width, place.height)
     inside = shapely.intersects(shapes, raster)
     outside = table.numbers[~inside]

@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from ..raster import RasterSource
 from .labels import UNLABELLED, LabelMap, Numbers, Places
+from .pixel_cache import PixelCache, read_labelled
 
 #: Windows are at least so large; blocks of the file are not cut.
 LEAST_SIDE, _MOST_SIDE = 256, 1024
@@ -42,7 +43,9 @@ class Samples:
         return len(self.places)
 
 
-def labelled_pixels(source: RasterSource, labels: LabelMap, side: int | None = None) -> Iterator[Samples]:
+def labelled_pixels(
+    source: RasterSource, labels: LabelMap, side: int | None = None, cache: PixelCache | None = None
+) -> Iterator[Samples]:
     """The labelled pixels of an image window by window; those without data are left out and counted.
 
     Windows without labels are not read, and of the others only the rows and columns that hold labels.
@@ -51,6 +54,7 @@ def labelled_pixels(source: RasterSource, labels: LabelMap, side: int | None = N
         source: the image, with its bands chosen.
         labels: on the same pixels.
         side: of the windows; None: as suits the file's blocks.
+        cache: of this source, where the same is read again and again.
 
     Raises:
         InputError: a file is damaged.
@@ -69,16 +73,17 @@ def labelled_pixels(source: RasterSource, labels: LabelMap, side: int | None = N
             part = np.s_[top:bottom, left:right]
             if labelled[part].any():
                 window = Window(col + left, row + top, right - left, bottom - top)
-                yield _samples(source, window, places[part], shapes[part])
+                yield _samples(source, window, places[part], shapes[part], cache)
 
 
-def _samples(source: RasterSource, window: Window, places: Places, shapes: Numbers) -> Samples:
-    values, valid = source.read(window)
+def _samples(
+    source: RasterSource, window: Window, places: Places, shapes: Numbers, cache: PixelCache | None
+) -> Samples:
     labelled = places != UNLABELLED
-    wanted = labelled if valid is None else labelled & valid
+    values, wanted = (cache.read if cache else read_labelled)(source, window, labelled)
     rows, cols = np.nonzero(wanted)
     return Samples(
-        np.ascontiguousarray(values[:, rows, cols].T),
+        values,
         places[rows, cols],
         shapes[rows, cols],
         (rows + window.row_off).astype(np.int32),

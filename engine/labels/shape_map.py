@@ -47,11 +47,17 @@ class ShapeMap:
         """The labels of a window: place of the class and number of the shape, (height, width)."""
         numbers = np.full((max(height, 0), max(width, 0)), _FREE, np.int32)
         disputed = np.zeros(numbers.shape, bool)
+        flat = numbers.reshape(-1)
         for shapes, rows, columns in self._claims(row, col, height, width):
-            free = numbers[rows, columns] == _FREE
-            np.minimum.at(numbers, (rows[free], columns[free]), shapes[free])
-            other = self._classes[shapes] != self._classes[numbers[rows, columns]]
-            disputed[rows[other], columns[other]] = True
+            pixels = rows * width + columns
+            free = flat[pixels] == _FREE
+            flat[pixels[free]] = shapes[free]
+            # Which of several was written last, NumPy does not promise.
+            late = free & (shapes < flat[pixels])
+            if late.any():
+                np.minimum.at(flat, pixels[late], shapes[late])
+            other = self._classes[shapes] != self._classes[flat[pixels]]
+            disputed.reshape(-1)[pixels[other]] = True
         numbers[disputed | (numbers == _FREE)] = UNLABELLED
         # The number that stands for no label is the last place.
         return np.append(self._classes, np.int16(UNLABELLED))[numbers], numbers

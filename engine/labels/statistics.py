@@ -9,6 +9,7 @@ from ..ground_area import PixelArea
 from ..image import Image
 from .figures import LabelFigures
 from .labels import LabelMap, Labels
+from .pixel_cache import PixelCache
 from .samples import labelled_pixels
 
 # The rest of the time goes into comparing classes and polygons.
@@ -16,7 +17,11 @@ _SHARE_OF_READING = 0.8
 
 
 def label_statistics(
-    image: Image, label_map: LabelMap, monitor: Monitor | None = None, labels: Labels | None = None
+    image: Image,
+    label_map: LabelMap,
+    monitor: Monitor | None = None,
+    labels: Labels | None = None,
+    cache: PixelCache | None = None,
 ) -> dict[str, Any]:
     """What labels say on an image.
 
@@ -25,6 +30,7 @@ def label_statistics(
         label_map: the labels as its pixels.
         monitor: gets progress, and may end the work.
         labels: the labels as shapes, which know the features of the layer; None: those of the map, if it has any.
+        cache: of the image's pixels, where figures are made again after every edit.
 
     Returns:
         What ``thematica labels stats --json`` prints, see docs/labels-figures.md.  Labels without any pixel are no
@@ -37,7 +43,7 @@ def label_statistics(
     source = image.source
     area = PixelArea(source.crs, source.transform, source.width, source.height, [0])
     figures = LabelFigures(image.bands, image.scales, source.data_type, label_map.legend, area)
-    for pixels in labelled_pixels(source, label_map):
+    for pixels in labelled_pixels(source, label_map, cache=cache):
         monitor.check()
         figures.add(pixels)
         if len(pixels):

@@ -86,7 +86,7 @@ def test_bands_that_are_not_there_are_refused(tmp_path, chosen, words):
 
 def test_a_name_that_several_bands_have_is_refused(tmp_path):
     paths = [image(tmp_path / f"{n}.tif", noise((2, 20, 30), seed=n), names=["red", "nir"]) for n in (1, 2)]
-    with pytest.raises(InputError, match="Several bands.*1:1, 2:1"), open_image(paths, bands="red"):
+    with pytest.raises(InputError, match=r"Several bands.*1:1, 2:1"), open_image(paths, bands="red"):
         pass
     with open_image(paths) as opened:
         assert names(opened) == ["red", "nir", "red (2)", "nir (2)"]

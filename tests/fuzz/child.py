@@ -19,7 +19,12 @@ from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["thematica.cli.main", "thematica.engine.classify_pixels", "thematica.tests.engine.workplace"]
+    [
+        "thematica.cli.main",
+        "thematica.engine.classify_pixels",
+        "thematica.tests.engine.workplace",
+        "thematica.tests.fuzz.label_reader",
+    ]
 )
 
 #: Seconds after which a run is asked to end, and those that it may take for that.

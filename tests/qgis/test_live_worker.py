@@ -205,6 +205,24 @@ def test_an_idle_worker_is_not_taken_for_hung(make, monkeypatch):
     assert "died" not in names(worker)
 
 
+def test_a_qgis_that_was_busy_does_not_take_the_worker_for_hung(make, monkeypatch):
+    monkeypatch.setattr(live_worker, "SECONDS_TO_ANSWER", 0.3)
+    monkeypatch.setattr(live_worker, "_MILLISECONDS_TO_WATCH", 20)
+    worker = make()
+    ask(worker, "labels", features=[])
+    answers = []
+    worker.request("labels", {"features": []}, answers.append)
+    told = worker._process.told + 1
+    while worker._process.told < told:
+        pass  # QGIS's own thread is busy, and lets no event through
+    worker._process.heard -= 100
+    for request in worker._sent.values():
+        request.sent -= 100
+    worker._look()
+    wait_for(lambda: answers)
+    assert "died" not in names(worker)
+
+
 def test_a_child_that_keeps_the_pipe_open_does_not_hide_the_death(make, monkeypatch):
     monkeypatch.setattr(live_worker, "_MILLISECONDS_TO_WATCH", 50)
     monkeypatch.setattr(live_worker, "_SECONDS_TO_READ", 0.2)

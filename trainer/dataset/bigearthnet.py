@@ -236,9 +236,7 @@ def files_of(folder: str, patch: str) -> tuple[str, bool]:
     return " ".join(f"{name}:{state.st_size}:{state.st_mtime_ns}" for name, state in sorted(states.items())), missing
 
 
-def used_classes(
-    classes: int, places: list[list[int]]
-) -> tuple[list[LabelClass], np.ndarray, list[dict[str, Any]]]:
+def used_classes(classes: int, places: list[list[int]]) -> tuple[list[LabelClass], np.ndarray, list[dict[str, Any]]]:
     """The classes that occur, the labels (n, K) as 0 and 1, and a finding about classes that do not."""
     legend = corine.legend(classes)
     labels = np.zeros((len(places), len(legend)), np.uint8)

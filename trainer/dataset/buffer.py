@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from .stretches import stretches
+
 #: Side of the tiles that are looked at one by one; a larger distance has larger ones.
 _TILE = 512
 #: Larger distances are measured in squares of several pixels.
@@ -91,8 +93,7 @@ def _by_tile(
     key = (tiles[0] << 46) | (tiles[1] << 23) | tiles[2]
     order = np.argsort(key, kind="stable")
     key = key[order]
-    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.zeros(0, np.int64)
-    ends = np.r_[starts[1:], len(key)]
+    starts, ends = stretches(key)
     mask = (1 << 23) - 1
     found = {
         (int(k >> 46), int((k >> 23) & mask), int(k & mask)): (int(start), int(end))

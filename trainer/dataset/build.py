@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ...models.label_classes import LabelClass
 from ...progress import Monitor
 from .description import FORMAT, IGNORED, PARTS, PIXEL_PLACE, TEST, TRAIN, VALIDATION, ClassEntry, Description
 from .ground import Ground, grounds
+from .pace import Pace
 from .scene import UNLABELLED, LabelledScene
 from .splits import Samples, Split, SplitOptions, check_split_options, split_samples, summary
 from .statistics import class_weights
@@ -344,18 +346,23 @@ class _Build:
             return writer
         cut = {"pixels": self._kept_values, "windows": self._windows, "chips": self._chips}[self.kind]
         starts = np.r_[0, np.cumsum(found.windows["count"])]
-        begin = int(writer.position or 0)
+        # Windows that are done, and what was cut out of the next one.
+        begin, skip = writer.position or (0, 0)
+        pace = Pace("Writing samples")
         for number in range(begin, len(found.windows)):
             done = starts[number] / max(starts[-1], 1)
-            self.monitor.progress("Writing samples", _SURVEYED + (_WRITTEN - _SURVEYED) * float(done))
-            writer.rest(number)
+            stage = pace.words(int(starts[number] - starts[begin]))
+            self.monitor.progress(stage, _SURVEYED + (_WRITTEN - _SURVEYED) * float(done))
+            first_piece = skip if number == begin else 0
+            writer.rest([number, first_piece])
             stretch = slice(int(starts[number]), int(starts[number + 1]))
             those = np.flatnonzero(part[stretch] >= 0)
             if not those.size:
                 continue
             window, records = found.windows[number], found.records[stretch][those]
             of = part[stretch][those]
-            for chosen, samples, labels, missing in cut(found, window, records, those + stretch.start):
+            pieces = islice(cut(found, window, records, those + stretch.start), first_piece, None)
+            for piece, (chosen, samples, labels, missing) in enumerate(pieces, start=first_piece + 1):
                 places = np.empty(len(samples), PIXEL_PLACE)
                 places["scene"] = window["scene"]
                 for name in ("row", "col", "shape"):
@@ -367,7 +374,7 @@ class _Build:
                     elif which.any():
                         gaps = None if missing is None else missing[which]
                         writer.add(name, samples[which], labels[which], places[which], gaps)
-        writer.position = len(found.windows)
+                writer.rest([number, piece])
         return writer
 
     def _kept_values(
@@ -397,7 +404,6 @@ class _Build:
         rows, cols = records["row"] - half - top, records["col"] - half - left
         step = max(_CHUNK_BYTES // (samples.itemsize * len(samples) * side * side), 1)
         for start in range(0, len(rows), step):
-            self.monitor.check()
             some = slice(start, start + step)
             cut = views[:, rows[some], cols[some]].transpose(1, 0, 2, 3)
             yield some, cut, records["label"][some], None if gaps is None else gaps[rows[some], cols[some]]

@@ -277,7 +277,7 @@ def _described(content: dict[str, Any]) -> Description:
     statistics = content.get("statistics")
     if not isinstance(statistics, dict):
         raise _wrong("statistics", statistics)
-    numbers = {name: _list(statistics, name, _number) for name in Statistics.__dataclass_fields__}
+    numbers = {name: _list(statistics, name, _number, "statistics.") for name in Statistics.__dataclass_fields__}
     for name, values in numbers.items():
         if len(values) != len(bands):
             raise _wrong(f"statistics.{name}", f"{len(values)} numbers for {len(bands)} bands")
@@ -299,9 +299,9 @@ def _described(content: dict[str, Any]) -> Description:
         scenes=_list(content, "scenes", _mapping),
         options=_of_type(content, "options", dict),
         fingerprint=_of_type(content, "fingerprint", str),
-        shards={part: _list(shards, part, _shard) for part in shards},
+        shards={part: _list(shards, part, _shard, "shards.") for part in shards},
         findings=_list(content, "findings", str),
-        names=_file_name(content.get("names", ""), empty=True),
+        names=_optional({"names": content.get("names") or None}, "names", _file_name) or "",
         created=_of_type(content, "created", str),
         software=_of_type(content, "software", str),
     )
@@ -325,12 +325,14 @@ def _one_of(content: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> s
     return str(value)
 
 
-def _list(content: Mapping[str, Any], key: str, convert: Callable[[Any], Any]) -> list[Any]:
-    values = _of_type(content, key, list)
+def _list(content: Mapping[str, Any], key: str, convert: Callable[[Any], Any], of: str = "") -> list[Any]:
+    values = content.get(key)
+    if not isinstance(values, list):
+        raise _wrong(of + key, values)
     try:
         return [convert(value) for value in values]
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(_wrong(key, "").message, f"{key}: {error!r}") from error
+        raise _wrong(of + key, repr(error)) from error
 
 
 def _optional(content: Mapping[str, Any], key: str, convert: Callable[[Any], Any]) -> Any:
@@ -369,11 +371,9 @@ def _dtype(content: Mapping[str, Any]) -> str:
     return dtype.name
 
 
-def _file_name(value: Any, empty: bool = False) -> str:
+def _file_name(value: Any) -> str:
     """A name without folders: what stands in the description must not reach out of the set."""
-    if not isinstance(value, str) or (not value and not empty) or value != Path(value).name or "\\" in value:
-        if value == "" and empty:
-            return ""
+    if not isinstance(value, str) or not value or value != Path(value).name or "\\" in value:
         raise ValueError(f"{value!r} is no file name")
     return value
 

@@ -15,7 +15,9 @@ from .description import PARTS, TEST, TRAIN, VALIDATION
 _MOST_GROUPS = 20_000
 #: What a part without any sample of a class costs, beside squared differences of shares (which are 1 at most).
 _EMPTY = {TRAIN: 100.0, TEST: 2.0, VALIDATION: 1.0}
-_ROUNDS = 10
+#: Exchanges are tried among so few groups only: each is compared with every other.
+_MOST_SWAPPED = 3_000
+_ROUNDS = 5
 
 
 def joined(
@@ -50,8 +52,8 @@ def assign_groups(counts: npt.NDArray[np.integer], fractions: Mapping[str, float
 
     Groups stay whole.  First greedy, the rarest class first, its largest groups first, each to the part that lacks most
     of that class (iterative stratification: Sechidis, Tsoumakas & Vlahavas 2011, On the Stratification of Multi-Label
-    Data, ECML PKDD); then single groups are moved as long as that brings the shares closer.  A class with few groups
-    is in the training part first, then in the test part, then in the validation part.
+    Data, ECML PKDD); then groups are moved and exchanged as long as that brings the shares closer.  A class with few
+    groups is in the training part first, then in the test part, then in the validation part.
 
     Args:
         counts: (groups, classes) samples of each class, or with several labels per sample how many have the label.
@@ -92,66 +94,94 @@ def _bundles(counts: np.ndarray, chance: np.random.Generator) -> np.ndarray:
 
 
 def _assigned(counts: np.ndarray, asked: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    groups, classes = counts.shape
     totals = counts.sum(axis=0)
-    shares = counts / np.maximum(totals, 1e-300)
-    parts = np.flatnonzero(asked > 0)
-    # What each part still lacks of each class, as a share of the class.
-    lack = np.repeat(asked[:, None], classes, axis=1)
-    result = np.full(groups, -1, np.int8)
-    held = np.zeros((len(PARTS), classes), np.int64)
-    shuffled = chance.permutation(groups)
-    number_of_groups = (counts > 0).sum(axis=0)
-    for entry in np.lexsort((totals, number_of_groups)):
-        members = shuffled[(counts[shuffled, entry] > 0) & (result[shuffled] < 0)]
+    balance = _Balance(counts, asked)
+    shuffled = chance.permutation(len(counts))
+    for entry in np.lexsort((totals, (counts > 0).sum(axis=0))):
+        members = shuffled[(counts[shuffled, entry] > 0) & (balance.part[shuffled] < 0)]
         # Ties stay in the order drawn by chance.
         for group in members[np.argsort(-counts[members, entry], kind="stable")]:
-            present = counts[group] > 0
-            part = max(parts, key=lambda p: (lack[p, entry], lack[p, present].sum(), -p))
-            result[group] = part
-            lack[part] -= shares[group]
-            held[part] += present
-    result[result < 0] = 0
-    _improve(result, counts > 0, shares, lack, held, parts, chance)
-    return result
-
-
-def _improve(
-    result: np.ndarray,
-    present: np.ndarray,
-    shares: np.ndarray,
-    lack: np.ndarray,
-    held: np.ndarray,
-    parts: np.ndarray,
-    chance: np.random.Generator,
-) -> None:
-    """Move groups while that brings the shares closer to what was asked."""
-    empty = np.array([_EMPTY[part] for part in PARTS])
+            balance.place(group, entry)
+    # What has no sample at all.
+    balance.part[balance.part < 0] = 0
     for _ in range(_ROUNDS):
-        moved = False
-        for group in chance.permutation(len(result)):
-            here = present[group]
-            share = shares[group, here]
-            if not share.size:
-                continue
-            source = result[group]
-            # Cost of a part: squared differences, and classes that it has not got.
-            leave = ((lack[source, here] + share) ** 2 - lack[source, here] ** 2).sum()
-            leave += empty[source] * (held[source, here] == 1).sum()
-            best, gain = source, -1e-12
-            for part in parts:
-                if part == source:
-                    continue
-                change = leave + ((lack[part, here] - share) ** 2 - lack[part, here] ** 2).sum()
-                change -= empty[part] * (held[part, here] == 0).sum()
-                if change < gain:
-                    best, gain = part, change
-            if best != source:
-                lack[source] += shares[group]
-                lack[best] -= shares[group]
-                held[source] -= here
-                held[best] += here
-                result[group] = best
-                moved = True
-        if not moved:
-            return
+        better = [balance.move(group) for group in chance.permutation(len(counts))]
+        if len(counts) <= _MOST_SWAPPED:
+            better += [balance.swap(group) for group in chance.permutation(len(counts))]
+        if not any(better):
+            break
+    return balance.part
+
+
+class _Balance:
+    """How far the parts are from what was asked.
+
+    The cost is the sum of squared differences of shares over classes and parts, and something for every class that a
+    part has not got.
+
+    Attributes:
+        part: (groups,) where each is, -1 for nowhere yet.
+    """
+
+    def __init__(self, counts: np.ndarray, asked: np.ndarray) -> None:
+        self.part = np.full(len(counts), -1, np.int8)
+        self._present = counts > 0
+        self._shares = counts / np.maximum(counts.sum(axis=0), 1e-300)
+        self._parts = np.flatnonzero(asked > 0)
+        # What each part still lacks of each class, as a share of the class; how many groups with the class it has.
+        self._lack = np.repeat(asked[:, None], counts.shape[1], axis=1)
+        self._held = np.zeros(self._lack.shape, np.int64)
+        self._empty = np.array([_EMPTY[part] for part in PARTS])
+
+    def place(self, group: int, entry: int) -> None:
+        """Put a group into the part that lacks most of a class."""
+        present = self._present[group]
+        lack = self._lack
+        self._put(group, int(max(self._parts, key=lambda p: (lack[p, entry], lack[p, present].sum(), -p))))
+
+    def _put(self, group: int, part: int) -> None:
+        before = self.part[group]
+        if before >= 0:
+            self._lack[before] += self._shares[group]
+            self._held[before] -= self._present[group]
+        self._lack[part] -= self._shares[group]
+        self._held[part] += self._present[group]
+        self.part[group] = part
+
+    def move(self, group: int) -> bool:
+        """Move a group to another part if that makes it better; whether it did."""
+        here = self._present[group]
+        share, source = self._shares[group, here], self.part[group]
+        lack, held = self._lack[:, here], self._held[:, here]
+        if not share.size:
+            return False
+        leave = (share * (2 * lack[source] + share)).sum() + self._empty[source] * (held[source] == 1).sum()
+        best, gain = source, -1e-12
+        for part in self._parts:
+            change = leave + (share * (share - 2 * lack[part])).sum() - self._empty[part] * (held[part] == 0).sum()
+            if part != source and change < gain:
+                best, gain = part, change
+        if best != source:
+            self._put(group, best)
+        return best != source
+
+    def swap(self, group: int) -> bool:
+        """Exchange a group for one of another part if that makes it better; whether it did."""
+        source = self.part[group]
+        others = np.flatnonzero(self.part != source)
+        if not others.size:
+            return False
+        part = self.part[others]
+        given = self._shares[group] - self._shares[others]
+        change = (2 * given * (self._lack[source] - self._lack[part] + given)).sum(axis=1)
+        brought = self._present[others].astype(np.int64) - self._present[group]
+        for place, sign in ((np.full(len(others), source), 1), (part, -1)):
+            before = self._held[place]
+            emptied = (before + sign * brought == 0).sum(axis=1) - (before == 0).sum(axis=1)
+            change = change + self._empty[place] * emptied
+        best = int(np.argmin(change))
+        if change[best] >= -1e-12:
+            return False
+        self._put(group, int(part[best]))
+        self._put(int(others[best]), int(source))
+        return True

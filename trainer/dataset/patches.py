@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from ...progress import Monitor
 from .build import Length
 from .description import PARTS, PATCH_PLACE, TEST, TRAIN, VALIDATION, ClassEntry, Description
 from .eurosat import WHY_OPTIMISTIC, EuroSat, split_by_number
+from .pace import Pace
 from .patch_folder import LeftOut, PatchFolder, fingerprint_of
 from .patch_splits import Parts, by_blocks, by_chance
 from .splits import DROPPED
@@ -118,7 +118,7 @@ def build_patches(
             offset=[band.offset for band in patches.bands],
         )
         damaged = _write(writer, patches, split.parts, options.threads, monitor)
-        if len({name for name, _ in damaged} & _trained(patches, split.parts)) == (split.parts == _TRAINED).sum():
+        if {number for number, _ in damaged}.issuperset(np.flatnonzero(split.parts == _TRAINED).tolist()):
             work.discard()
             raise InputError(f"None of the patches that are to be trained with can be read. {damaged[0][1]}")
         written = writer.finish(_WRITTEN)
@@ -212,11 +212,6 @@ def _split(patches: PatchFolder, chosen: np.ndarray, options: PatchOptions, moni
     return _Split(parts, told)
 
 
-def _trained(patches: PatchFolder, parts: Parts) -> set[str]:
-    """Names of the patches that are to be trained with."""
-    return {patches.names[number] for number in np.flatnonzero(parts == _TRAINED)}
-
-
 def _metres(length: Length | None, usual: float, patches: PatchFolder) -> float:
     if length is None:
         return usual
@@ -225,22 +220,23 @@ def _metres(length: Length | None, usual: float, patches: PatchFolder) -> float:
 
 def _write(
     writer: DatasetWriter, patches: PatchFolder, parts: Parts, threads: int, monitor: Monitor
-) -> list[tuple[str, str]]:
+) -> list[tuple[int, str]]:
     """Read and add the patches; those that cannot be read are left out, with the reason."""
     position = writer.position or {"next": 0, "damaged": []}
-    damaged: list[tuple[str, str]] = [(str(name), str(why)) for name, why in position["damaged"]]
+    damaged: list[tuple[int, str]] = [(int(number), str(why)) for number, why in position["damaged"]]
     if writer.complete:
         return damaged
     wanted = np.flatnonzero(parts != DROPPED)
-    started, first = time.monotonic(), position["next"]
+    pace, first = Pace("Reading patches"), position["next"]
     with ThreadPoolExecutor(max(threads, 1), "patches") as pool:
         for start in range(first, len(wanted), _AT_ONCE):
             numbers = wanted[start : start + _AT_ONCE]
             samples = list(pool.map(lambda number: _sample(patches, int(number)), numbers))
             damaged += [
-                (patches.names[number], sample) for number, sample in zip(numbers, samples, strict=True)
+                (int(number), sample)
+                for number, sample in zip(numbers, samples, strict=True)
                 if isinstance(sample, str)
-            ]  # fmt: skip
+            ]
             for place, part in enumerate(PARTS):
                 kept = [
                     i for i, number in enumerate(numbers) if parts[number] == place and not isinstance(samples[i], str)
@@ -251,12 +247,13 @@ def _write(
                     places["name"] = which
                     writer.add(part, np.stack([samples[i] for i in kept]), patches.labels[which], places)
             done = start + len(numbers)
-            speed = (done - first) / max(time.monotonic() - started, 1e-6)
             monitor.progress(
-                f"Reading {speed:,.0f} patches/s", _BEGUN + (_WRITTEN - _BEGUN) * done / len(wanted),
-                seconds_left=(len(wanted) - done) / speed,
-            )  # fmt: skip
+                pace.words(done - first),
+                _BEGUN + (_WRITTEN - _BEGUN) * done / len(wanted),
+                seconds_left=pace.left(done - first, len(wanted) - done),
+            )
             writer.rest({"next": done, "damaged": damaged})
+    writer.position = {"next": len(wanted), "damaged": damaged}
     return damaged
 
 
@@ -272,15 +269,15 @@ def _describe(
     patches: PatchFolder,
     split: _Split,
     written: Written,
-    damaged: list[tuple[str, str]],
+    damaged: list[tuple[int, str]],
     asked: dict[str, Any],
     fingerprint: str,
     monitor: Monitor,
 ) -> Description:
     findings = [str(finding["message"]) for finding in patches.provenance["findings"]]
     out = LeftOut({"damaged": "a file of theirs cannot be read"})
-    for name, _ in damaged:
-        out.add("damaged", name)
+    for number, _ in damaged:
+        out.add("damaged", patches.names[number])
     for finding in out.findings():
         monitor.log(finding["message"], "warning")
         findings.append(finding["message"])
@@ -323,7 +320,7 @@ def _thin_parts(patches: PatchFolder, written: Written) -> Iterator[str]:
         counts = written.counts.get(part)
         if counts is None or not written.samples.get(part):
             if part == TEST:
-                yield "No patch is left to test with: there are too few blocks. Choose a smaller --block."
+                yield "The test part has no patch: there are too few blocks. Choose a smaller --block."
             continue
         lacking = [entry.name for entry, count in zip(patches.legend, counts, strict=True) if not count]
         if lacking:

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from ...errors import OutputError
 from .description import PARTS, SHEET, Description
@@ -42,6 +43,8 @@ _LEFT = 6.4
 _FEW_CLASSES = 8
 # More classes than these stand in two columns.
 _ONE_COLUMN = 12
+# Of small names side by side.
+_LETTERS_PER_INCH = 13
 #: Scenes that are drawn on the sheet.
 MOST_MAPS = 4
 
@@ -125,8 +128,8 @@ def draw_sheet(
     except OSError as error:
         new.unlink(missing_ok=True)
         raise OutputError(
-            f"The preview sheet “{target}” cannot be written ({error.strerror or error}); the training set itself is "
-            "complete.",
+            f"The preview sheet “{target}” cannot be written ({error.strerror or error}): make room, or choose another "
+            "place, and run the same again.",
             repr(error),
         ) from error
     return target
@@ -238,7 +241,8 @@ def _plain(axes: Axes) -> None:
     axes.spines["bottom"].set_color(_FAINT)
     axes.set_yticks([])
     axes.tick_params(axis="x", labelsize=8, colors=_FAINT)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value == int(value) else "")
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value < 1e5 else f"{value / 1e6:g} M")
     axes.grid(axis="x", color="#e5e5e5", linewidth=0.6)
     axes.set_axisbelow(True)
 
@@ -294,9 +298,9 @@ def _scene_map(
 ) -> float:
     """Draw one scene; returns the height that it took."""
     shown_wide, shown_high = entry.right - entry.left, (entry.bottom - entry.top) * aspect
-    height = min(max(width * shown_high / shown_wide, 1.2), max(highest, 2.0))
+    height = min(max(width * shown_high / shown_wide, 0.3), max(highest, 2.0))
     if height * shown_wide / shown_high < width:
-        width = max(height * shown_wide / shown_high, 1.2)
+        width = max(height * shown_wide / shown_high, 0.3)
     page.text(left, top, textwrap.shorten(entry.name, max(int(width * 12), 20), placeholder="…"), 9, _FAINT)
     axes = page.axes(left, top + 0.2, width, height)
     extent = (entry.left, entry.right, entry.bottom, entry.top)
@@ -463,11 +467,13 @@ def _spectra(page: _Page, told: Description, dataset: TrainingSet, top: float, r
     top += 0.5
     gap, height = 0.5, 1.9
     width = (room - 0.55 - (columns - 1) * gap) / columns
+    upright = sum(len(name) for _, name in axis.ticks) > _LETTERS_PER_INCH * width
+    below = 1.2 if upright else 0.72
     low, high = np.nanmin(mean - std), np.nanmax(mean + std)
     spare = 0.05 * ((high - low) or 1.0)
     for place, entry in enumerate(told.classes):
         row, column = divmod(place, columns)
-        axes = page.axes(_MARGIN + 0.55 + column * (width + gap), top + row * (height + 0.72), width, height)
+        axes = page.axes(_MARGIN + 0.55 + column * (width + gap), top + row * (height + below), width, height)
         for other in range(len(told.classes)):
             if other != place:
                 _line(axes, axis, mean[other], color="#cfcfcf", linewidth=0.9, zorder=1)
@@ -497,11 +503,11 @@ def _spectra(page: _Page, told: Description, dataset: TrainingSet, top: float, r
             axes.set_ylabel(what, fontsize=8.5, color=_FAINT)
         if axis.ticks:
             places, names = zip(*axis.ticks, strict=True)
-            axes.set_xticks(places, names, fontsize=7)
+            axes.set_xticks(places, names, fontsize=7, rotation=90 if upright else 0)
         for start, _ in axis.runs[1:]:
             axes.axvline((axis.x[start] + axis.x[start - 1]) / 2, color="#bbbbbb", linewidth=0.6)
         axes.set_xlabel(axis.label, fontsize=8.5, color=_FAINT, labelpad=2)
-    page.bottom += 0.35
+    page.bottom += below - 0.37
 
 
 def _line(axes: Axes, axis: SpectrumAxis, y: np.ndarray, **style: Any) -> None:

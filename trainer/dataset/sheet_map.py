@@ -13,7 +13,8 @@ from scipy.ndimage import maximum_filter
 from .description import PARTS
 from .read import TrainingSet
 
-#: Colours of training, validation and test that also differ for the colour-blind (Okabe & Ito 2008).
+#: Colours of training, validation and test that also differ for the colour-blind (blue and orange: Okabe & Ito 2008;
+#: red: Tol 2021).
 PART_COLORS = {"train": "#0072b2", "validation": "#e69f00", "test": "#cc3311"}
 
 # Cells along the longer side of a map.

@@ -25,7 +25,7 @@ _GAMMA = 0.7
 _LOOKED_THROUGH = 2_000_000
 _SPECTRUM_SAMPLES = 200_000
 # Micrometres from which the Earth shines itself; dates that are a series; bands whose names find room on an axis.
-_THERMAL, _SERIES, _NAMED = 3.0, 4, 13
+_THERMAL, _SERIES, _NAMED, _LONGEST_NAME = 3.0, 4, 13, 12
 
 
 def picture_bands(bands: Sequence[SceneBand]) -> list[int]:
@@ -215,7 +215,8 @@ def spectrum_axis(bands: Sequence[SceneBand]) -> SpectrumAxis:
     if len(runs) > 1 and len(set(stems)) == len(runs) and min(end - start for start, end in runs) >= _SERIES:
         ticks = [(float(order[start:end].mean()), stems[start]) for start, end in runs]
         return SpectrumAxis(order, runs, f"dates 1 to {runs[0][1]} of each", ticks)
-    names = [entry.band.name for entry in bands]
+    # "Band 7" says no more than its number.
+    names = [re.sub(r"(?i)^band\s*(?=\d+$)", "", entry.band.name)[:_LONGEST_NAME] for entry in bands]
     if len(bands) <= _NAMED and all(names):
-        return SpectrumAxis(order, whole, "band", list(zip(order.tolist(), [name[:9] for name in names], strict=True)))
+        return SpectrumAxis(order, whole, "band", list(zip(order.tolist(), names, strict=True)))
     return SpectrumAxis(order, whole, "band", [])

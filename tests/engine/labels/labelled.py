@@ -43,11 +43,15 @@ def made(
     apart: float = 6.0,
     data_type: str = "int16",
 ) -> Pixels:
-    """Normally distributed classes, each with a number of polygons of so many pixels."""
+    """Normally distributed classes, each with a number of polygons of so many pixels.
+
+    The middles of two classes are ``apart`` times 1.4 standard deviations apart, or nearly so.
+    """
+    directions, _ = np.linalg.qr(rng.normal(size=(bands, bands)))
     values, places, shapes = [], [], []
     for place, count in enumerate(polygons):
         mixing = np.eye(bands) + 0.3 * rng.normal(size=(bands, bands))
-        middle = 1000 + 50 * apart * rng.normal(size=bands)
+        middle = 1000 + 50 * apart * directions[place % bands]
         for _ in range(count):
             values.append(middle + 50 * rng.normal(size=(pixels, bands)) @ mixing.T)
             places += [place] * pixels

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,14 @@ def write_layer(
     pyogrio.raw.write(
         path, stored, columns, list(fields), field_mask=masks, geometry_type=geometry_type, crs=crs, layer=layer
     )
+    return path
+
+
+def of_undefined_crs(path: Path, srs_id: int) -> Path:
+    """A GeoPackage in which a layer's CRS is one that nobody knows: 0 or -1."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE gpkg_geometry_columns SET srs_id = ?", (srs_id,))
+        database.execute("UPDATE gpkg_contents SET srs_id = ? WHERE data_type = 'features'", (srs_id,))
     return path
 
 

@@ -49,7 +49,7 @@ def stored(paths) -> np.ndarray:
 
 def test_a_sample_is_the_values_on_the_days_of_its_label(series):
     spans = days(["2010-01-01", "2010-11-27"], ["2010-06-01", "2011-05-01"], ["2010-06-01", "2011-05-01"])
-    steps = [(DATES >= first) & (DATES < end) for first, end in spans]
+    steps = [(first <= DATES) & (end > DATES) for first, end in spans]
     assert {int(step.sum()) for step in steps} == {11}
     shapes = [shapely.Point(3.5, 4.5), shapely.box(6, 6, 8, 8), shapely.Point(3.2, 4.1)]
     labels = labels_of(shapes, [0, 1, 1], spans)

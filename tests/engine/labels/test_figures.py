@@ -113,7 +113,10 @@ def test_what_is_wrong_with_amounts_is_told() -> None:
     assert set(found) == {"empty-class", "few-samples", "few-polygons", "one-polygon", "imbalance"}
     assert found["empty-class"]["classes"] == [13]
     assert found["few-samples"]["classes"] == [10]
-    assert f"{few_pixels} pixels, fewer than 10 for each of 4 bands (40)" in found["few-samples"]["message"]
+    assert found["few-samples"]["message"] == (
+        f"“class 3” ({few_pixels} pixels) has fewer than 10 pixels for each of 4 bands (40): figures are rough there; "
+        "draw more."
+    )
     assert found["few-polygons"]["classes"] == [4]
     assert found["one-polygon"]["classes"] == [7]
     assert found["one-polygon"]["features"] == [22]
@@ -198,3 +201,14 @@ def test_any_type_of_samples(data_type: str) -> None:
     np.testing.assert_allclose(
         found["classes"][0]["mean"], pixels.values[pixels.places == 0].astype(float).mean(axis=0)
     )
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -1.7e308])
+def test_what_is_no_measurement_does_not_count(missing: float) -> None:
+    pixels = made(np.random.default_rng(1), [3, 3], data_type="float64")
+    expected = figures_of([pixels[np.arange(len(pixels)) != 5]], 2, data_type="float64")
+    pixels.values[5, 2] = missing
+    found = figures_of([pixels], 2, data_type="float64")
+    assert found["unlabelled_missing"] == 1
+    assert found["warnings"].pop()["code"] == "missing"
+    assert_alike({**expected, "unlabelled_missing": 1}, found)

@@ -11,7 +11,7 @@ from thematica.engine.labels.labelled_sample import LabelledSample, Sampled, per
 
 from .labelled import Pixels, made
 
-BYTES_PER_PIXEL = 4 * 2
+BYTES_PER_PIXEL = 4 * 2 + 48
 
 
 def sample_of(pieces, most_bytes: int = 2**30) -> Sampled:

@@ -97,9 +97,7 @@ def test_in_many_bands_they_are_the_formulas_of_the_books() -> None:
         np.linalg.det(middle) / math.sqrt(np.linalg.det(one) * np.linalg.det(two))
     )
     inverse, other = np.linalg.inv(one), np.linalg.inv(two)
-    divergence = (
-        0.5 * np.trace((one - two) @ (other - inverse)) + 0.5 * difference @ (inverse + other) @ difference
-    )
+    divergence = 0.5 * np.trace((one - two) @ (other - inverse)) + 0.5 * difference @ (inverse + other) @ difference
     figures = separability(distribution(np.zeros(7), one), distribution(difference, two))
     np.testing.assert_allclose(
         numbers(figures), [distance, 2 * (1 - math.exp(-distance)), 2 * (1 - math.exp(-divergence / 8))], rtol=1e-9

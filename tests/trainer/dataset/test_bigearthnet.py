@@ -128,6 +128,21 @@ def test_what_cannot_be_used_is_left_out_and_told(tmp_path):
     assert any(folders[5].name in message for message in description.findings)
 
 
+def test_so_many_patches_of_each_class_are_drawn_and_the_same_for_the_same_seed(tmp_path):
+    root = v1(tmp_path, *[["Pastures"], ["Pastures", "Rice fields"], ["Mixed forest"]] * 6)
+    patches = open_bigearthnet(root, read_band_files)
+    options = PatchOptions(most=3, seed=5)
+    description = build_patches(tmp_path / "set", patches, options, Monitor())
+    counts = {entry.label.name: sum(entry.samples.values()) for entry in description.classes}
+    assert counts["Mixed forest"] == counts["Arable land"] == 3
+    # Each patch with rice fields has pastures, too.
+    assert 3 <= counts["Pastures"] <= 6
+    build_patches(tmp_path / "again", patches, options, Monitor())
+    assert parts_of(tmp_path / "again") == parts_of(tmp_path / "set")
+    build_patches(tmp_path / "other", patches, PatchOptions(most=3, seed=6), Monitor())
+    assert parts_of(tmp_path / "other") != parts_of(tmp_path / "set")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -135,7 +150,10 @@ def test_what_cannot_be_used_is_left_out_and_told(tmp_path):
         (lambda path: v1(path, ["Pastures"]) / "S2A_MSIL2A_20170617T113321_0_7", "same class only"),
         (lambda path: v1(path, ["Airports"]), "none can be used. 1 patch was left out"),
         (lambda path: path, "holds no patch of BigEarthNet v1"),
-        (lambda path: (path / "S1A_IW_GRDH_1SDV_20170613T165043_33UUP_61_39").mkdir() or path, "Sentinel-1 patches only"),
+        (
+            lambda path: (path / "S1A_IW_GRDH_1SDV_20170613T165043_33UUP_61_39").mkdir() or path,
+            "Sentinel-1 patches only",
+        ),
         (lambda path: (path / "x.zip").write_text("") or path / "x.zip", "unpack"),
         (lambda path: set_v2(path, {1: (["Pastures"], "train")}), "choose --layout bigearthnet-v2"),
     ],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from thematica.errors import InputError
+from thematica.errors import Cancelled, InputError
 from thematica.progress import Monitor
 from thematica.trainer.dataset.description import PARTS
 from thematica.trainer.dataset.eurosat import open_eurosat
@@ -163,3 +163,33 @@ def test_of_each_class_so_many_and_no_more(tmp_path):
     description = build_patches(tmp_path / "set", patches, PatchOptions(most=7, seed=2026), Monitor())
     assert [sum(entry.samples.values()) for entry in description.classes] == [7, 7, 7]
     assert all(split_of(name, 2026) == part for name, part in parts_of(tmp_path / "set").items())
+
+
+def test_a_run_that_was_cancelled_goes_on_and_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+    root = eurosat_folder(tmp_path / "in", 60)
+    damaged = root / "EuroSAT" / "Forest" / "Forest_3.jpg"
+    damaged.write_bytes(b"no image")
+    whole = build_patches(tmp_path / "whole", open_eurosat(root), PatchOptions(), Monitor())
+    patches, monitor, read = open_eurosat(root), Monitor(), []
+
+    def cancel_then(number: int) -> np.ndarray:
+        read.append(number)
+        if len(read) == 100:
+            monitor.cancel()
+        return type(patches).read(patches, number)
+
+    monkeypatch.setattr(patches, "read", cancel_then)
+    with pytest.raises(Cancelled):
+        build_patches(tmp_path / "set", patches, PatchOptions(threads=1), monitor)
+    assert not (tmp_path / "set").exists()
+    before = len(read)
+    assert before < 180
+    heard: list[str] = []
+    again = build_patches(
+        tmp_path / "set", patches, PatchOptions(), Monitor(lambda event: heard.append(event.get("message", "")))
+    )
+    assert any("goes on where it stopped" in message for message in heard)
+    assert len(read) == 180
+    assert again.shards == whole.shards
+    assert again.statistics == whole.statistics
+    assert any("Forest_3.jpg" in message for message in again.findings)

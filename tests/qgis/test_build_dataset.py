@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,26 @@ def test_what_cannot_be_is_told_in_words_of_processing(build, options, words):
     with pytest.raises(QgsProcessingException, match=words) as raised:
         build(**options)
     assert "--" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["FOLDER", "ARCHIVE"])
+def test_patches_come_as_a_folder_or_as_a_zip(processing, tmp_path, kind):
+    from osgeo import gdal
+
+    folder = tmp_path / "EuroSAT"
+    for place, name in enumerate(("River", "Forest")):
+        (folder / name).mkdir(parents=True)
+        memory = gdal.GetDriverByName("MEM").Create("", 64, 64, 3)
+        memory.GetRasterBand(1).Fill(100 * place + 20)
+        for number in range(1, 21):
+            gdal.GetDriverByName("JPEG").CreateCopy(str(folder / name / f"{name}_{number}.jpg"), memory)
+    source = str(folder)
+    if kind == "ARCHIVE":
+        source = shutil.make_archive(str(tmp_path / "EuroSAT"), "zip", tmp_path, "EuroSAT")
+    result = processing.run(
+        "thematica:builddataset", {kind: source, "LAYOUT": "eurosat", "OUTPUT": str(tmp_path / "set")}
+    )
+    assert samples(result) == {"Forest": 20, "River": 20}
 
 
 def test_another_set_in_the_folder_is_replaced_but_no_other_folder(build, tmp_path):

@@ -226,10 +226,17 @@ def _read_polygons(source: str, area_crs: CRS | None, raster: RasterPlace) -> tu
                 f"{name} has no CRS, so that its place is unknown: set its CRS in QGIS or with --area-crs."
             )
         geometries, found = _read_geometries(path, layer, options.get("subset"), crs, raster)
+    except pyogrio.errors.FeatureError as error:
+        # Which is a kind of DataLayerError, too.
+        if "subset" not in options:
+            raise _broken_outlines(name, error) from error
+        raise InputError(
+            f"{name} has a filter that cannot be used: it names no field of the layer, or is no SQL.", str(error)
+        ) from error
     except pyogrio.errors.DataLayerError as error:
         layers = ", ".join(f"“{entry[0]}”" for entry in pyogrio.list_layers(path))
         raise InputError(f"{name} has no such layer; it holds {layers or 'none'}.", str(error)) from error
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError, pyogrio.errors.FeatureError) as error:
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError) as error:
         if is_local and not os.access(path, os.R_OK):
             raise InputError(f"“{path}” may not be read; change its permissions.", str(error)) from error
         raise InputError(

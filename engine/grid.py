@@ -35,6 +35,8 @@ MOST_PIXELS = 2**31
 _LATTICE_STEPS = (64, 32, 16, 8, 4, 2, 1)
 _LATTICE_ERROR = 0.01
 _EDGE_POINTS = 65
+# No CRS has coordinates as large as this; PROJ takes minutes to years to turn such a longitude back into the circle.
+_FURTHEST = 1e10
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,12 @@ class PixelMapping:
 
 def project(source: CRS | None, target: CRS | None, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Points from one CRS to another, (n,) each; NaN for those that PROJ cannot place."""
+    placeable = (np.abs(x) < _FURTHEST) & (np.abs(y) < _FURTHEST)
+    if not placeable.all():
+        east, north = np.full(len(x), np.nan), np.full(len(x), np.nan)
+        if placeable.any():
+            east[placeable], north[placeable] = project(source, target, x[placeable], y[placeable])
+        return east, north
     try:
         east, north = transform_points(source, target, x, y)
     except (CPLE_BaseError, CRSError):

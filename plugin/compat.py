@@ -10,6 +10,7 @@ from functools import reduce
 from typing import Any
 
 from qgis import core
+from qgis.PyQt import QtGui, QtWidgets
 
 
 def _first(*names: str) -> Any:
@@ -31,6 +32,13 @@ POINT = _first("Qgis.WkbType.Point", "QgsWkbTypes.Type.Point")
 MULTI_POINT = _first("Qgis.WkbType.MultiPoint", "QgsWkbTypes.Type.MultiPoint")
 MULTI_POLYGON = _first("Qgis.WkbType.MultiPolygon", "QgsWkbTypes.Type.MultiPolygon")
 WKT_PREFERRED = _first("Qgis.CrsWktVariant.Preferred", "QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED")
+AVOID_NOTHING = _first(
+    "Qgis.AvoidIntersectionsMode.AllowIntersections", "QgsProject.AvoidIntersectionsMode.AllowIntersections"
+)
+AVOID_IN_LAYER = _first(
+    "Qgis.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+    "QgsProject.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
+)
 WRITER_NO_ERROR = _first("QgsVectorFileWriter.WriterError.NoError", "QgsVectorFileWriter.NoError")
 
 SOURCE_POLYGON = _first("Qgis.ProcessingSourceType.VectorPolygon", "QgsProcessing.SourceType.TypeVectorPolygon")
@@ -41,9 +49,11 @@ NUMBER_DOUBLE = _first("Qgis.ProcessingNumberParameterType.Double", "QgsProcessi
 PARAMETER_ADVANCED = _first(
     "Qgis.ProcessingParameterFlag.Advanced", "QgsProcessingParameterDefinition.Flag.FlagAdvanced"
 )
+POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 POLYGON_LAYERS = _first("Qgis.LayerFilter.PolygonLayer", "QgsMapLayerProxyModel.PolygonLayer")
 POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 RASTER_LAYERS = _first("Qgis.LayerFilter.RasterLayer", "QgsMapLayerProxyModel.RasterLayer")
+VECTOR_LAYERS = _first("Qgis.LayerFilter.VectorLayer", "QgsMapLayerProxyModel.VectorLayer")
 #: What can hold labels.
 LABEL_LAYERS = POLYGON_LAYERS | POINT_LAYERS | RASTER_LAYERS
 RASTER_HINT = _first("QgsProcessingUtils.LayerHint.Raster", "QgsProcessingUtils.Raster")
@@ -82,6 +92,9 @@ LEVEL_INFO = _first("Qgis.MessageLevel.Info", "Qgis.Info")
 LEVEL_WARNING = _first("Qgis.MessageLevel.Warning", "Qgis.Warning")
 LEVEL_CRITICAL = _first("Qgis.MessageLevel.Critical", "Qgis.Critical")
 LEVEL_SUCCESS = _first("Qgis.MessageLevel.Success", "Qgis.Success")
+
+# Qt 6 has it in QtGui, Qt 5 in QtWidgets.
+UNDO_COMMAND = next(module.QUndoCommand for module in (QtGui, QtWidgets) if hasattr(module, "QUndoCommand"))
 
 
 def enum_number(value: Any) -> int:

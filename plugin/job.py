@@ -152,6 +152,34 @@ def raster_job(
     return prepared
 
 
+def raster_inputs(layers: Sequence[QgsRasterLayer]) -> PreparedJob:
+    """Raster layers as the program opens them where it reads their files again and again, as labelling does.
+
+    Args:
+        layers: the raster layers, the one that gives the grid first.
+
+    Returns:
+        ``rasters`` and, where they were set on the layers, ``raster_crs`` and ``nodata``; nothing temporary.
+
+    Raises:
+        InputError: no layer, a broken one, one that only QGIS can open, or several nodata values.
+    """
+    if not layers:
+        raise InputError("Choose a raster layer.")
+    prepared = PreparedJob({"rasters": []})
+    for layer in layers:
+        check_raster(layer)
+        source = raster_source(layer)
+        if not source:
+            raise InputError(
+                f"The layer “{layer.name()}” is no raster file that Thematica can open (a web map, a database, QGIS's "
+                "memory or a sign-in): export the part that you label (right-click ▸ Export ▸ Save As…)."
+            )
+        prepared.job["rasters"].append(source)
+    add_layer_knowledge(prepared, layers)
+    return prepared
+
+
 def _add_area(
     prepared: PreparedJob,
     first: QgsRasterLayer,

@@ -100,10 +100,11 @@ def write_labels(
         geometry = plain_geometry(feature.geometry())
         if geometry.isNull():
             continue
-        value = feature.attributes()[number]
+        attributes = feature.attributes()
+        value = attributes[number]
         code = labels.code_of(value) if labels is not None else _code(meaning, value)
         out = QgsFeature(fields)
-        out.setAttributes([feature.id() if keeps_ids else None, code, *(feature.attributes()[c] for c in columns)])
+        out.setAttributes([feature.id() if keeps_ids else None, code, *(attributes[c] for c in columns)])
         out.setGeometry(geometry)
         writer.addFeature(out)
         written.features += 1

@@ -15,6 +15,7 @@ from qgis.PyQt.QtWidgets import QAction
 
 MENU = "Thematica"
 ICON = Path(__file__).resolve().parent / "icons" / "thematica.svg"
+LABELS_ICON = ICON.with_name("labels.svg")
 
 
 class ThematicaPlugin:
@@ -31,6 +32,7 @@ class ThematicaPlugin:
         self.classify_dialog: Any = None
         self.runtime_dialog: Any = None
         self.threshold_panel: Any = None
+        self.labels_dock: Any = None
         #: Open ones; QGIS's main window keeps the window alive, but not the Python object behind it.
         self.area_tables: list[Any] = []
         #: Parent of the runs: they outlive the dialog, and end with the plugin.
@@ -54,9 +56,13 @@ class ThematicaPlugin:
         self.classify_action.setToolTip("Classify a raster layer with a neural network")
         self.runtime_action = self._action("Runtime…", self.open_runtime)
         self.runtime_action.setToolTip("The Python environment that does the work: create it, check it")
-        for action in (self.classify_action, self.runtime_action):
+        self.labels_action = self._action("Labels", self.toggle_labels, LABELS_ICON)
+        self.labels_action.setToolTip("Draw labels, see what they say, and classify while drawing")
+        self.labels_action.setCheckable(True)
+        for action in (self.classify_action, self.labels_action, self.runtime_action):
             self.iface.addPluginToRasterMenu(MENU, action)
-        self.iface.addToolBarIcon(self.classify_action)
+        for action in (self.classify_action, self.labels_action):
+            self.iface.addToolBarIcon(action)
 
         # Actions of their own for the layer tree: one object cannot sit in both kinds of menus with two texts.
         self.layer_action = self._action("Classify layer…", self.open_classify, ICON)
@@ -68,6 +74,8 @@ class ThematicaPlugin:
         self.threshold_action = self._action("Labels at threshold…", self.open_threshold, ICON)
         for action in (self.threshold_action, self.patch_area_action):
             self.iface.addCustomActionForLayerType(action, "", VECTOR_TYPE, False)
+        self.use_labels_action = self._action("Use as labels…", self.use_as_labels, LABELS_ICON)
+        self.iface.addCustomActionForLayerType(self.use_labels_action, "", VECTOR_TYPE, True)
         QgsProject.instance().layersAdded.connect(self._offer_on_results)
         self._offer_on_results(list(QgsProject.instance().mapLayers().values()))
 
@@ -85,11 +93,18 @@ class ThematicaPlugin:
         if self.iface is None or not self.actions:
             return
         QgsProject.instance().layersAdded.disconnect(self._offer_on_results)
-        for action in (self.layer_action, self.area_action, self.patch_area_action, self.threshold_action):
+        for action in (
+            self.layer_action,
+            self.area_action,
+            self.patch_area_action,
+            self.threshold_action,
+            self.use_labels_action,
+        ):
             self.iface.removeCustomActionForLayerType(action)
-        for action in (self.classify_action, self.runtime_action):
+        for action in (self.classify_action, self.labels_action, self.runtime_action):
             self.iface.removePluginRasterMenu(MENU, action)
-        self.iface.removeToolBarIcon(self.classify_action)
+        for action in (self.classify_action, self.labels_action):
+            self.iface.removeToolBarIcon(action)
         for action in self.actions:
             action.deleteLater()
         self.actions.clear()
@@ -103,10 +118,16 @@ class ThematicaPlugin:
             if dialog is not None:
                 dialog.close()
                 dialog.deleteLater()
-        if self.threshold_panel is not None:
-            self.iface.removeDockWidget(self.threshold_panel)
-            self.threshold_panel.deleteLater()
-        self.classify_dialog = self.runtime_dialog = self.threshold_panel = None
+        if self.labels_dock is not None:
+            self.labels_dock.end()
+        from .label_layer import end_all
+
+        end_all()
+        for dock in (self.threshold_panel, self.labels_dock):
+            if dock is not None:
+                self.iface.removeDockWidget(dock)
+                dock.deleteLater()
+        self.classify_dialog = self.runtime_dialog = self.threshold_panel = self.labels_dock = None
 
     # -- what the actions do --------------------------------------------------------------------
 
@@ -132,8 +153,39 @@ class ThematicaPlugin:
         _show(self.runtime_dialog)
 
     def _runtime_changed(self) -> None:
-        if self.classify_dialog is not None:
-            self.classify_dialog.check_runtime()
+        for window in (self.classify_dialog, self.labels_dock):
+            if window is not None:
+                window.check_runtime()
+
+    def toggle_labels(self) -> None:
+        """Open the dock "Labels", or close it."""
+        if self.labels_dock is not None and self.labels_dock.isUserVisible():
+            self.labels_dock.setUserVisible(False)
+        else:
+            self._open_labels().choose(self.iface.activeLayer())
+
+    def use_as_labels(self) -> None:
+        """Show the active layer in the dock "Labels"; a layer that is no label layer yet is taken over first."""
+        layer = self.iface.activeLayer()
+        if isinstance(layer, QgsVectorLayer):
+            self._open_labels().use_layer(layer)
+
+    def _open_labels(self) -> Any:
+        if self.labels_dock is None:
+            from ..ui.labels_dock import LabelsDock
+
+            self.labels_dock = LabelsDock(self.iface, self.iface.mainWindow())
+            self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.labels_dock)
+            self.labels_dock.runtime_wanted.connect(self.open_runtime)
+            # QGIS's own menus close docks, too.
+            self.labels_dock.visibilityChanged.connect(self._labels_shown)
+        self.labels_dock.setUserVisible(True)
+        self._labels_shown()
+        return self.labels_dock
+
+    def _labels_shown(self, *_: object) -> None:
+        if self.labels_dock is not None:
+            self.labels_action.setChecked(self.labels_dock.isUserVisible())
 
     def open_area_table(self) -> None:
         """Show the area table of the active layer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qgis.PyQt.QtCore import QUrl
-from qgis.PyQt.QtGui import QColor, QPainter, QPixmap, QTextDocument
+from qgis.PyQt.QtGui import QColor, QIcon, QPainter, QPixmap, QTextDocument
 
 WIDTH, HEIGHT = 20, 13
 
@@ -19,6 +19,13 @@ def swatch_pixmap(color: str) -> QPixmap:
     painter.drawRect(0, 0, WIDTH - 1, HEIGHT - 1)
     painter.end()
     return pixmap
+
+
+def swatch_icon(color: str) -> QIcon:
+    """The square as an icon that keeps its colour in a row that is selected."""
+    icon = QIcon(swatch_pixmap(color))
+    icon.addPixmap(swatch_pixmap(color), QIcon.Mode.Selected)
+    return icon
 
 
 def swatch_html(color: str) -> str:

@@ -71,10 +71,13 @@ def patches_label(side: int, stride: int) -> str:
 #: What the shell calls an option → what the dialogs call the field.
 _FIELDS = {
     "batch": "“Batch”",
+    "block": "“Block”",
+    "buffer": "“Buffer”",
     "gsd": "“Map's pixels”",
     "invalid": "“No data where”",
     "mask": "“Only where”",
     "mode": "“Stitching”",
+    "most": "“At most”",
     "nodata": "nodata value",
     "offset": "offset",
     "output-name": "“Output”",
@@ -82,12 +85,16 @@ _FIELDS = {
     "provider": "“Compute on”",
     "resampling": "“Resampling”",
     "scale": "scale",
+    "seed": "“Seed”",
     "sensor": "“Sensor”",
+    "size": "“Size”",
     "stride": "“Stride”",
     "task": "“Task”",
+    "test": "“Test”",
     "threads": "“Threads”",
     "threshold": "“Labels from”",
     "tile": "“Tile”",
+    "validation": "“Validation”",
 }
 # Advice that is another one in QGIS than in a shell.
 _PHRASES = tuple(
@@ -100,6 +107,11 @@ _PHRASES = tuple(
         (r"choose one of them \(--output-name [^()]*\)", "choose one of them under “Output”"),
         (r",? or name one with --card\b", ""),
         (r"use --overwrite to replace it, or ", ""),
+        (r", or give --overwrite to replace it", ""),
+        (r", --split polygons, or --cut-polygons", ", or choose polygons under “Split by”"),
+        (r"choose --split (\w+)", r"choose \1 under “Split by”"),
+        (r"choose --kind windows or chips", "choose windows or chips under “Samples”"),
+        (r"--validation-labels and --test-labels", "labels that are kept for validation and for test"),
         (r" or with --area-crs\b", ""),
         (r"leave --gsd away", "leave “Map's pixels” as the finest raster"),
         (r"--gsd (\d[\d.]*(?<!\.))", r"“Map's pixels” \1 m"),

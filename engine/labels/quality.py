@@ -38,8 +38,10 @@ def _too_small(labels: Labels, pixels: npt.NDArray[np.int64]) -> list[Finding]:
     small = labels.features[pixels == 0]
     if not len(small):
         return []
-    what = "polygon holds" if len(small) == 1 else "polygons hold"
-    return [Finding("too-small", f"{len(small)} {what} no pixel's centre and give no sample.", _listed_numbers(small))]
+    what = (
+        "polygon holds no pixel's centre and gives" if len(small) == 1 else "polygons hold no pixel's centre and give"
+    )
+    return [Finding("too-small", f"{len(small)} {what} no sample.", _listed_numbers(small))]
 
 
 def _moments(labels: Labels) -> npt.NDArray[np.intp]:
@@ -72,8 +74,8 @@ def _overlaps(labels: Labels, is_polygon: npt.NDArray[np.bool_], moments: npt.ND
         findings.append(
             Finding(
                 "overlap",
-                f"{_count(len(pairs[True]), 'pair')} of polygons of different classes overlap "
-                f"({_told(labels, pairs[True])}): what two classes claim stays unlabelled.",
+                f"{_count(len(pairs[True]), 'pair')} of polygons of different classes {_verb(pairs[True], 'overlap')}: "
+                f"{_told(labels, pairs[True])}. What two classes claim stays unlabelled.",
                 _listed_numbers(labels.features[sorted({n for pair in pairs[True] for n in pair[:2]})]),
             )
         )
@@ -81,7 +83,8 @@ def _overlaps(labels: Labels, is_polygon: npt.NDArray[np.bool_], moments: npt.ND
         findings.append(
             Finding(
                 "overlap-same-class",
-                f"{_count(len(pairs[False]), 'pair')} of polygons of one class overlap: what they share counts once.",
+                f"{_count(len(pairs[False]), 'pair')} of polygons of one class {_verb(pairs[False], 'overlap')}: what "
+                "they share counts once.",
                 _listed_numbers(labels.features[sorted({n for pair in pairs[False] for n in pair[:2]})]),
             )
         )
@@ -91,8 +94,8 @@ def _overlaps(labels: Labels, is_polygon: npt.NDArray[np.bool_], moments: npt.ND
 def _told(labels: Labels, pairs: Sequence[tuple[int, int, float]]) -> str:
     largest = sorted(pairs, key=lambda pair: -pair[2])[:_MOST_NAMED]
     parts = [
-        f"{labels.features[i]}, {labels.legend[labels.places[i]].name}, and {labels.features[j]}, "
-        f"{labels.legend[labels.places[j]].name}, by {max(round(area), 1)} px"
+        f"{labels.features[i]} ({labels.legend[labels.places[i]].name}) and {labels.features[j]} "
+        f"({labels.legend[labels.places[j]].name}) share {max(round(area), 1)} px"
         for i, j, area in largest
     ]
     return "; ".join([*parts, "…"] if len(pairs) > _MOST_NAMED else parts)
@@ -128,8 +131,8 @@ def _same_pixel(labels: Labels, is_polygon: npt.NDArray[np.bool_], moments: npt.
         findings.append(
             Finding(
                 "same-pixel",
-                f"{count} point{'s' if count != 1 else ''} lie in a pixel that another class claims, too: such pixels "
-                "stay unlabelled.",
+                f"{_count(count, 'point')} {'lies' if count == 1 else 'lie'} in a pixel that another class claims, "
+                "too: such pixels stay unlabelled.",
                 _listed_numbers(np.unique(labels.features[owner[disputed]])),
             )
         )
@@ -137,8 +140,8 @@ def _same_pixel(labels: Labels, is_polygon: npt.NDArray[np.bool_], moments: npt.
         findings.append(
             Finding(
                 "same-pixel-same-class",
-                f"{int(shared.sum())} points of one class share {len(np.unique(group[shared]))} pixels: each pixel "
-                "counts once.",
+                f"{int(shared.sum())} points of one class share {_count(len(np.unique(group[shared])), 'pixel')}: such "
+                "pixels count once.",
                 _listed_numbers(np.unique(labels.features[owner[shared]])),
             )
         )
@@ -194,6 +197,10 @@ def few_samples(
 
 def _count(count: int, name: str) -> str:
     return f"{count} {name}{'s' if count != 1 else ''}"
+
+
+def _verb(subjects: Sequence[object], verb: str) -> str:
+    return f"{verb}s" if len(subjects) == 1 else verb
 
 
 def _names(names: Sequence[str]) -> str:

@@ -123,7 +123,9 @@ def merged(before: ClassList, codes: Collection[int], into: int) -> ClassChange:
     new_codes = {entry.code: into for entry in gone}
     values = before.values
     if values is not None:
-        values = {key: new_codes.get(code, code) for key, code in values.items()}
+        # New features get the first of a class's values: its own.
+        own = {key: code for key, code in values.items() if code == into}
+        values = {**own, **{key: new_codes.get(code, code) for key, code in values.items() if key not in own}}
     kept = tuple(entry for entry in before.classes if entry.code not in new_codes)
     names = ", ".join(f"“{entry.name}”" for entry in gone)
     return ClassChange(f"Merge {names} into “{target.name}”", ClassList(kept, values), new_codes)
@@ -146,7 +148,11 @@ def new_color(before: ClassList) -> str:
 
 
 def _free_code(before: ClassList) -> int:
-    code, taken = next_code(before.classes), set(before.codes())
+    """The next code, or the lowest that is free; what the field holds for another class is not free."""
+    taken = {*before.codes(), *(int(key) for key in before.values or () if key.isdigit())}
+    code = next_code(before.classes)
+    while code in taken:
+        code += 1
     if code <= HIGHEST_CODE:
         return code
     return next((code for code in range(1, HIGHEST_CODE) if code not in taken), HIGHEST_CODE)
@@ -161,7 +167,14 @@ def _new_name(before: ClassList) -> str:
 
 
 def _holds_names(before: ClassList) -> bool:
-    return any(not key.lstrip("-").isdigit() for key in before.values or ())
+    def is_number(key: str) -> bool:
+        try:
+            float(key)
+        except ValueError:
+            return False
+        return True
+
+    return not all(is_number(key) for key in before.values or ())
 
 
 def _with(before: ClassList, code: int, change: Callable[[LabelClass], LabelClass]) -> ClassList:

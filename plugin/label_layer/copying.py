@@ -13,6 +13,7 @@ from qgis.core import (
     QgsCsException,
     QgsFeature,
     QgsFeatureSource,
+    QgsField,
     QgsGeometry,
     QgsProject,
     QgsVectorLayer,
@@ -61,7 +62,8 @@ def copy_layer(
     """Copy polygons or points into a new label layer, which is not added to the project.
 
     Args:
-        source: a layer or Processing source; unsaved edits, filters, virtual and joined fields come along.
+        source: a layer or Processing source; unsaved edits, filters, virtual and joined fields come along, and what
+            its fields “image”, “date” and “comment” say.
         field_name: the field that holds the class.
         classes: of the new layer.
         values: text of a value → code; features with other values are left out.
@@ -90,16 +92,23 @@ def copy_layer(
     existed = Path(path).exists()
     layer = create_label_layer(path, name, target, classes, image, role, geometry=kind, date=date)
     counts = dict.fromkeys(("without_class", "empty", "repaired", "outside"), 0)
+    # What an older label layer knows of each feature is kept.
+    known = {name: source.fields().lookupField(name) for name in ("image", "date", "comment")}
     features = []
     selected = selected_only and isinstance(source, QgsVectorLayer)
     for feature in source.getSelectedFeatures() if selected else source.getFeatures():
-        code = values.get(key_of(feature.attributes()[number]))
+        attributes = feature.attributes()
+        code = values.get(key_of(attributes[number]))
         if code is None:
             counts["without_class"] += 1
             continue
         geometry = _geometry(feature.geometry(), transform, counts)
         if geometry is not None:
-            features.append(_feature(layer, geometry, code, image, date))
+            given = {"image": image, "date": date, "class": code}
+            given.update(
+                {n: attributes[k] for n, k in known.items() if k not in (-1, number) and key_of(attributes[k])}
+            )
+            features.append(_feature(layer, geometry, given))
     try:
         if not features:
             raise InputError("No feature has both a geometry and a class: nothing was copied.")
@@ -133,14 +142,21 @@ def _geometry(geometry: QgsGeometry, transform: QgsCoordinateTransform, counts: 
     return whole
 
 
-def _feature(layer: QgsVectorLayer, geometry: QgsGeometry, code: int, image: str, date: str) -> QgsFeature:
+def _feature(layer: QgsVectorLayer, geometry: QgsGeometry, values: Mapping[str, Any]) -> QgsFeature:
     feature = QgsFeature(layer.fields())
-    values: dict[str, Any] = {"class": code, "image": image or None, "date": date or None}
     for name, value in values.items():
         number = layer.fields().lookupField(name)
-        feature.setAttribute(number, layer.fields().at(number).convertCompatible(value) if value else value)
+        feature.setAttribute(number, _converted(layer.fields().at(number), value))
     feature.setGeometry(geometry.coerceToType(layer.wkbType())[0])
     return feature
+
+
+def _converted(field: QgsField, value: Any) -> Any:
+    """A value in the field's type; None where it says nothing there, such as text that is no date."""
+    try:
+        return None if value == "" else field.convertCompatible(value)
+    except ValueError:
+        return None
 
 
 def _notes(counts: Mapping[str, int]) -> list[str]:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from sqlite3 import Error as SqliteError
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -44,6 +45,7 @@ def create_label_layer(
     *,
     geometry: str = "polygon",
     date: str = "",
+    asking: bool = True,
 ) -> QgsVectorLayer:
     """Make a label layer; it is not added to the project.
 
@@ -56,6 +58,7 @@ def create_label_layer(
         role: what the labels are for (:data:`...models.label_settings.ROLES`).
         geometry: ``polygon``, ``point`` or ``multipoint``.
         date: of the image, ``YYYY-MM-DD``, or empty.
+        asking: whether the form asks for the class of what is drawn.
 
     Raises:
         InputError: a name, class list or CRS that cannot be.
@@ -81,7 +84,7 @@ def create_label_layer(
         set_up_form(layer, CLASS_FIELD)
         show_classes(layer, CLASS_FIELD, classes, lambda code: [code])
         labels = LabelLayer(layer)
-        labels.set_asking(True)
+        labels.set_asking(asking)
         labels.set_image(image, date)
         write_style(layer)
     except ThematicaError:
@@ -122,7 +125,7 @@ def tables_of(path: str | Path) -> list[str]:
         with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as database:
             listed = database.execute("SELECT table_name FROM gpkg_contents").fetchall()
             others = database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
-    except sqlite3.Error as error:
+    except SqliteError as error:
         raise OutputError(
             f"“{path}” exists and is no GeoPackage that can be read: choose another name.", repr(error)
         ) from error

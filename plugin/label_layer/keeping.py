@@ -127,6 +127,11 @@ def write_project(layer: QgsVectorLayer, kept: Kept) -> None:
         layer.setCustomProperty(PROPERTY, text)
 
 
+def is_in_project(layer: QgsVectorLayer) -> bool:
+    """True where the layer's properties hold a list of classes."""
+    return bool(layer.customProperty(PROPERTY))
+
+
 def forget_project(layer: QgsVectorLayer) -> None:
     """Let the file alone say what the layer's classes are."""
     if layer.customProperty(PROPERTY) is not None:

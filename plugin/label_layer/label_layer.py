@@ -10,15 +10,21 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from qgis.core import NULL, QgsFeature, QgsFeatureRequest, QgsMapLayer, QgsVectorLayer
+from qgis.core import (
+    NULL,
+    QgsFeature,
+    QgsFeatureRequest,
+    QgsField,
+    QgsMapLayer,
+    QgsVectorLayer,
+)
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, pyqtSignal
-from qgis.PyQt.QtWidgets import QUndoCommand
 
 from ...errors import InputError, OutputError, ThematicaError
 from ...models.label_classes import LabelClass
 from ...models.label_settings import ROLES
-from ..compat import NO_GEOMETRY
+from ..compat import NO_GEOMETRY, UNDO_COMMAND
 from . import class_list
 from .class_list import ClassChange, ClassList
 from .field_values import FieldValues, key_of
@@ -33,7 +39,16 @@ from .form import (
     set_variable,
     variable_of,
 )
-from .keeping import Kept, forget_project, is_kept_in_file, read_kept, write_file, write_project, write_role
+from .keeping import (
+    Kept,
+    forget_project,
+    is_in_project,
+    is_kept_in_file,
+    read_kept,
+    write_file,
+    write_project,
+    write_role,
+)
 from .style import is_shown, label_classes, show_classes
 from .style_in_file import has_style, write_style
 
@@ -46,6 +61,12 @@ def is_label_layer(layer: QgsMapLayer | None) -> bool:
     return LabelLayer.of(layer) is not None
 
 
+def end_all() -> None:
+    """Let go of all label layers: the plugin is switched off."""
+    for labels in list(_KNOWN.values()):
+        labels.end()
+
+
 class LabelLayer(QObject):
     """The classes of one layer.  Use :meth:`of`, which gives the same object for the same layer.
 
@@ -56,7 +77,8 @@ class LabelLayer(QObject):
         InputError: it is none.
     """
 
-    #: The list changed: names, colours, codes, order; by editing, undo, redo or rollback.
+    #: The list changed: names, colours, codes, order; by editing, undo, redo or rollback.  Features that change in
+    #: the same step may do so a moment later.
     classes_changed = pyqtSignal()
     #: Another class is drawn now; its code, or -1 where there is no class.
     current_changed = pyqtSignal(int)
@@ -77,22 +99,21 @@ class LabelLayer(QObject):
         self._saved = kept
         #: More classes that the file has since a commit began; they stay until one succeeds.
         self._written: ClassList | None = None
+        self._known_values: FieldValues | None = None
         self._current = -1
         self._added: list[int] = []
         self._id = layer.id()
         _KNOWN[self._id] = self
-        layer.willBeDeleted.connect(self.end)
-        layer.beforeEditingStarted.connect(self._before_editing)
-        layer.beforeCommitChanges.connect(self._before_commit)
-        layer.afterCommitChanges.connect(self._after_commit)
-        layer.afterRollBack.connect(self._after_rollback)
-        layer.editCommandStarted.connect(self._command_started)
-        layer.featureAdded.connect(self._feature_added)
-        layer.editCommandEnded.connect(self._command_ended)
+        for signal, slot in self._connections(layer):
+            signal.connect(slot)
         if is_shown(layer, self.class_field):
             show_classes(layer, self.class_field, self.classes(), self.values_of)
         self._offer_in_form()
         self._choose_current()
+        #: The project keeps a list that the file did not take.
+        self._is_owed = is_kept_in_file(layer, kept.classes) and is_in_project(layer)
+        if self._is_owed and not layer.isEditable():
+            self._write(kept)
 
     @staticmethod
     def of(layer: QgsMapLayer | None) -> LabelLayer | None:
@@ -101,15 +122,37 @@ class LabelLayer(QObject):
             return None
         known = _KNOWN.get(layer.id())
         if known is not None and not sip.isdeleted(known) and known.layer is layer:
-            return known
+            if known._field_number() >= 0:
+                return known
+            known.end()  # the field was removed
         return LabelLayer(layer) if read_kept(layer) is not None else None
 
     def end(self) -> None:
-        """Let go of the layer; :meth:`of` makes a new object."""
-        if _KNOWN.get(self._id) is self:
-            del _KNOWN[self._id]
-        if not sip.isdeleted(self):
-            self.deleteLater()
+        """Let go of the layer; :meth:`of` makes a new object.  A list that is not saved yet waits in the project."""
+        if _KNOWN.get(self._id) is not self:
+            return
+        del _KNOWN[self._id]
+        if self._kept.classes != self._saved.classes:
+            write_project(self.layer, self._kept)
+        for signal, slot in self._connections(self.layer):
+            signal.disconnect(slot)
+        self.deleteLater()
+
+    def _layer_gone(self) -> None:
+        _KNOWN.pop(self._id, None)
+
+    def _connections(self, layer: QgsVectorLayer) -> list[tuple[Any, Callable[..., None]]]:
+        return [
+            (layer.willBeDeleted, self._layer_gone),
+            (layer.updatedFields, self._fields_changed),
+            (layer.beforeEditingStarted, self._before_editing),
+            (layer.beforeCommitChanges, self._before_commit),
+            (layer.afterCommitChanges, self._after_commit),
+            (layer.afterRollBack, self._after_rollback),
+            (layer.editCommandStarted, self._command_started),
+            (layer.featureAdded, self._feature_added),
+            (layer.editCommandEnded, self._command_ended),
+        ]
 
     # -- what it is -----------------------------------------------------------------------------
 
@@ -151,7 +194,8 @@ class LabelLayer(QObject):
 
     def code_of_feature(self, feature: QgsFeature) -> int | None:
         """Likewise for a feature of the layer."""
-        return self.code_of(feature.attributes()[self._field_number()])
+        number = self._field_number()
+        return self.code_of(feature.attribute(number)) if number >= 0 else None
 
     def values_of(self, code: int) -> list[Any]:
         """What the field holds for a class; new features get the first."""
@@ -160,8 +204,11 @@ class LabelLayer(QObject):
     def feature_counts(self) -> dict[int, int]:
         """Code → number of features, as they are on the screen; all classes are there."""
         counts = dict.fromkeys(self._kept.classes.codes(), 0)
+        number, values = self._field_number(), self._values()
+        if number < 0:
+            return counts
         for feature in self.layer.getFeatures(self._codes_only()):
-            code = self.code_of_feature(feature)
+            code = values.code_of(feature.attribute(number))
             if code is not None:
                 counts[code] += 1
         return counts
@@ -245,7 +292,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: code or name are taken already, or the layer cannot be edited.
         """
-        self._perform(class_list.added(self._kept.classes, name, color, code, macro))
+        self._perform(lambda before: class_list.added(before, name, color, code, macro))
         return self.classes()[-1]
 
     def rename(self, code: int, name: str) -> None:
@@ -254,7 +301,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, a name that is empty or taken, or the layer cannot be edited.
         """
-        self._perform(class_list.renamed(self._kept.classes, code, name))
+        self._perform(lambda before: class_list.renamed(before, code, name))
 
     def recolor(self, code: int, color: str) -> None:
         """Give a class another colour (``#rrggbb``).
@@ -262,7 +309,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, no colour, or the layer cannot be edited.
         """
-        self._perform(class_list.recolored(self._kept.classes, code, color))
+        self._perform(lambda before: class_list.recolored(before, code, color))
 
     def set_macro(self, code: int, macro: str) -> None:
         """Put a class into a macro-class, or into none (empty).
@@ -270,7 +317,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, or the layer cannot be edited.
         """
-        self._perform(class_list.grouped(self._kept.classes, code, macro))
+        self._perform(lambda before: class_list.grouped(before, code, macro))
 
     def recode(self, code: int, new_code: int) -> None:
         """Give a class another code; its features get it, too.
@@ -278,7 +325,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, a code that is taken or out of range, or the layer cannot be edited.
         """
-        self._perform(class_list.recoded(self._kept.classes, code, new_code))
+        self._perform(lambda before: class_list.recoded(before, code, new_code))
 
     def move(self, code: int, place: int) -> None:
         """Put a class at another place of the list (from 0).
@@ -286,7 +333,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, or the layer cannot be edited.
         """
-        self._perform(class_list.moved(self._kept.classes, code, place))
+        self._perform(lambda before: class_list.moved(before, code, place))
 
     def merge(self, codes: Collection[int], into: int) -> None:
         """Make classes a part of another one: their features get its code, and they are gone.
@@ -294,7 +341,7 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, nothing to merge, or the layer cannot be edited.
         """
-        self._perform(class_list.merged(self._kept.classes, codes, into))
+        self._perform(lambda before: class_list.merged(before, codes, into))
 
     def remove(self, code: int, into: int | None = None) -> None:
         """Remove a class.
@@ -306,17 +353,19 @@ class LabelLayer(QObject):
         Raises:
             InputError: no such class, it still has features, or the layer cannot be edited.
         """
+        self.refresh()
         count = self.feature_counts().get(self.class_of(code).code, 0)
         if count and into is None:
             what = "one polygon or point" if count == 1 else f"{count} polygons or points"
             raise InputError(
                 f"The class “{self.class_of(code).name}” still has {what}: say which class they go to, or delete them."
             )
-        before = self._kept.classes
-        change = class_list.removed(before, code) if not count else class_list.merged(before, [code], into)
         if self.holds_codes:
             self._refuse_filter()
-        self._perform(change)
+        if count:
+            self._perform(lambda before: class_list.merged(before, [code], into))
+        else:
+            self._perform(lambda before: class_list.removed(before, code))
 
     def assign(self, features: Iterable[int], code: int) -> int:
         """Give features (their ids) a class, in one undo step.  Returns how many changed.
@@ -325,6 +374,7 @@ class LabelLayer(QObject):
             InputError: no such class, or the layer cannot be edited.
         """
         entry, number = self.class_of(code), self._field_number()
+        self._require_field()
         values = self.values_of(code)
         request = self._codes_only()
         request.setFilterFids(list(features))
@@ -344,8 +394,10 @@ class LabelLayer(QObject):
 
     # -- how a change is made -------------------------------------------------------------------
 
-    def _perform(self, change: ClassChange) -> None:
+    def _perform(self, edit: Callable[[ClassList], ClassChange]) -> None:
+        self.refresh()
         before = self._kept.classes
+        change = edit(before)
         if change.after == before:
             return
         command = _ListCommand(self, before, change)
@@ -357,8 +409,8 @@ class LabelLayer(QObject):
         if self.holds_codes:
             if change.codes:
                 self._refuse_filter()
-                changes = self._features_with(change.codes)
             self._start_editing()
+            changes = self._features_with(change.codes) if change.codes else []
 
         def make() -> None:
             self._stack.push(command)
@@ -378,11 +430,16 @@ class LabelLayer(QObject):
         layer.triggerRepaint()
 
     def _start_editing(self) -> None:
+        self._require_field()
         if not self.layer.isEditable() and not self.layer.startEditing():
             raise OutputError(
                 f"The layer “{self.layer.name()}” cannot be edited: its file may be read-only or in use; export the "
                 "layer and work on the copy."
             )
+
+    def _require_field(self) -> None:
+        if self._field_number() < 0:
+            raise InputError(f"The layer “{self.layer.name()}” has no field “{self.class_field}” any more.")
 
     def _refuse_filter(self) -> None:
         if self.layer.subsetString():
@@ -406,7 +463,8 @@ class LabelLayer(QObject):
         for feature, new, old in changes:
             if not self.layer.changeAttributeValue(feature, number, new, old):
                 raise OutputError(
-                    f"The class of a polygon in “{self.layer.name()}” could not be changed: the layer may be read-only."
+                    f"The class of a feature in “{self.layer.name()}” could not be changed: the layer may be "
+                    "read-only, or its field computed or joined; copy it into a new label layer."
                 )
 
     def _take(self, classes: ClassList, codes: dict[int, int]) -> None:
@@ -414,7 +472,7 @@ class LabelLayer(QObject):
         if classes == self._kept.classes:
             return
         place = self._kept.classes.codes().index(self._current) if self._current in self._kept.classes.codes() else 0
-        self._kept = replace(self._kept, classes=classes)
+        self._kept, self._known_values = replace(self._kept, classes=classes), None
         self._keep_in_project()
         if is_shown(self.layer, self.class_field):
             show_classes(self.layer, self.class_field, self.classes(), self.values_of)
@@ -443,10 +501,23 @@ class LabelLayer(QObject):
 
     # -- the layer's edit session ---------------------------------------------------------------
 
+    def refresh(self) -> None:
+        """Take over what another layer of the same table, or another program, has made of the list in the file."""
+        if self.layer.isEditable() or self._is_owed or not is_kept_in_file(self.layer, self._kept.classes):
+            return
+        kept = read_kept(self.layer)
+        if kept is not None and kept != self._kept and kept.field == self.class_field:
+            role, self._kept = self.role, replace(self._kept, role=kept.role)
+            self._take(kept.classes, {})
+            self._saved = self._kept
+            if kept.role != role:
+                self.role_changed.emit(kept.role)
+
     def _before_editing(self) -> None:
         # Steps from before would go back with a rollback of this session.
         if not self.holds_codes:
             self._stack.clear()
+        self.refresh()
         self._saved = self._kept
 
     def _before_commit(self, *_: object) -> None:
@@ -466,7 +537,7 @@ class LabelLayer(QObject):
         return is_kept_in_file(self.layer, self._kept.classes) and provider.transaction() is None
 
     def _after_commit(self) -> None:
-        changed = self._kept.classes != self._saved.classes or self._written is not None
+        changed = self._kept.classes != self._saved.classes or self._written is not None or self._is_owed
         self._saved, self._written = self._kept, None
         if changed:
             self._write(self._kept)
@@ -491,9 +562,11 @@ class LabelLayer(QObject):
             if has_style(self.layer):
                 write_style(self.layer)
             forget_project(self.layer)
+            self._is_owed = False
         except ThematicaError as error:
             # The project keeps it until the file takes it.
             write_project(self.layer, kept)
+            self._is_owed = True
             self.problem.emit(error.message)
 
     # -- what is drawn by hand is the next one's class ------------------------------------------
@@ -514,7 +587,16 @@ class LabelLayer(QObject):
     # -- small change ---------------------------------------------------------------------------
 
     def _values(self) -> FieldValues:
-        return FieldValues(self.layer.fields().at(self._field_number()), self._kept.classes)
+        # It is asked for each feature of the layer.
+        if self._known_values is None:
+            number = self._field_number()
+            if number < 0:  # removed: nothing has a class
+                return FieldValues(QgsField(), ClassList())
+            self._known_values = FieldValues(self.layer.fields().at(number), self._kept.classes)
+        return self._known_values
+
+    def _fields_changed(self) -> None:
+        self._known_values = None
 
     def _field_number(self) -> int:
         return self.layer.fields().lookupField(self.class_field)
@@ -526,7 +608,7 @@ class LabelLayer(QObject):
         return request
 
 
-class _ListCommand(QUndoCommand):
+class _ListCommand(UNDO_COMMAND):
     """One change of the list on the undo stack; the features that go with it are further commands of the same step."""
 
     def __init__(self, labels: LabelLayer, before: ClassList, change: ClassChange) -> None:

@@ -29,8 +29,11 @@ from ..compat import POLYGON_GEOMETRY
 #: How much of the class's colour covers the image.
 OPACITY = 0.35
 _OUTLINE = "0.5"
+# Light around the outline: it is seen on dark forest, too.
+_HALO = "255,255,255,150"
+_HALO_WIDTH = "1.1"
 _NO_CLASS = "no class"
-_NO_CLASS_COLOR = "#ffffff"
+_NO_CLASS_COLOR = "#404040"
 
 
 def show_classes(
@@ -54,9 +57,9 @@ def show_classes(
         else:
             color_symbol(symbol, entry.color)
         categories.append(QgsRendererCategory(values[0] if len(values) == 1 else values, symbol, entry.name))
-    # What has no class, or a code that no class has, must be seen, too.
-    rest = _take(before, [NULL]) or _symbol_without_class(layer)
-    categories.append(QgsRendererCategory(NULL, rest, _NO_CLASS))
+    # What has no class, or a code that no class has, must be seen, too: the empty text stands for all other values.
+    rest = _take(before, [""]) or _symbol_without_class(layer)
+    categories.append(QgsRendererCategory("", rest, _NO_CLASS))
     renderer = QgsCategorizedSymbolRenderer(field, categories)
     old = layer.renderer()
     if isinstance(old, QgsCategorizedSymbolRenderer) and old.usingSymbolLevels():
@@ -69,7 +72,7 @@ def show_classes(
 def class_symbol(layer: QgsVectorLayer, color: str) -> QgsSymbol:
     """The symbol of a class: a light fill with a solid outline, or a dot with a white rim."""
     if QgsWkbTypes.geometryType(layer.wkbType()) == POLYGON_GEOMETRY:
-        symbol = QgsFillSymbol.createSimple({"outline_width": _OUTLINE, "joinstyle": "round"})
+        symbol = _outlined({"outline_style": "solid", "joinstyle": "round"})
     else:
         symbol = QgsMarkerSymbol.createSimple(
             {"name": "circle", "size": "2.8", "outline_color": "255,255,255", "outline_width": "0.4"}
@@ -88,6 +91,8 @@ def color_symbol(symbol: QgsSymbol, color: str, opacity: float | None = None) ->
     """
     for number in range(symbol.symbolLayerCount()):
         part = symbol.symbolLayer(number)
+        if part.isLocked():
+            continue  # its colour is to stay
         if isinstance(part, QgsSimpleFillSymbolLayer):
             fill = QColor(color)
             fill.setAlphaF(part.fillColor().alphaF() if opacity is None else opacity)
@@ -191,7 +196,13 @@ def _key(value: Any) -> str:
 
 def _symbol_without_class(layer: QgsVectorLayer) -> QgsSymbol:
     if QgsWkbTypes.geometryType(layer.wkbType()) == POLYGON_GEOMETRY:
-        return QgsFillSymbol.createSimple(
-            {"style": "no", "outline_color": _NO_CLASS_COLOR, "outline_style": "dash", "outline_width": _OUTLINE}
-        )
-    return QgsMarkerSymbol.createSimple({"name": "circle", "size": "2.8", "color": _NO_CLASS_COLOR})
+        return _outlined({"style": "no", "outline_style": "dash", "outline_color": _NO_CLASS_COLOR})
+    return QgsMarkerSymbol.createSimple({"name": "circle", "size": "2.8", "color": "255,255,255"})
+
+
+def _outlined(fill: dict[str, str]) -> QgsFillSymbol:
+    """A simple fill over a light, broader line, whose colour is to stay."""
+    symbol = QgsFillSymbol.createSimple({"style": "no", "outline_color": _HALO, "outline_width": _HALO_WIDTH})
+    symbol.symbolLayer(0).setLocked(True)
+    symbol.appendSymbolLayer(QgsSimpleFillSymbolLayer.create({"outline_width": _OUTLINE, **fill}))
+    return symbol

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from sqlite3 import Error as SqliteError
 
 from qgis.core import QgsMapLayer, QgsReadWriteContext, QgsVectorLayer
 from qgis.PyQt.QtXml import QDomDocument
@@ -47,7 +48,7 @@ def has_style(layer: QgsVectorLayer) -> bool:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             query = "SELECT 1 FROM layer_styles WHERE f_table_name = ? AND styleName = ?"
             return database.execute(query, (table, STYLE_NAME)).fetchone() is not None
-    except sqlite3.Error:
+    except SqliteError:
         return False
 
 
@@ -86,7 +87,7 @@ def write_style(layer: QgsVectorLayer) -> None:
                 " styleQML, styleSLD, useAsDefault, description, owner) VALUES ('', '', ?, ?, ?, ?, '', ?, ?, '')",
                 (table, column, STYLE_NAME, document.toString(), not default, "The classes of the label layer"),
             )
-    except sqlite3.Error as error:
+    except SqliteError as error:
         raise OutputError(
             f"The style could not be written into “{path}”: it may be read-only, full or in use; close other programs "
             "that have it open, or save the labels under another name.",

@@ -20,6 +20,7 @@ from ...models.label_classes import HIGHEST_CODE, LabelClass
 from ..compat import NO_GEOMETRY, POINT_GEOMETRY, POLYGON_GEOMETRY, enum_number
 from .field_values import key_of
 from .style import colors_of_renderer
+from .usual_colors import usual_color
 
 #: A field with more different values than this holds no classes.
 MOST_VALUES = 500
@@ -158,6 +159,8 @@ def _as_classes(counts: Mapping[str, int], are_codes: bool, known: Mapping[str, 
     for place, key in enumerate(keys):
         color, title = known.get(key, (colors[place], ""))
         name = title.strip() or key
+        if key not in known:
+            color = usual_color(name, {entry.entry.color for entry in found}) or color
         if are_codes and name == key:
             name = f"Class {key}"
         if name.casefold() in names:

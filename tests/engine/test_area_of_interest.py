@@ -350,3 +350,9 @@ def test_outlines_of_many_vertices_are_cut_and_stay_the_same():
     expected = shapely.contains_xy(coast, *centres(Affine.identity(), 600, 600)).reshape(600, 600)
     # Vertices move by 1/512 of a pixel at most.
     assert (mosaic != expected).mean() < 1e-3
+
+
+def test_a_filter_that_names_no_field_is_told_as_one(tmp_path):
+    path = write_layer(tmp_path / "area.gpkg", [shapely.box(500_000, 4_999_600, 500_600, 5_000_000)], layer="fields")
+    with pytest.raises(InputError, match="filter that cannot be used"):
+        read(f"{path}|layername=fields|subset=nothing = 1")

@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 from rasterio.warp import transform as transform_points
 
-from thematica.engine.grid import Grid, PixelMapping, output_grid
+from thematica.engine.grid import Grid, PixelMapping, output_grid, project
 from thematica.errors import InputError
 
 UTM32, UTM33, DEGREES, MERCATOR = (CRS.from_epsg(code) for code in (32632, 32633, 4326, 3857))
@@ -208,3 +208,11 @@ def test_a_position_does_not_depend_on_the_window(pair: tuple[Grid, Grid], windo
     part = mapping.at(top, left, bottom - top, right - left)
     for axis in (0, 1):
         np.testing.assert_array_equal(part[axis], whole[axis][top:bottom, left:right])
+
+
+def test_points_far_beyond_the_earth_are_nowhere() -> None:
+    """PROJ would turn such a longitude back into the circle for years."""
+    x = np.array([1e20, 500_000.0, -1e300, np.nan, np.inf])
+    longitude, latitude = project(CRS.from_epsg(3857), CRS.from_epsg(4326), x, np.full(5, 6_000_000.0))
+    assert np.isnan(longitude).tolist() == [True, False, True, True, True]
+    assert (longitude[1], latitude[1]) == pytest.approx((4.4916, 47.3537), abs=1e-4)

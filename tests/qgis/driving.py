@@ -6,9 +6,10 @@ import time
 
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtCore import QCoreApplication, QPoint, Qt, QTimer
+from qgis.PyQt.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt, QTimer
+from qgis.PyQt.QtGui import QMouseEvent
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QApplication, QMainWindow, QMessageBox
+from qgis.PyQt.QtWidgets import QAction, QApplication, QMainWindow, QMessageBox
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -55,6 +56,8 @@ class FakeInterface:
         self.canvas = QgsMapCanvas(self.window)
         self.bar = QgsMessageBar(self.window)
         self.log_opened = 0
+        self.add_feature = QAction("Add feature", self.window)
+        self.add_feature.setCheckable(True)
 
     def mainWindow(self):
         return self.window
@@ -64,6 +67,15 @@ class FakeInterface:
 
     def messageBar(self):
         return self.bar
+
+    def setActiveLayer(self, layer):
+        self.canvas.setCurrentLayer(layer)
+
+    def activeLayer(self):
+        return self.canvas.currentLayer()
+
+    def actionAddFeature(self):
+        return self.add_feature
 
     def openMessageLog(self):
         self.log_opened += 1
@@ -91,6 +103,15 @@ def click(button):
     assert button.isEnabled(), f"{button.text()} cannot be pressed: {button.toolTip()}"
     # A check box or radio button answers on its indicator and text, not on all of its rectangle.
     QTest.mouseClick(button, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(10, button.height() // 2))
+    settle()
+
+
+def drag(widget, place):
+    """Move the mouse with the left button held: QTest's own moves hold none."""
+    local, around = QPointF(place), QPointF(widget.mapToGlobal(place))
+    none, modifier = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    event = QMouseEvent(QEvent.Type.MouseMove, local, around, none, LEFT, modifier)
+    QApplication.sendEvent(widget, event)
     settle()
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from osgeo import ogr
 from qgis.core import (
@@ -169,3 +174,32 @@ def test_classes_of_the_layer_stay_as_they_were(layer, tmp_path):
     write_labels(layer, tmp_path / "a.gpkg")
     assert LabelLayer.of(layer).classes() == CLASSES
     assert layer.crs() == utm()
+
+
+def test_the_worker_counts_what_is_on_the_screen(layer, make_raster, real_runtime, tmp_path):
+    """Through the real program: pixels of polygons that are not saved, with the fids that the layer has for them."""
+    raster = make_raster("image.tif", [[float(n % 7) for n in range(400)]] * 2, 20, pixel=10.0)
+    for feature in layer.getFeatures():
+        layer.startEditing()
+        layer.deleteFeature(feature.id())
+    labels = LabelLayer.of(layer)
+    left, top = 500000, 5000000
+    for place, code in ((0, 1), (100, 2), (150, 2)):
+        layer.addFeature(
+            feature_of(layer, square(left + place, top - 100, 50.0).asWkt(), [None, code, None, None, None])
+        )
+    labels.rename(2, "Unsaved wood")
+    written = write_labels(layer, tmp_path / "out.gpkg")
+    arguments = ["labels", "stats", "--raster", str(raster), "--labels", str(written.path), "--field", written.field]
+    done = subprocess.run(
+        [str(real_runtime), "-m", "thematica", *arguments, "--json"],
+        cwd=Path(__file__).resolve().parents[2] / "build" / "pkg",
+        env={name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PROJ", "GDAL"))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    counted = {c["code"]: (c["name"], c["polygons"], c["pixels"]) for c in json.loads(done.stdout)["classes"]}
+    assert counted[1] == ("Water", 1, 25)
+    assert counted[2] == ("Unsaved wood", 2, 50)

@@ -307,6 +307,34 @@ def test_fractions_are_no_codes():
     assert sum(labels.feature_counts().values()) == 4
 
 
+def test_a_new_class_has_a_value_of_the_fields_type():
+    layer = QgsVectorLayer("Point?crs=EPSG:32633&field=k:double", "x", "memory")
+    layer.dataProvider().addFeatures([feature_of(layer, "Point(0 0)", [n]) for n in (1.0, 2.5, 4.0)])
+    labels = adopt_layer(layer, "k")
+    rock = labels.add_class("Rock")
+    # 4 is what the field holds for another class.
+    assert rock.code == 5
+    assert labels.values_of(5) == [5]
+
+
+def test_of_classes_that_were_merged_new_features_get_the_value_of_the_one_that_stays(memory):
+    labels = adopt_layer(memory, "kind")
+    labels.merge([1], 2)
+    assert labels.values_of(2) == ["water", "forest"]
+
+
+def test_a_field_that_is_removed_ends_it(memory):
+    labels = adopt_layer(memory, "kind")
+    memory.startEditing()
+    memory.deleteAttribute(0)
+    assert labels.feature_counts() == {1: 0, 2: 0, 3: 0}
+    with pytest.raises(InputError, match="no field “kind” any more"):
+        labels.assign([1], 1)
+    assert LabelLayer.of(memory) is None
+    memory.rollBack()
+    assert LabelLayer.of(memory).feature_counts() == {1: 3, 2: 1, 3: 1}
+
+
 # -- copies ----------------------------------------------------------------------------------------
 
 
@@ -352,6 +380,28 @@ def test_multi_parts_curves_and_heights_in_a_copy(tmp_path):
     assert shapes[0].area() == pytest.approx(39.27, rel=0.01)
     assert [s.constGet().partCount() for s in shapes] == [1, 2]
     assert not any(s.constGet().is3D() for s in shapes)
+
+
+def test_images_dates_and_comments_come_along(tmp_path):
+    layer = QgsVectorLayer("Point?crs=EPSG:32633&field=k:string&field=Image:string&field=date:string", "x", "memory")
+    rows = [["a", "old scene", "2001-02-03"], ["a", None, "no date"]]
+    layer.dataProvider().addFeatures([feature_of(layer, "Point(0 0)", row) for row in rows])
+    done = copy_layer(layer, "k", [CLASSES[0]], {"a": 1}, tmp_path / "n.gpkg", "n", image="scene", date="2020-01-01")
+    first, second = done.layer.getFeatures()
+    assert (first["image"], first["date"].toString("yyyy-MM-dd")) == ("old scene", "2001-02-03")
+    assert second["image"] == "scene"
+    assert not second["date"]
+
+
+def test_computed_values_cannot_be_changed(memory):
+    memory.addExpressionField("'big'", QgsField("size", memory.fields().at(0).type()))
+    labels = adopt_layer(memory, "size")
+    rock = labels.add_class("Rock")
+    before = [f.attributes() for f in memory.getFeatures()]
+    with pytest.raises(OutputError, match="computed or joined"):
+        labels.assign([f.id() for f in memory.getFeatures()], rock.code)
+    assert [f.attributes() for f in memory.getFeatures()] == before
+    memory.rollBack()
 
 
 def test_points_are_copied_as_points(tmp_path):

@@ -6,13 +6,13 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from qgis.core import QgsCategorizedSymbolRenderer, QgsCoordinateReferenceSystem, QgsVectorLayer
+from qgis.core import QgsCategorizedSymbolRenderer, QgsCoordinateReferenceSystem, QgsRenderContext, QgsVectorLayer
 
 from thematica.errors import InputError, OutputError
 from thematica.models.label_classes import LabelClass, read_classes
 from thematica.plugin.label_layer import LabelLayer, create_label_layer, is_label_layer
 
-from .label_layers import CLASSES, codes_on_screen, draw, make_layer, reopened, utm
+from .label_layers import CLASSES, codes_on_screen, draw, feature_of, make_layer, reopened, utm
 
 
 def categories(layer):
@@ -44,13 +44,30 @@ def test_the_style_comes_back_in_any_project(tmp_path):
     for shown in (layer, other):
         found = categories(shown)
         assert list(found) == ["Water", "Forest", "Grünland, „nass“", "no class"]
-        fill = found["Forest"].symbol().symbolLayer(0)
+        fill = found["Forest"].symbol().symbolLayer(1)
         assert fill.strokeColor().name() == "#2e8b3d"
         assert fill.strokeColor().alpha() == 255
         assert fill.fillColor().name() == "#2e8b3d"
         assert fill.fillColor().alphaF() == pytest.approx(0.35, abs=0.01)
         assert int(found["Forest"].value()) == 2
     assert other.editFormConfig().suppress() == layer.editFormConfig().suppress()
+
+
+def test_what_has_no_class_is_seen_and_told_from_the_code_0(tmp_path):
+    layer = make_layer(tmp_path / "a.gpkg", [LabelClass(0, "Background", "#111111"), CLASSES[0]])
+    layer.startEditing()
+    for code in (0, 1, 99, None):
+        layer.addFeature(feature_of(layer, "MultiPolygon(((0 0,1 0,1 1,0 0)))", [None, code, None, None, None]))
+    assert layer.commitChanges()
+    again = reopened(layer)
+    assert LabelLayer.of(again).feature_counts() == {0: 1, 1: 1}
+    for shown in (layer, again):
+        context, renderer = QgsRenderContext(), shown.renderer().clone()
+        renderer.startRender(context, shown.fields())
+        symbols = [renderer.symbolForFeature(f, context) for f in shown.getFeatures()]
+        colors = [symbol.symbolLayer(1).strokeColor().name() for symbol in symbols]
+        assert colors == ["#111111", "#2c6fbb", "#404040", "#404040"]
+        renderer.stopRender(context)
 
 
 def test_the_form_asks_for_the_class_alone(tmp_path):
@@ -116,6 +133,23 @@ def test_the_same_layer_gives_the_same_object_and_others_none(tmp_path):
     assert not is_label_layer(None)
     with pytest.raises(InputError, match="take it over"):
         LabelLayer(other)
+
+
+def test_a_layer_can_be_added_while_another_one_of_the_file_is_edited(tmp_path):
+    path = tmp_path / "a.gpkg"
+    first = make_layer(path)
+    first.startEditing()
+    draw(first, 0)
+    LabelLayer.of(first).rename(1, "Lake")
+    second = make_layer(path, name="second")
+    second.startEditing()
+    draw(second, 20, 7)
+    assert first.commitChanges()
+    assert second.commitChanges()
+    again = reopened(first)
+    assert codes_on_screen(again) == {0: 1}
+    assert LabelLayer.of(again).classes()[0].name == "Lake"
+    assert codes_on_screen(reopened(second)) == {20: 7}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from qgis.core import QgsCategorizedSymbolRenderer, QgsProject, QgsVectorLayer
 from thematica.errors import InputError, OutputError
 from thematica.models import label_classes
 from thematica.models.label_classes import LabelClass, read_classes
-from thematica.plugin.label_layer import LabelLayer
+from thematica.plugin.label_layer import LabelLayer, end_all
 from thematica.plugin.label_layer.class_list import ClassList
 from thematica.plugin.label_layer.keeping import Kept, write_project
 
@@ -41,7 +41,7 @@ def labels(layer):
 def legend(layer):
     assert isinstance(layer.renderer(), QgsCategorizedSymbolRenderer)
     return {
-        int(c.value()): (c.label(), c.symbol().symbolLayer(0).strokeColor().name())
+        int(c.value()): (c.label(), c.symbol().symbolLayer(1).strokeColor().name())
         for c in layer.renderer().categories()
         if c.label() != "no class"
     }
@@ -144,6 +144,8 @@ def walk(layer, labels, rng, steps):
     for _ in range(steps):
         codes = [c.code for c in labels.classes()]
         code = rng.choice(codes)
+        stack = layer.undoStack()
+        before = stack.index(), stack.count(), stack.text(stack.index() - 1)
         kind = rng.choice(["rename", "recolor", "recode", "macro", "add", "merge", "remove", "move", "draw", "drop"])
         try:
             if kind == "rename":
@@ -168,10 +170,11 @@ def walk(layer, labels, rng, steps):
                 layer.deleteFeature(rng.choice([f.id() for f in layer.getFeatures()] or [0]))
         except InputError:
             pass  # refused: nothing may have changed
-        index = layer.undoStack().index()
-        if index in seen and kind not in ("draw", "drop") and index == max(seen):
+        index = stack.index()
+        if (index, stack.count(), stack.text(index - 1)) == before:
             assert screen(labels) == seen[index], kind
-        seen = {i: state for i, state in seen.items() if i < index} | {index: screen(labels)}
+        else:
+            seen = {i: state for i, state in seen.items() if i < index} | {index: screen(labels)}
         if rng.random() < 0.3:
             for _ in range(rng.randint(1, 4)):
                 layer.undoStack().undo()
@@ -179,7 +182,6 @@ def walk(layer, labels, rng, steps):
             if rng.random() < 0.5:
                 layer.undoStack().redo()
                 assert screen(labels) == seen[layer.undoStack().index()]
-            seen = {i: state for i, state in seen.items() if i <= layer.undoStack().index()}
     return seen
 
 
@@ -317,12 +319,12 @@ def test_symbols_changed_by_hand_keep_their_form(layer, labels):
     renderer = layer.renderer().clone()
     categories = renderer.categories()  # a category that goes takes its symbol with it
     symbol = categories[0].symbol().clone()
-    symbol.symbolLayer(0).setStrokeWidth(2.0)
+    symbol.symbolLayer(1).setStrokeWidth(2.0)
     renderer.updateCategorySymbol(0, symbol)
     layer.setRenderer(renderer)
     labels.recolor(1, "#ff00ff")
     categories = layer.renderer().categories()
-    first = categories[0].symbol().symbolLayer(0)
+    first = categories[0].symbol().symbolLayer(1)
     assert (first.strokeWidth(), first.strokeColor().name()) == (2.0, "#ff00ff")
 
 
@@ -478,6 +480,40 @@ def test_editing_in_a_transaction_of_qgis(layer, labels):
     finally:
         project.setAutoTransaction(False)
         project.takeMapLayer(layer)
+
+
+def test_what_is_not_saved_when_the_plugin_goes_is_saved_later(layer, labels):
+    labels.merge([1], 2)
+    labels.rename(7, "Meadow")
+    after = screen(labels)
+    end_all()
+    again = LabelLayer.of(layer)
+    assert again is not labels
+    assert screen(again) == after
+    end_all()
+    assert layer.commitChanges()
+    # The plugin comes back: the list that was owed is written.
+    assert screen(LabelLayer.of(layer)) == after
+    assert in_file(layer) == after
+    assert not layer.customProperty("thematica/label_layer")
+
+
+def test_two_layers_of_one_table_do_not_undo_each_others_classes(layer, labels):
+    other = reopened(layer)
+    others = LabelLayer.of(other)
+    labels.add_class("Rock")
+    labels.set_role("test")
+    assert layer.commitChanges()
+    assert len(others.classes()) == 3
+    others.rename(1, "Lake")
+    assert others.role == "test"
+    assert other.commitChanges()
+    assert [c.name for c in read_classes(layer.source().partition("|")[0], "labels")] == [
+        "Lake",
+        "Forest",
+        "Grünland, „nass“",
+        "Rock",
+    ]
 
 
 def test_a_spoiled_list_in_the_project_is_no_list(layer):

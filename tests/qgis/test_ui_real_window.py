@@ -24,6 +24,7 @@ import qgis.utils
 from qgis.utils import iface
 
 found = {}
+MENU = ("Thematica", "Classify layer…", "Labels", "Runtime…")
 
 def menu_texts(menu):
     texts = []
@@ -39,10 +40,12 @@ def traces():
     context = iface.layerTreeView().menuProvider().createContextMenu()
     tree = [a.text() for a in context.actions()]
     return {
-        "menu": [t for t in menu_texts(iface.rasterMenu()) if t in ("Thematica", "Classify layer…", "Runtime…")],
-        "toolbar": [t for t in toolbars if t == "Classify layer…"],
-        "layer": [t for t in tree if t in ("Classify layer…", "Area per class…", "Labels at threshold…")],
-        "docks": [type(d).__name__ for d in window.findChildren(QDockWidget) if "Threshold" in d.objectName()],
+        "menu": [t for t in menu_texts(iface.rasterMenu()) if t in MENU],
+        "toolbar": [t for t in toolbars if t in ("Classify layer…", "Labels")],
+        "layer": [
+            t for t in tree if t in ("Classify layer…", "Area per class…", "Labels at threshold…", "Use as labels…")
+        ],
+        "docks": [type(d).__name__ for d in window.findChildren(QDockWidget) if "Thematica" in d.objectName()],
         "provider": QgsApplication.processingRegistry().providerById("thematica") is not None,
     }
 
@@ -201,8 +204,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_menu_toolbar_layer_tree_and_provider(found):
-    assert found["added"]["menu"] == ["Thematica", "Classify layer…", "Runtime…"]
-    assert found["added"]["toolbar"] == ["Classify layer…"]
+    assert found["added"]["menu"] == ["Thematica", "Classify layer…", "Labels", "Runtime…"]
+    assert found["added"]["toolbar"] == ["Classify layer…", "Labels"]
     assert found["added"]["layer"] == ["Classify layer…"]
     assert found["added"]["provider"]
 
@@ -233,7 +236,7 @@ def test_a_map_has_its_area_table_in_the_layer_tree(found):
 
 
 def test_patches_with_several_labels_have_a_panel(found):
-    assert found["on_patches"] == ["Labels at threshold…", "Area per class…"]
+    assert sorted(found["on_patches"]) == ["Area per class…", "Labels at threshold…", "Use as labels…"]
     assert found["docks"] == ["ThresholdPanel"]
     assert found["threshold"] == 0.2
     assert found["edited"]

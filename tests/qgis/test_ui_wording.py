@@ -101,6 +101,13 @@ def test_sentences_lose_the_shells_options():
         ("use --provider cpu.", "choose cpu under “Compute on”."),
         ("in pixels with --patch, or in the model card (thematica:tile).", "in pixels with “Describe…”."),
         ("--nodata must be finite.", "Nodata value must be finite."),
+        (
+            "Give a smaller --block, --split polygons, or --cut-polygons.",
+            "Give a smaller “Block”, or choose polygons under “Split by”.",
+        ),
+        ("have no polygons; choose --split blocks.", "have no polygons; choose blocks under “Split by”."),
+        ("set --test or --validation to 0, or", "set “Test” or “Validation” to 0, or"),
+        ("name another folder, or give --overwrite to replace it.", "name another folder."),
         ("“/data/a --tile (x --b)/c.tif” exists.", "“/data/a --tile (x --b)/c.tif” exists."),
     ],
 )

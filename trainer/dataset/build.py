@@ -189,6 +189,7 @@ class _Build:
         self.monitor.stage("Splitting", _SURVEYED)
         split = split_samples(samples, self._split_options(), [entry.name for entry in self.classes])
         self.findings += split.findings
+        self.monitor.check()
         self._choose(split, samples)
         achieved = summary(split, samples, len(self.classes))
         part = split.part

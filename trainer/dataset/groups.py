@@ -36,8 +36,12 @@ def joined(
     if not len(group):
         return group
     groups = int(group.max()) + 1
-    _, keys = np.unique(keys, return_inverse=True)
-    things = int(keys.max()) + 1 if len(keys) else 0
+    found, keys, often = np.unique(keys, return_inverse=True, return_counts=True)
+    # What comes once joins nothing: millions of single pixels need no graph.
+    shared = often[keys] > 1
+    owners, keys = owners[shared], keys[shared]
+    things = len(found)
+    del found, often, shared
     pairs = np.unique(owners * max(things, 1) + keys)
     ones = np.ones(len(pairs), bool)
     ends = (pairs // max(things, 1), groups + pairs % max(things, 1))

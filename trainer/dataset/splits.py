@@ -23,13 +23,15 @@ METHODS = ("blocks", "polygons", "random")
 #: No part: left out.
 DROPPED = -1
 
-#: Blocks are chosen so large that each class still has this many groups, where it can.
-_GROUPS_WANTED = 20
+#: Blocks are chosen so large that each class still has this many groups, and all together so many, where they can.
+_GROUPS_OF_CLASS, _GROUPS_WANTED = 20, 40
 _SMALLEST_BLOCK = 16
 _SMALLEST_BUFFER = 3
 #: More groups than these are too many for a table of their classes.
 _MANY_GROUPS = 500_000
 _TRIES = 8
+#: Share of samples left out for the buffer that is worth a sentence.
+_MUCH = 0.2
 _OPTIMISTIC = (
     "Samples were split at random: neighbouring pixels, and pixels of one polygon, are on both sides, so the accuracy "
     "measured with the test part is better than that of the map elsewhere."
@@ -256,7 +258,7 @@ def _block_for(samples: Samples, fractions: dict[str, float], cut: bool, labels:
     """The largest block with which classes have enough groups.
 
     Blocks of 16 pixels (or a chip) and twice that, and so on, up to a quarter of the labelled area's longer side.  A
-    class has enough groups with 20, or with what the smallest blocks give it.
+    class has enough groups with 20, and all together with 40, or with what the smallest blocks give them.
     """
     free = np.flatnonzero(samples.fixed < 0)
     smallest = samples.extent * -(-_SMALLEST_BLOCK // samples.extent)
@@ -267,17 +269,18 @@ def _block_for(samples: Samples, fractions: dict[str, float], cut: bool, labels:
         here = free[samples.plane[free] == plane]
         longest = max(longest, *(int(np.ptp(axis[here])) + samples.extent for axis in (samples.row, samples.col)))
     small = _aggregated(samples, free, smallest)
-    best, enough = smallest, -1.0
-    block = smallest
+    best = block = smallest
+    enough: tuple[float, float] | None = None
     while block == smallest or block <= longest // 4:
         everything = np.arange(len(small))
         group = _groups(small, everything, SplitOptions(block=block // smallest), cut)
         owner, piece = _pieces(small, everything)
         pairs = np.unique(group[owner] * labels + small.label[piece])
-        have = np.minimum(np.bincount(pairs % labels, minlength=labels), _GROUPS_WANTED).sum()
-        if enough < 0:
-            enough = 0.9 * float(have)
-        if have < enough:
+        of_classes = int(np.minimum(np.bincount(pairs % labels, minlength=labels), _GROUPS_OF_CLASS).sum())
+        together = min(int(group.max()) + 1, _GROUPS_WANTED)
+        if enough is None:
+            enough = 0.9 * of_classes, 0.9 * together
+        if of_classes < enough[0] or together < enough[1]:
             break
         best = block
         block *= 2
@@ -452,7 +455,8 @@ def _check_parts(samples: Samples, split: Split, fractions: dict[str, float], na
                     f"The {part} part has no sample of {_listed(names, without)}: too few separate "
                     f"{'polygons' if options.method == 'polygons' else 'blocks'} have it."
                 )
-    total = max(counts.sum(), 1)
+    # With those that were left out: what the groups are to blame for, not the buffer.
+    total = max(len(samples.label) if samples.count is None else int(samples.count.sum()), 1)
     for part, share in fractions.items():
         reached = counts[PARTS.index(part)].sum() / total
         if abs(reached - share) > max(0.05, share / 2):
@@ -460,11 +464,17 @@ def _check_parts(samples: Samples, split: Split, fractions: dict[str, float], na
                 f"The {part} part has {reached:.0%} of the samples instead of {share:.0%}: the labels form only "
                 f"{split.groups} groups that cannot be divided; {change} may help."
             )
+    dropped = sum(split.dropped.values())
+    if dropped > _MUCH * len(samples):
+        split.findings.append(
+            f"{dropped:,} of {len(samples):,} samples lie too close to those of another part and were left out; "
+            f"{'a larger --block or ' * bool(options.block)}a smaller --buffer would keep more."
+        )
 
 
 def _listed(names: list[str], places: list[int]) -> str:
     shown = ", ".join(f"“{names[place]}”" for place in places[:5])
-    return shown + (f" and {len(places) - 5} more classes" if len(places) > 5 else "")
+    return shown + (f" and {len(places) - 5} more" if len(places) > 5 else "")
 
 
 def summary(split: Split, samples: Samples, labels: int) -> dict[str, Any]:

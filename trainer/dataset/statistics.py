@@ -43,7 +43,8 @@ class Moments:
             values = values.astype(np.float64)
             mean = values.mean()
             values -= mean
-            self._merge(band, values.size, mean, float(np.dot(values, values)))
+            # No dot product: the threads of a BLAS would make the last digits a matter of chance.
+            self._merge(band, values.size, mean, float(np.square(values, out=values).sum()))
             self.minimum[band] = min(self.minimum[band], minimum)
             self.maximum[band] = max(self.maximum[band], maximum)
 

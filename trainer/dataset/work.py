@@ -89,7 +89,7 @@ class Work:
             # Killed between the two renames of an exchange.
             if self._before.exists() and not self.folder.exists():
                 self._before.rename(self.folder)
-        self.finished = self._look(overwrite)
+            self.finished = self._look(overwrite)
         if self.finished is None:
             try:
                 self._begin(monitor)
@@ -202,9 +202,11 @@ class Work:
             if self.state:
                 monitor.log("An earlier run for the same training set broke off; this one goes on where it stopped.")
                 return
-            for entry in (*self.path.iterdir(), *self.scratch.iterdir()):
-                if entry.name not in (_LOCK, _SCRATCH):
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            left = [e for e in (*self.path.iterdir(), *self.scratch.iterdir()) if e.name not in (_LOCK, _SCRATCH)]
+            if left:
+                monitor.log("What an earlier run with other options or inputs left unfinished here is thrown away.")
+            for entry in left:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _size(path: Path) -> int:

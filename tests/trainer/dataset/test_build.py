@@ -11,6 +11,7 @@ import pytest
 from thematica.errors import InputError
 from thematica.models.label_classes import LabelClass
 from thematica.progress import Monitor
+from thematica.trainer.dataset import splits
 from thematica.trainer.dataset.build import BuildOptions, Length, build_dataset, parse_length
 from thematica.trainer.dataset.description import PARTS, Description
 from thematica.trainer.dataset.read import TrainingSet
@@ -249,6 +250,23 @@ def test_the_same_seed_gives_the_same_set_and_another_one_another(tmp_path):
     assert len(first) != len(other) or (first != other).any()
 
 
+def test_many_samples_left_out_for_the_buffer_are_told(tmp_path):
+    # Labels everywhere, as a raster of them has: half of the training part lies near another.
+    chance = np.random.default_rng(0)
+    places = np.kron(chance.integers(0, 3, (12, 12)), np.ones((8, 8), int))
+    scene = ArrayScene(chance.integers(0, 99, (1, 96, 96)).astype(np.uint8), places)
+    found = made(tmp_path, [scene], kind="windows", size=5, block=Length(16, "px"))
+    told = found.description.split
+    assert told["dropped"] > 0.2 * 96 * 96
+    assert sum(found.description.samples(part) for part in PARTS) == 96 * 96 - told["dropped"]
+    assert [sentence for sentence in found.description.findings if "too close" in sentence] == [
+        f"{told['dropped']:,} of 9,216 samples lie too close to those of another part and were left out; a larger "
+        "--block or a smaller --buffer would keep more."
+    ]
+    # That the shares differ is not the groups' fault.
+    assert not any("groups that cannot be divided" in sentence for sentence in found.description.findings)
+
+
 def test_samples_lie_in_an_order_drawn_by_chance(tmp_path):
     found = made(tmp_path, [fields_scene()])
     rows = np.concatenate([a.places["row"] for a in found.arrays("train")]).astype(float)
@@ -308,6 +326,18 @@ def test_dates_of_one_place_are_split_alike(tmp_path):
     for part, _, _, place in everything(found):
         assert part_of.setdefault((int(place["row"]), int(place["col"])), part) == part
     assert found.description.samples("test") > 100
+
+
+def test_very_many_polygons_stay_whole_and_are_shared_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(splits, "_MANY_GROUPS", 50)
+    found = made(tmp_path, [fields_scene(field_side=3, every=6)], split="polygons", buffer=Length(0, "px"))
+    part_of = {}
+    for part, _, _, place in everything(found):
+        assert part_of.setdefault(int(place["shape"]), part) == part
+    assert len(part_of) > 1000
+    for part, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
+        achieved = found.description.split["achieved"][part]
+        assert achieved["classes"] == pytest.approx([share] * 3, abs=0.01)
 
 
 def test_the_same_ground_on_two_grids_is_told(tmp_path):

@@ -185,7 +185,9 @@ def test_other_options_or_inputs_are_refused_unless_asked_to_overwrite(tmp_path)
 def test_work_of_other_options_is_not_gone_on_with(tmp_path):
     with largest_file(9_000), pytest.raises(OutputError):
         build(tmp_path / "set", "windows")
-    build(tmp_path / "set", "pixels")
+    events = []
+    build(tmp_path / "set", "pixels", Monitor(events.append))
+    assert any("left unfinished here is thrown away" in event.get("message", "") for event in events)
     build(tmp_path / "whole", "pixels")
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 

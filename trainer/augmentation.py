@@ -186,9 +186,7 @@ def _shifted(part: torch.Tensor, down: int, right: int) -> torch.Tensor:
 
 
 def _relit(x: torch.Tensor, strength: float, generator: torch.Generator, bands: int) -> torch.Tensor:
-    gain, offset = (
-        (torch.rand(_per_band(x, bands), generator=generator) * 2 - 1) * strength for _ in range(2)
-    )
+    gain, offset = ((torch.rand(_per_band(x, bands), generator=generator) * 2 - 1) * strength for _ in range(2))
     return torch.addcmul(offset, x, gain + 1)
 
 

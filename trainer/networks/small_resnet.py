@@ -53,7 +53,12 @@ class SmallResNet(nn.Module):
     """
 
     def __init__(
-        self, bands: int, classes: int, widths: Sequence[int] = (32, 64, 128, 256), depths: Sequence[int] = (1, 1, 1, 1), dropout: float = 0.0
+        self,
+        bands: int,
+        classes: int,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        depths: Sequence[int] = (1, 1, 1, 1),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [

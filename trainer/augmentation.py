@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -27,7 +28,7 @@ def flips(
     x: torch.Tensor, y: torch.Tensor, strength: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mirror left to right, top to bottom, or both; strength: the share that is drawn for it."""
-    return _moved(x, y, strength, generator, [lambda part, axes=axes: part.flip(axes) for axes in _MIRRORS])
+    return _moved(x, y, strength, generator, [partial(torch.flip, dims=axes) for axes in _MIRRORS])
 
 
 def rotations(
@@ -36,7 +37,7 @@ def rotations(
     """Turn by 0, 90, 180 or 270 degrees; strength: the share that is drawn for it."""
     # A rectangle keeps its shape only upside down.
     quarters = range(0, 4, 1 if x.shape[-2] == x.shape[-1] else 2)
-    return _moved(x, y, strength, generator, [lambda part, by=by: part.rot90(by, (-2, -1)) for by in quarters])
+    return _moved(x, y, strength, generator, [partial(torch.rot90, k=turns, dims=(-2, -1)) for turns in quarters])
 
 
 def crops(
@@ -48,7 +49,7 @@ def crops(
     """
     reach = int(strength * min(x.shape[-2:]))
     shifts = torch.randint(-reach, reach + 1, (_SHIFTS, 2), generator=generator).tolist()
-    return _moved(x, y, 1.0, generator, [lambda part, by=by: _shifted(part, *by) for by in shifts])
+    return _moved(x, y, 1.0, generator, [partial(_shifted, down=down, right=right) for down, right in shifts])
 
 
 def spectral_jitter(

@@ -45,9 +45,12 @@ NETWORKS: dict[str, NetworkKind] = {
     entry.name: entry
     for entry in (
         NetworkKind("mlp", "Multi-layer perceptron on the spectrum", ("pixels",), False, "mlp", "mlp"),
+        NetworkKind("cnn3d", "3D convolutional network on ground and spectrum", ("windows",), False, "cnn3d", "cnn3d"),
         NetworkKind(
             "small-resnet", "Small residual network", ("patches", "windows"), True, "small-resnet", "small_resnet"
         ),
+        NetworkKind("resnet50", "ResNet-50", ("patches", "windows"), True, "resnet50", "resnet50"),
+        NetworkKind("unet", "U-Net", ("chips",), False, "unet", "unet"),
     )
 }
 
@@ -78,7 +81,7 @@ def build_network(name: str, shape: tuple[int, ...], classes: int, options: dict
     module = import_module(f".{network_kind(name).module}", __package__)
     try:
         network: nn.Module = module.build(shape, classes, options)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise InputError(
             f"The network “{name}” cannot be built with {', '.join(options) or 'these options'}: see its recipe for "
             "the options that it has.",

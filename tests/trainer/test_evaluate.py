@@ -157,7 +157,7 @@ def test_a_part_that_is_not_there_is_told_with_those_that_are(tmp_path):
     data = write_set(
         tmp_path / "set", {"train": whole}, {"train": np.arange(9, dtype=np.int16) % 3}, kind="pixels", classes=3
     )
-    with pytest.raises(InputError, match="no test part; choose --split train"):
+    with pytest.raises(InputError, match="no test part; choose train"):
         measured(model(tmp_path / "net.onnx"), TrainingSet(data))
 
 

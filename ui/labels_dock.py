@@ -116,6 +116,9 @@ class LabelsDock(QgsDockWidget):
         # Layer and rasters come one after the other; the session is made when both are there.
         self._start_soon = QTimer(self, singleShot=True, interval=0)
         self._start_soon.timeout.connect(self._start)
+        # A layer may cease to be a label layer: its class field is deleted.
+        self._look_again_soon = QTimer(self, singleShot=True, interval=0)
+        self._look_again_soon.timeout.connect(self._look_again)
         self._split_soon = QTimer(self, singleShot=True, interval=0)
         self._split_soon.timeout.connect(self._split)
         # The same digits as in the list, while the map has the focus.
@@ -152,8 +155,8 @@ class LabelsDock(QgsDockWidget):
 
     def end(self) -> None:
         """End the worker, and take everything off the map; the dock is used no more."""
-        self._start_soon.stop()
-        self._count_soon.stop()
+        for timer in (self._start_soon, self._count_soon, self._look_again_soon, self._split_soon):
+            timer.stop()
         for dialog in list(self._dialogs):
             dialog.reject()
         self.keys.end()
@@ -244,12 +247,25 @@ class LabelsDock(QgsDockWidget):
             (label_layer.current_changed, self._show_current),
             (label_layer.problem, self._show_problem),
             (layer.willBeDeleted, self._layer_goes),
+            (label_layer.destroyed, self._look_again_later),
+            (layer.updatedFields, self._look_again_later),
             (layer.selectionChanged, self.actions.update),
             (layer.featureAdded, self._count_later),
             (layer.featureDeleted, self._count_later),
             (layer.attributeValueChanged, self._count_later),
             (layer.afterRollBack, self._count_later),
         ]
+
+    def _look_again_later(self, *_: object) -> None:
+        self._look_again_soon.start()
+
+    def _look_again(self) -> None:
+        known = self.label_layer
+        if known is not None and (sip.isdeleted(known) or LabelLayer.of(known.layer) is not known):
+            self._end_session()
+            self._let_go()
+            self.sources.refresh()
+            self._labels_chosen()
 
     def _layer_goes(self) -> None:
         self._end_session()

@@ -572,6 +572,16 @@ def test_a_layer_that_is_removed_leaves_the_guide(dock):
     assert dock.guide.isVisible()
 
 
+def test_a_layer_whose_class_field_is_deleted_is_a_label_layer_no_more(dock):
+    layer = dock.label_layer.layer
+    layer.startEditing()
+    assert layer.deleteAttribute(layer.fields().lookupField("class"))
+    assert layer.commitChanges()
+    wait_for(dock.guide.isVisible)
+    assert dock.label_layer is None
+    assert dock.sessions[-1].ended
+
+
 def test_a_new_project_leaves_the_guide(dock):
     QgsProject.instance().clear()
     settle()

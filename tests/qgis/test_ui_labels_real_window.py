@@ -1,4 +1,7 @@
-"""Labelling in the real QGIS window, by mouse and keys: a layer, polygons, figures, a live map, a region that grows."""
+"""Labelling in the real QGIS window, by mouse and keys: a layer, polygons, figures, a live map, a region that grows.
+
+``PICTURES=folder`` in the environment keeps a picture of the window after each step.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -47,7 +49,13 @@ CLASSES = {
 _RGB = ("B4", "B3", "B2")
 _ALL = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10", "B11", "B12", "B8A")
 _KINDS = {".jpg": _RGB, ".jpeg": _RGB, ".tif": _ALL, ".tiff": _ALL}
-_READ_ERRORS = (OSError, zipfile.BadZipFile, rasterio.errors.RasterioIOError, CPLE_BaseError, ValueError)
+_READ_ERRORS = (
+    OSError, zipfile.BadZipFile, zlib.error, rasterio.errors.RasterioIOError, CPLE_BaseError, ValueError,
+    # A zip with a password, or compressed in a way that Python does not know.
+    RuntimeError,
+)  # fmt: skip
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 #: Why a split by names is optimistic, for the description.
 WHY_OPTIMISTIC = (
@@ -231,13 +239,13 @@ def _open(source: Path, images: _Images, monitor: Monitor) -> EuroSat:
 def _order(file: _File) -> tuple[str, int, str]:
     """By class and number, whatever folders lie above."""
     label, _, number = PurePosixPath(file.name).stem.rpartition("_")
-    return label, int(number) if number.isdecimal() else 0, file.name
+    return label, int(number) if _NUMBER.fullmatch(number) else 0, file.name
 
 
 def _class_of(name: str) -> str:
     """EuroSAT's word for an image's class; empty for what is none of its images."""
     label, _, number = PurePosixPath(name).stem.rpartition("_")
-    return label if label in CLASSES and number.isdecimal() and int(number) > 0 else ""
+    return label if label in CLASSES and _NUMBER.fullmatch(number) and int(number) > 0 else ""
 
 
 def split_by_number(names: Sequence[str], seed: int, validation: float, test: float) -> list[str]:

@@ -124,7 +124,9 @@ def build_patches(
         written = writer.finish(_WRITTEN)
         description = _describe(patches, split, written, damaged, asked, fingerprint, monitor)
         with writing(folder):
-            (work.path / NAMES).write_text("".join(f"{name}\n" for name in patches.names), encoding="utf-8")
+            # One line each, whatever a name holds.
+            lines = "".join(f"{' '.join(name.splitlines())}\n" for name in patches.names)
+            (work.path / NAMES).write_text(lines, encoding="utf-8", errors="replace")
             description.write(work.path)
         monitor.check()
         if extras is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -156,6 +157,20 @@ def _mixed(tmp_path: Path) -> Path:
 def test_what_is_no_eurosat_gets_a_sentence(tmp_path, make, words):
     with pytest.raises(InputError, match=words):
         open_eurosat(make(tmp_path))
+
+
+def test_a_zip_that_is_damaged_within_leaves_out_that_image(tmp_path):
+    source = zipped(eurosat_folder(tmp_path / "in"), tmp_path / "euro.zip")
+    with zipfile.ZipFile(source) as archive:
+        place = archive.getinfo("EuroSAT/River/River_5.jpg").header_offset
+    content = bytearray(source.read_bytes())
+    content[place + 200 : place + 260] = b"x" * 60
+    source.write_bytes(content)
+    patches = open_eurosat(source)
+    description = build_patches(tmp_path / "set", patches, PatchOptions(), Monitor())
+    patches.close()
+    assert sum(description.samples(part) for part in PARTS) == 29
+    assert any("River_5.jpg" in message for message in description.findings)
 
 
 def test_of_each_class_so_many_and_no_more(tmp_path):

@@ -20,14 +20,25 @@ from pathlib import Path
 from .. import __version__
 from ..errors import Cancelled, ThematicaError
 from . import (
-    build_dataset, classify_folder, classify_patches, classify_pixels, doctor, inspect, labels, live, models, train,
+    build_dataset,
+    classify_folder,
+    classify_patches,
+    classify_pixels,
+    doctor,
+    evaluate,
+    inspect,
+    labels,
+    live,
+    models,
+    train,
 )  # fmt: skip
 from .console import Console
 
 # The option of a command with which it needs less memory.
 _LESS = {"classify-pixels": "--tile", "classify-patches": "--batch", "classify-folder": "--batch"}
 COMMANDS = (
-    classify_pixels, classify_patches, classify_folder, labels, build_dataset, train, inspect, models, live, doctor,
+    classify_pixels, classify_patches, classify_folder, labels, build_dataset, train, evaluate, inspect, models, live,
+    doctor,
 )  # fmt: skip
 
 

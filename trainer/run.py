@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OutputError, ThematicaError
 from ..progress import Monitor
 from .dataset.read import TrainingSet
+from .metrics import SEVERAL_FIGURES, SINGLE_FIGURES, Tally
+from .optimism import add_to_report, check_split
+from .optimism import measure as measure_optimism
 from .recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from torch import nn
 
 RECIPE = "recipe.json"
 # The loop's, which loads torch.
@@ -27,13 +33,16 @@ class TrainOptions:
     Args:
         dataset: folder of the training set.
         network: a name in :data:`.networks.NETWORKS`.
-        recipe: a name or a file; empty: the network's own.
+        recipe: a name or a file; empty: the network's own for such samples.
         output: folder of the run; empty: ``runs/<network>`` in the training set's folder.
         epochs: replaces the recipe's.
         resume: go on from the folder's checkpoint, if there is one.
         changes: ``KEY=VALUE``, see :func:`.recipe.read_recipe`.
         name: of the model; empty: made from training set and network.
         compress: send gradients in 16 bits.
+        weights: file with the weights to start from; empty: the recipe's.
+        freeze: layers that keep them, see :func:`.transfer.freeze`; empty: the recipe's.
+        report_optimism: train once more on a random split, and tell the gap.
     """
 
     dataset: str
@@ -45,6 +54,9 @@ class TrainOptions:
     changes: Sequence[str] = field(default_factory=tuple)
     name: str = ""
     compress: bool = False
+    weights: str = ""
+    freeze: str = ""
+    report_optimism: bool = False
 
     def folder(self) -> Path:
         """Of the run."""
@@ -55,7 +67,7 @@ def recipe_of(options: TrainOptions) -> Recipe:
     """The recipe that the options ask for.
 
     Raises:
-        InputError: there is none, or it is for another network.
+        InputError: there is none, it is for another network, or there is no training set to choose one for.
     """
     from .networks import network_kind
 
@@ -63,7 +75,15 @@ def recipe_of(options: TrainOptions) -> Recipe:
     changes = list(options.changes)
     if options.epochs is not None:
         changes.append(f"epochs={options.epochs}")
-    recipe = read_recipe(options.recipe or kind.recipe, changes)
+    if options.weights:
+        changes.append(f"weights={json.dumps(str(Path(options.weights).resolve()))}")
+    if options.freeze:
+        changes.append(f"freeze={json.dumps(options.freeze)}")
+    name = options.recipe
+    if not name:
+        told = TrainingSet(options.dataset).description
+        name = kind.recipe_for(told.kind, told.task)
+    recipe = read_recipe(name, changes)
     if recipe.network != options.network:
         raise InputError(
             f"The recipe is for the network “{recipe.network}”, not “{options.network}”: choose another recipe, or "
@@ -105,11 +125,14 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     data = TrainingSet(options.dataset)
     recipe = recipe_of(options)
     check_kind(recipe, data)
+    if options.report_optimism:
+        check_split(data.description)
     # torch takes seconds to load: bad input is told before.
-    from .deliver import deliver
+    from .deliver import TRAINING, deliver
     from .events import Events
-    from .loop import CHECKPOINT, Training, use_threads
-    from .processes import find_processes
+    from .loop import CHECKPOINT, Trained, Training, use_threads
+    from .processes import find_processes, wait
+    from .transfer import freeze, load_weights
 
     processes = find_processes()
     use_threads(processes.size)
@@ -117,20 +140,55 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     if first:
         _prepare(folder, recipe, options, (folder / CHECKPOINT).exists())
     events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
-    try:
-        training = Training(data, recipe, folder, processes, events, compress=options.compress)
+
+    def run(samples: TrainingSet, place: Path, told: Events) -> tuple[Training, Trained]:
+        goes_on = options.resume and (place / CHECKPOINT).exists()
+
+        def prepare(network: nn.Module) -> None:
+            # Who goes on has the weights in the checkpoint.
+            if recipe.weights and not goes_on:
+                taken = load_weights(network, Path(recipe.weights))
+                if first:
+                    monitor.log(str(taken))
+            freeze(network, recipe.freeze)
+
+        training = Training(samples, recipe, place, processes, told, compress=options.compress, prepare=prepare)
         _stop_on_signals(training.stop)
         resumed = options.resume and training.resume()
-        events.tell(
-            "start", recipe=recipe.to_dict(), dataset=str(options.dataset), processes=processes.size, resumed=resumed,
+        told.tell(
+            "start", recipe=recipe.to_dict(), dataset=str(samples.folder), processes=processes.size, resumed=resumed,
             epoch=training.state.epoch,
         )  # fmt: skip
-        trained = training.run()
+        return training, training.run()
+
+    def run_at_random(samples: TrainingSet, place: Path) -> Callable[[str], Tally]:
+        heard = _UntilStopped(monitor, folder / STOP) if first else Monitor()
+        told = Events(place if first else None, heard, recipe.epochs, options.resume)
+        try:
+            training, trained = run(samples, place, told)
+            return lambda part: training.validate(part, trained.network.to(training.device))
+        finally:
+            told.close()
+
+    try:
+        _, trained = run(data, folder, events)
+        delivered: dict[str, Any] = {"files": {}, "report": {"metrics": {}}}
+        if first:
+            monitor.stage("Exporting", 0.99)
+            name = options.name or f"{Path(options.dataset).resolve().name}-{recipe.network}"
+            delivered = deliver(trained, data, recipe, folder, name)
+        if options.report_optimism:
+            found = measure_optimism(
+                data, delivered["report"]["metrics"], folder, recipe.seed, first, lambda: wait(processes), run_at_random
+            )
+            if first:
+                names = SEVERAL_FIGURES if data.description.task == "multi-label" else SINGLE_FIGURES
+                add_to_report(folder / TRAINING, found, names)
+                delivered["report"]["optimism"] = found.to_dict(names)
+                events.tell("optimism", **found.to_dict(names))
+                monitor.log(found.sentence(recipe.monitor))
         if not first:
             return {"event": "result", "files": {}, "report": {}}
-        monitor.stage("Exporting", 0.99)
-        name = options.name or f"{Path(options.dataset).resolve().name}-{recipe.network}"
-        delivered = deliver(trained, data, recipe, folder, name)
         events.tell("end", metrics=delivered["report"]["metrics"], model=delivered["files"]["model"])
         return {"event": "result", **delivered}
     except ThematicaError as error:
@@ -154,6 +212,19 @@ def _prepare(folder: Path, recipe: Recipe, options: TrainOptions, has_checkpoint
         raise OutputError(
             f"The folder “{folder}” cannot be written ({error.strerror}); choose another with --output.", repr(error)
         ) from error
+
+
+class _UntilStopped(Monitor):
+    """Hears of a run within a run; who stops the outer one stops it, too."""
+
+    def __init__(self, outer: Monitor, stop: Path) -> None:
+        super().__init__(outer.listener)
+        self._outer, self._stop = outer, stop
+
+    @property
+    def cancelled(self) -> bool:
+        """See :class:`.Monitor`."""
+        return self._outer.cancelled or self._stop.exists()
 
 
 def _stop_on_signals(stop: Any) -> None:

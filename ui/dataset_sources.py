@@ -76,6 +76,9 @@ class DatasetSources(QWidget):
         self.tabs.setCurrentWidget(self.labels_tab)
         if rasters:
             self.raster.setLayer(rasters[0])
+            # Not with what was chosen the last time: its bands would be read as those of this image.
+            for layer in self.stack.layers():
+                self.stack.discard(layer.id())
             for layer in rasters[1:]:
                 self.stack.add(layer)
             self.apart.setChecked(apart)

@@ -158,6 +158,16 @@ def test_several_rasters_are_one_image_or_each_its_own(dialog, runtime):
     assert runtime.job()["overwrite"]
 
 
+def test_what_the_dock_works_on_replaces_what_was_chosen_before(dialog, layers):
+    labels, first, second = layers[2], layers[0], layers[1]
+    dialog.choose(labels, [first, second])
+    assert dialog.sources.layers() == [first, second]
+    dialog.choose(labels, [second])
+    assert dialog.sources.layers() == [second]
+    dialog.choose(labels, [second, first])
+    assert dialog.sources.layers() == [second, first]
+
+
 def test_windows_have_a_side_and_blocks_a_length(dialog, runtime, iface):
     from thematica.ui.block_lattice import BlockLattice
 

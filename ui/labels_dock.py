@@ -29,7 +29,7 @@ from .wording import for_dialog
 
 ICONS = Path(__file__).resolve().parents[1] / "plugin" / "icons"
 #: More features than these are only counted by the worker.
-_MOST_TO_COUNT = 20_000
+_MOST_TO_COUNT = 5_000
 _MILLISECONDS_TO_COUNT = 100
 _SECONDS_TO_READ = 8
 #: Of the height that classes and figures share, at most.

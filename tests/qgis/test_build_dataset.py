@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from osgeo import gdal
 from qgis.core import (
     QgsFeature,
+    QgsField,
     QgsGeometry,
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
@@ -17,6 +19,9 @@ from qgis.core import (
     QgsRasterLayer,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtCore import QVariant
+
+from thematica.plugin.label_layer.image_facts import image_name
 
 from .conftest import FOREST, SENTINEL_BANDS, WATER
 
@@ -166,6 +171,23 @@ def test_several_images_share_their_labels(build, image, make_raster):
     told = json.loads(Path(result["DATASET"]).read_text())
     assert len(told["scenes"]) == 2
     assert sum(samples(result).values()) == 192
+
+
+def test_labels_know_an_image_that_qgis_must_export(build, image, labels):
+    """Its name in the labels is that of the scene, though the worker reads another file."""
+    gdal.GetDriverByName("GTiff").CreateCopy("/vsimem/x.tif", gdal.Open(image.source()))
+    exported = QgsRasterLayer("/vsimem/x.tif", "May: 1/2")
+    QgsProject.instance().addMapLayer(exported)
+    labels.dataProvider().addAttributes([QgsField("image", QVariant.String)])
+    labels.updateFields()
+    names = [image_name(exported), "another image"] * 3
+    changes = {f.id(): {1: name} for f, name in zip(labels.getFeatures(), names, strict=True)}
+    labels.dataProvider().changeAttributeValues(changes)
+    result = build(INPUT=[exported], IMAGE_FIELD="image", SPLIT="random", TEST=0, VALIDATION=0)
+    assert sum(samples(result).values()) == 48
+    (scene,) = json.loads(Path(result["DATASET"]).read_text())["scenes"]
+    assert scene["name"] == image_name(exported)
+    gdal.Unlink("/vsimem/x.tif")
 
 
 @pytest.mark.parametrize(

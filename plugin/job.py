@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,8 @@ class PreparedJob:
         """A folder of the job's own for temporary files."""
         if not self.temporary:
             self.temporary.append(Path(tempfile.mkdtemp(prefix="thematica-")))
+            # Processing may prepare a job and never run it.
+            weakref.finalize(self, shutil.rmtree, self.temporary[0], ignore_errors=True)
         return self.temporary[0]
 
     def discard(self) -> None:

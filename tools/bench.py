@@ -5,7 +5,7 @@
 - *networks*, *memory*: here;
 - *dataset*: training sets, ``bench_dataset.py``;
 - *live*: the live worker through its pipes, ``bench_live.py``;
-- *live-qgis*: from an edit in QGIS to the picture on its canvas, ``bench_live_qgis.py``; left out where there is no QGIS.
+- *live-qgis*: from an edit in QGIS to the picture on its canvas, ``bench_live_qgis.py``; left out without QGIS.
 
 How close the engine comes to what its two unavoidable parts cost alone.  For each network:
 

@@ -164,8 +164,8 @@ class Labelling:
         self.qgis.save_widget(self.dock, "labels-separability.png")
         self.dock.tabs.setCurrentWidget(self.dock.lookalikes)
         table = self.dock.lookalikes.table
-        self.qgis.save_widget(self.dock, "labels-lookalike.png")
         self.qgis.click(table.viewport(), table.visualItemRect(table.item(0, 1)).center())
+        self.qgis.save_widget(self.dock, "labels-lookalike.png")
         self.qgis.click(self.dock.lookalikes.change_button)
         self.qgis.wait_for(lambda: self.dock.lookalikes.count() == 0, "the polygon")
         layer.removeSelection()
@@ -187,12 +187,8 @@ class Labelling:
         layer = self.dock.label_layer.layer
         iface.setActiveLayer(layer)
         layer.commitChanges()
-        if self.dock.training_button.isVisible():
-            self.qgis.click(self.dock.training_button)
-        else:
-            DatasetDialog(iface, parent=self.qgis.window).show()
+        self.qgis.click(self.dock.training_button)
         dialog = self.qgis.window.findChildren(DatasetDialog)[-1]
-        dialog.choose(layer, [self.scene])
         dialog.resize(700, 640)
         dialog.output.setFilePath(str(self.labels_file.parent / "labels_training_set"))
         self.qgis.settle()

@@ -87,8 +87,8 @@ def test_the_least_separable_pair_is_on_top(table):
 
 
 def test_a_distance_just_under_a_limit_does_not_read_as_the_limit(table):
-    table.set_statistics(statistics(pairs=[pair(1, 2, 1.897), pair(1, 3, 1.9)]))
-    assert [table.table.item(row, 2).text() for row in range(2)] == ["1.89 ~", "1.90 ✓"]
+    table.set_statistics(statistics(pairs=[pair(1, 2, 1.897), pair(1, 3, 1.9), pair(2, 3, 1.9999)]))
+    assert [table.table.item(row, 2).text() for row in range(3)] == ["1.89 ~", "1.90 ✓", "2.00 ✓"]
 
 
 def test_a_pair_with_too_few_pixels_comes_last(table):

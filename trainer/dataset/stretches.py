@@ -21,7 +21,7 @@ def stretches(keys: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int64], npt
     return starts, np.r_[starts[1:], len(keys)]
 
 
-def distinct(keys: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
+def distinct(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The different keys, sorted, and the place of each key among them.
 
     As ``np.unique``, which sorts all keys: here a stretch of equal ones is sorted as one, since samples that follow one

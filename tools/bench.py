@@ -68,6 +68,8 @@ sys.exit(status)
 SECTIONS = ("networks", "memory", "dataset", "live", "live-qgis")
 RESULTS, PAGE = Path("build/bench.json"), Path("docs/benchmarks.md")
 MEMORY_SIDES = (10000, 40000)
+# What else the machine did: figures of a busy one are those of another machine.
+_LOAD = os.getloadavg()[0]
 # A network, the size of a raster, or a case of another section, with its figures.
 Figures = dict[str, dict[str, float]]
 
@@ -326,7 +328,7 @@ def machine() -> str:
     return (
         f"Machine: {cpu}, {len(os.sched_getaffinity(0))} cores, {platform.system()}. Python "
         f"{platform.python_version()}, onnxruntime {onnxruntime.__version__}, rasterio {rasterio.__version__} "
-        f"(GDAL {rasterio.__gdal_version__}), NumPy {np.__version__}."
+        f"(GDAL {rasterio.__gdal_version__}), NumPy {np.__version__}. Load of the machine before: {_LOAD:.1f}."
     )
 
 

@@ -105,7 +105,7 @@ class Labelling:
         self.qgis.settle()
         # The documentation shows where it would be on a user's machine.
         file.blockSignals(True)
-        file.setText("/home/ana/river/labels.gpkg")
+        file.setText("/data/river/labels.gpkg")
         self.qgis.save_widget(dialog, "labels-new-layer.png")
         file.setText(str(self.labels_file))
         file.blockSignals(False)
@@ -195,7 +195,7 @@ class Labelling:
         file = dialog.output.lineEdit()
         folder = file.text()
         file.blockSignals(True)
-        file.setText("/home/ana/river/labels_training_set")
+        file.setText("/data/river/labels_training_set")
         self.qgis.save_widget(dialog, "labels-training-set.png")
         file.setText(folder)
         file.blockSignals(False)

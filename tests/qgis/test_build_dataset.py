@@ -99,6 +99,21 @@ def test_polygons_become_samples_with_a_picture(build):
     assert Path(result["SHEET"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_chips_are_counted_and_not_their_labelled_pixels(build):
+    result = build(KIND="chips", SIZE=20, BLOCK="20px")
+    assert result["SAMPLES"] == 6
+    assert samples(result) == {"Water": 48, "Forest": 48}
+
+
+def test_the_dates_of_a_time_series_may_be_in_a_file_without_ending(tmp_path):
+    from thematica.plugin.build_dataset import BuildDataset
+
+    algorithm = BuildDataset()
+    algorithm.initAlgorithm({})
+    (tmp_path / "timeline").write_text("2020-01-01\n")
+    assert algorithm.parameterDefinition("TIMELINE").checkValueIsAcceptable(str(tmp_path / "timeline"))
+
+
 def test_the_same_call_again_changes_nothing(build):
     first = Path(build()["DATASET"])
     before = {path.name: path.stat().st_mtime_ns for path in first.parent.iterdir()}

@@ -265,6 +265,17 @@ def test_a_class_that_is_picked_elsewhere_is_marked(dock):
     assert dock.classes.selected() == [3]
 
 
+def test_after_new_figures_a_digit_still_marks_one_class_alone(dock):
+    click_class(dock, 1)
+    for code in (2, 3):
+        dock.sessions[-1].statistics_ready.emit(statistics())
+        dock.label_layer.set_current(code)
+        assert dock.classes.selected() == [code]
+    dock.sessions[-1].statistics_ready.emit(statistics())
+    QTest.keyClick(dock.classes, Qt.Key.Key_1)
+    assert dock.classes.selected() == [1]
+
+
 def test_choosing_several_to_merge_does_not_change_what_is_drawn(dock):
     click_class(dock, 1)
     click_class(dock, 3, modifier=Qt.KeyboardModifier.ControlModifier)

@@ -18,6 +18,7 @@ from ...errors import InputError
 from .buffer import near
 from .description import PARTS, TEST, TRAIN, VALIDATION
 from .groups import assign_groups, joined
+from .stretches import distinct
 
 METHODS = ("blocks", "polygons", "random")
 #: No part: left out.
@@ -232,7 +233,7 @@ def _groups(samples: Samples, free: np.ndarray, options: SplitOptions, cut: bool
     shape = samples.shape[piece]
     if options.block is not None:
         first, *others = _block_keys(samples, free, options.block)
-        group = np.unique(first, return_inverse=True)[1].astype(np.int64)
+        group = distinct(first)[1]
         if others:
             # Chips that lie across blocks join them; the two keys of a sample stand for it.
             group = np.arange(len(free), dtype=np.int64)
@@ -249,7 +250,7 @@ def _groups(samples: Samples, free: np.ndarray, options: SplitOptions, cut: bool
     else:
         # Labels without polygon among those with one: each is its own.
         keys = np.where(shape >= 0, shape, -1 - np.arange(len(shape)))
-        group = np.unique(keys, return_inverse=True)[1].astype(np.int64)
+        group = distinct(keys)[1]
     # The same pixel at several dates is one place.
     return joined(group, group, _block_keys(samples, free, 1)[0])
 
@@ -291,11 +292,11 @@ def _aggregated(samples: Samples, free: np.ndarray, block: int) -> Samples:
     """Blocks as samples of one pixel: what is needed to try larger blocks."""
     owner, piece = _pieces(samples, free)
     # Chips are looked at by their top left corner, which is exact where grids agree.
-    keys, place = np.unique(_block_keys(samples, free, block)[0], return_inverse=True)
-    shapes, shape = np.unique(samples.shape[piece], return_inverse=True)
+    keys, place = distinct(_block_keys(samples, free, block)[0])
+    shapes, shape = distinct(samples.shape[piece])
     labels = int(samples.label.max()) + 1
-    combined = (place[owner].astype(np.int64) * len(shapes) + shape) * labels + samples.label[piece]
-    found = np.unique(combined)
+    combined = (place[owner] * len(shapes) + shape) * labels + samples.label[piece]
+    found = distinct(combined)[0]
     mask = (1 << 24) - 1
     return Samples(
         plane=(keys >> 48).astype(np.uint16),

@@ -175,7 +175,8 @@ def _labelled(
     crs, merge, grid = parse_crs(job.labels_crs), parse_merges(job.merge), image.source.grid
     image_field, of_image = job.image_field or "", name if job.image_field else ""
     path, _ = split_source(labels)
-    values = (part, job.scale, job.offset)
+    asked = repr((job.invalid, job.resampling, job.gsd, job.labels_crs, sorted(merge.items())))
+    values = (part, job.scale, job.offset, asked)
     if job.timeline:
         shapes = read_labels(
             labels, job.field or "", grid, layer_crs=crs, classes=classes, merge=merge, from_field=job.from_field or "",

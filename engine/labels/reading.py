@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,8 @@ _POINT, _MULTIPOINT, _POLYGON, _MULTIPOLYGON, _COLLECTION = 0, 4, 3, 6, 7
 MOST_FEATURES = 1000
 # What lies outside by less, in pixels, is the rounding of a file.
 _ROUNDING = 0.01
+# The ending of a raster's name begins with a letter: .tif, .jp2, .SAFE.
+_ENDING = re.compile(r"\.[a-z][a-z0-9]{0,5}$")
 # No CRS has coordinates beyond, and GEOS cannot compute with all numbers that there are.
 _FARTHEST = 1e12
 
@@ -152,7 +153,8 @@ def same_image(one: str, other: str) -> bool:
 
     def forms(name: str) -> set[str]:
         last = re.split(r"[\\/]", name.split("|")[0].strip())[-1].casefold()
-        return {last, os.path.splitext(last)[0]}
+        # The last part of scene.2020 is no ending: scene.2021 is another image.
+        return {last, _ENDING.sub("", last)}
 
     return bool(forms(one) & forms(other))
 

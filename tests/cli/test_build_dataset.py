@@ -249,6 +249,58 @@ def test_of_several_scenes_one_without_labels_is_told(tmp_path, scene, labels):
     assert [entry["name"] for entry in TrainingSet(tmp_path / "set").description.scenes] == ["scene"]
 
 
+def test_a_class_to_be_merged_may_lie_on_another_scene(tmp_path, scene):
+    east = raster(tmp_path / "east.tif", left=500_600)
+    codes = np.random.default_rng(0).integers(2, 4, (1, 40, 120)).astype("uint8")
+    # Code 1 lies on the first scene only, 4 on the second.
+    codes[0, :, 10:20], codes[0, :, 90:100] = 1, 4
+    with rasterio.open(
+        tmp_path / "codes.tif", "w", driver="GTiff", dtype="uint8", count=1, height=40, width=120, crs="EPSG:32632",
+        transform=from_origin(500_000, 5_000_000, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(codes)
+    outcome = run_here(
+        "build-dataset", tmp_path / "set", "--raster", scene, "--raster", east, "--labels", tmp_path / "codes.tif",
+        "--merge", "Class 1=Class 2,Class 4=Class 3", "--split", "random",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    description = TrainingSet(tmp_path / "set").description
+    assert [entry["name"] for entry in description.scenes] == ["scene", "east"]
+    assert [entry.label.code for entry in description.classes] == [2, 3]
+    for _, _, label, place in samples_of(tmp_path / "set"):
+        code = codes[0, place["row"], place["col"] + 60 * place["scene"]]
+        assert (2, 3)[label] == {1: 2, 4: 3}.get(code, code)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [([], ["--invalid", "all"]), (["--merge", "Class 1=Class 2"], ["--merge", "Class 1=Class 3"])],
+)
+def test_what_is_read_otherwise_is_another_set(tmp_path, scene, first, second):
+    codes = np.random.default_rng(0).integers(1, 4, (1, *SHAPE[1:])).astype("uint8")
+    with rasterio.open(
+        tmp_path / "codes.tif", "w", driver="GTiff", dtype="uint8", count=1, height=40, width=60, crs="EPSG:32632",
+        transform=from_origin(500_000, 5_000_000, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(codes)
+    arguments = ["build-dataset", tmp_path / "set", "--raster", scene, "--labels", tmp_path / "codes.tif"]
+    assert run_here(*arguments, *first).status == 0
+    outcome = run_here(*arguments, *second)
+    assert outcome.status == 2
+    assert "other options" in outcome.err
+
+
+def test_an_offset_by_hand_leaves_the_declared_scale(tmp_path, labels):
+    path = raster(tmp_path / "scaled.tif")
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = [1e-4] * 3, [-0.1] * 3
+    assert run_here(*command(tmp_path / "set", path, labels, "--offset", -0.2)).status == 0
+    assert run_here(*command(tmp_path / "other", path, labels, "--scale", 2)).status == 0
+    for folder, expected in (("set", (1e-4, -0.2)), ("other", (2, 0))):
+        for band in TrainingSet(tmp_path / folder).description.bands:
+            assert (band.scale, band.offset) == expected
+
+
 def test_classes_are_merged_and_bands_chosen_and_scaled(tmp_path, scene):
     labels = lattice(tmp_path / "labels.gpkg", ("forest", "wood", "water"))
     outcome = run_here(

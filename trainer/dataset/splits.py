@@ -163,7 +163,14 @@ def split_samples(samples: Samples, options: SplitOptions, names: list[str]) -> 
     }
     labels = len(names)
     if options.method == "random":
-        return _at_random(samples, replace(options, block=None, buffer=None), fractions, labels)
+        result = _at_random(samples, replace(options, block=None, buffer=None), fractions, labels)
+        lost = _lost_classes(samples, result.part, labels)
+        if lost:
+            raise InputError(
+                f"No sample of {_listed(names, lost)} is left for training beside the labels that are kept for "
+                "validation and test: draw more of it, or merge it with another class."
+            )
+        return result
     if options.method == "polygons" and not samples.polygons:
         raise InputError("These labels are a raster and have no polygons; choose --split blocks.")
     cut = options.cut_polygons and options.method == "blocks"
@@ -391,7 +398,14 @@ def _at_random(samples: Samples, options: SplitOptions, fractions: dict[str, flo
             start = end
         rest = np.r_[members[:1], members[start:]]
         part[rest] = PARTS.index(TRAIN)
-    return Split(part, options, len(free), {TRAIN: 0, VALIDATION: 0}, True, _OPTIMISTIC)
+    dropped = {}
+    for place, name in ((PARTS.index(TRAIN), TRAIN), (PARTS.index(VALIDATION), VALIDATION)):
+        # Chance may put neighbours on both sides, but what labels that were kept for a part see is that part's alone.
+        kept = (samples.fixed >= 0) & (part > place)
+        close = near(samples.plane, samples.row, samples.col, part == place, kept, samples.side - 1)
+        part[close] = DROPPED
+        dropped[name] = int(close.sum())
+    return Split(part, options, len(free), dropped, True, _OPTIMISTIC)
 
 
 # -- what came of it -----------------------------------------------------------------------------------

@@ -294,7 +294,22 @@ class _Build:
             shape=shape,
             label=np.ascontiguousarray(pieces["label"]),
             count=found.pieces["count"].astype(np.int64) if chips else None,
+            seen=self._seen(found, scene, ground) if chips else None,
         )
+
+    def _seen(
+        self, found: Surveyed, scene: npt.NDArray[np.integer], ground: Ground
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Where the squares begin that chips see of the image: more than half beyond its border, they show what lies
+        before them, mirrored."""
+        corners = []
+        for axis, size in (("row", "height"), ("col", "width")):
+            sizes = np.array([getattr(entry, size) for entry in self.scenes], np.int64)[scene]
+            begin = found.records[axis].astype(np.int64)
+            beyond = np.maximum(begin + self.side - sizes, 0)
+            first = np.maximum(begin - np.maximum(2 * beyond - self.side + 1, 0), 0)
+            corners.append((first + getattr(ground, axis)[scene]).astype(np.int32))
+        return corners[0], corners[1]
 
     def _polygons(
         self, shape: npt.NDArray[np.int64], scene: npt.NDArray[np.integer]

@@ -52,6 +52,8 @@ class Samples:
         shape: (m,) int64, polygon of each piece, numbered through all scenes, or -1.
         label: (m,) class of each piece.
         count: (m,) labelled pixels of each piece; None for one each.
+        seen: (n,) row and (n,) column of the square that a sample sees, where that is not its own: a chip that reaches
+            beyond the image shows what lies before it once more, mirrored.
     """
 
     plane: npt.NDArray[np.uint16]
@@ -64,9 +66,15 @@ class Samples:
     shape: npt.NDArray[np.int64]
     label: npt.NDArray[np.integer]
     count: npt.NDArray[np.int64] | None = None
+    seen: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def near(self, asked: npt.NDArray[np.bool_], obstacle: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
+        """See :func:`.buffer.near`."""
+        row, col = self.seen or (self.row, self.col)
+        return near(self.plane, row, col, asked, obstacle, reach)
 
     @property
     def polygons(self) -> bool:
@@ -354,7 +362,7 @@ def _shared_out(
     dropped = {}
     close = {}
     for place, name in ((PARTS.index(TRAIN), TRAIN), (PARTS.index(VALIDATION), VALIDATION)):
-        close[name] = near(samples.plane, samples.row, samples.col, part == place, part > place, reach)
+        close[name] = samples.near(part == place, part > place, reach)
     for name, those in close.items():
         part[those] = DROPPED
         dropped[name] = int(those.sum())
@@ -402,7 +410,7 @@ def _at_random(samples: Samples, options: SplitOptions, fractions: dict[str, flo
     for place, name in ((PARTS.index(TRAIN), TRAIN), (PARTS.index(VALIDATION), VALIDATION)):
         # Chance may put neighbours on both sides, but what labels that were kept for a part see is that part's alone.
         kept = (samples.fixed >= 0) & (part > place)
-        close = near(samples.plane, samples.row, samples.col, part == place, kept, samples.side - 1)
+        close = samples.near(part == place, kept, samples.side - 1)
         part[close] = DROPPED
         dropped[name] = int(close.sum())
     return Split(part, options, len(free), dropped, True, _OPTIMISTIC)

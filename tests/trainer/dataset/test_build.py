@@ -104,6 +104,20 @@ def test_chips_have_labels_where_there_are_some_and_reach_beyond_the_border(tmp_
     assert (64, 96) in corners
 
 
+@pytest.mark.parametrize("beyond", [1, 4, 8, 9, 15])
+def test_a_chip_at_the_border_mirrors_no_chip_of_another_part(tmp_path, beyond):
+    height, width = 16 * 8 - beyond, 16 * 8 - beyond
+    # Every pixel is its own number, and labelled.
+    values = np.arange(height * width, dtype=np.uint32).reshape(1, height, width)
+    places = np.random.default_rng(0).integers(0, 3, (height, width))
+    found = made(tmp_path, [ArrayScene(values, places)], kind="chips", size=16, block=Length(16, "px"))
+    seen = {part: {int(v) for a in found.arrays(part) for v in np.unique(a.samples)} for part in PARTS}
+    assert all(seen.values())
+    assert not (seen["train"] & seen["test"])
+    assert not (seen["train"] & seen["validation"])
+    assert not (seen["validation"] & seen["test"])
+
+
 def test_chips_with_too_few_labels_are_left_out(tmp_path):
     scene = fields_scene(height=128, width=128)
     found = made(tmp_path, [scene], kind="chips", size=32, split="random", labelled=0.3)

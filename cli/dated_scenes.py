@@ -43,7 +43,7 @@ class DatedScene(ImageWithLabels):
         super().__init__(image, season.labels, name, files, split, scale, offset, asked)
         self._dated, self._season = dated, season
         self.bands = self.scene_bands(dated.bands, dated.scales, dated.nodata)
-        self.numbers = dated.numbers(season)
+        self.numbers, self.named = dated.numbers(season), [False] * len(self.bands)
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Stored samples (C, height, width) and validity."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class ImageWithLabels:
         self.image, self.label_map, self.name, self.split = image, labels, name, split
         #: File and band of each band, from 1.
         self.numbers = list(image.numbers)
+        #: Whether each band's name says what it is; else it was made of its file's.
+        self.named = list(image.named)
         self.height, self.width = source.height, source.width
         self.dtype: np.dtype[Any] = np.dtype(source.data_type)
         self.legend = labels.legend
@@ -88,6 +91,15 @@ class ImageWithLabels:
         if self._scale is not None:
             scale, offset = self._scale, 0.0
         return scale, offset if self._offset is None else self._offset
+
+    def call_bands_as(self, other: ImageWithLabels) -> None:
+        """Give bands without a name of their own that of another scene's band of the same place, if that has none."""
+        pairs = zip(self.bands, other.bands, self.named, other.named, strict=False)
+        bands = [
+            own if named or its_named else replace(own, band=replace(own.band, name=its.band.name))
+            for own, its, named, its_named in pairs
+        ]
+        self.bands = [*bands, *self.bands[len(bands) :]]
 
     @property
     def fingerprint(self) -> str:

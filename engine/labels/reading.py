@@ -45,7 +45,7 @@ def read_labels(
     classes: Sequence[LabelClass] | None = None,
     merge: Mapping[str, str] | None = None,
     image_field: str = "",
-    image: str = "",
+    image: str | Sequence[str] = "",
     from_field: str = "",
     to_field: str = "",
     where: str = "",
@@ -62,7 +62,7 @@ def read_labels(
         classes: replace those that a label layer keeps in its GeoPackage.
         merge: classes, by name or code, that become part of others.
         image_field: a field with the name of the image that a feature was drawn on; empty in it: on any.
-        image: of features with another name there none are taken; empty: all are.
+        image: of features with another name there none are taken; several: the files of one image; empty: all are.
         from_field: first day that a feature holds for.
         to_field: the day after the last.
         where: a filter, as OGR reads it.
@@ -100,7 +100,8 @@ def read_labels(
             table.keep(~bad)
     table.keep(table.places != UNLABELLED)
     if image and table.images is not None:
-        other = np.array([bool(name) and not same_image(name, image) for name in table.images], bool)
+        files = [image] if isinstance(image, str) else image
+        other = np.array([bool(n) and not any(same_image(n, file) for file in files) for n in table.images], bool)
         if other.any():
             findings.append(_finding("other-image", "{} drawn on another image {} left out.", table.numbers[other]))
             table.keep(~other)

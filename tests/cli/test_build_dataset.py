@@ -200,6 +200,20 @@ def test_of_several_scenes_each_has_the_labels_that_name_it(tmp_path):
     assert len(seen) == 2
 
 
+def test_a_label_belongs_to_the_scene_of_any_of_its_files_and_dates_are_no_endings(tmp_path):
+    rasters = [raster(tmp_path / f"{name}.tif", number) for number, name in enumerate(("a.2020", "x", "a.2021", "y"))]
+    names = ["a.2020", "a.2021", "x.tif", "y"]
+    labels = lattice(tmp_path / "labels.gpkg", image=lambda squares: names * (len(squares) // 4))
+    outcome = run_here(
+        "build-dataset", tmp_path / "set", "--raster", *rasters[:2], "--raster", *rasters[2:], "--labels", labels,
+        "--field", "name", "--image-field", "image", "--split", "random",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    for _, _, label, place in samples_of(tmp_path / "set"):
+        # Of the four names the first and the third are of the first scene, and of one class.
+        assert label == place["scene"]
+
+
 def test_a_job_names_several_scenes_as_lists_of_files(tmp_path):
     first, second = raster(tmp_path / "a.tif", 1), raster(tmp_path / "b.tif", 2)
     job = {
@@ -357,6 +371,8 @@ def test_options_that_cannot_be(tmp_path, scene, labels, more, words):
         (["set", "--folder", "x"], "how the folder is laid out"),
         (["set", "--folder", "x", "--layout", "eurosat", "--labels", "y"], "brings its own labels"),
         (["set", "--folder", "x", "--layout", "eurosat", "--split", "polygons"], "no polygons"),
+        (["set", "--folder", "x", "--layout", "eurosat", "--bands", "1"], "--bands goes with --raster"),
+        (["set", "--folder", "x", "--layout", "eurosat", "--cut-polygons"], "--cut-polygons goes with --raster"),
         (["set", "--folder", "x", "--layout", "eurosat", "--nomenclature", "19"], "ten classes"),
         (["set", "--folder", "x", "--layout", "bigearthnet-v2", "--nomenclature", "43"], "19 classes only"),
         (["set", "--folder", "x", "--layout", "eurosat"], "no folder or zip"),

@@ -300,8 +300,10 @@ class _Build:
     def _seen(
         self, found: Surveyed, scene: npt.NDArray[np.integer], ground: Ground
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Where the squares begin that chips see of the image: more than half beyond its border, they show what lies
-        before them, mirrored."""
+        """Row and column where the squares begin that chips see of the image.
+
+        With more than half of it beyond the border a chip shows what lies before it, mirrored.
+        """
         corners = []
         for axis, size in (("row", "height"), ("col", "width")):
             sizes = np.array([getattr(entry, size) for entry in self.scenes], np.int64)[scene]

@@ -177,7 +177,9 @@ class DatasetJob(Job):
             given = [name for name in _OF_RASTERS if getattr(self, name) not in (None, "", False)]
             if given:
                 option = given[0].replace("_", "-")
-                raise InputError(f"--{option} goes with --raster, not with --folder: leave it away.")
+                raise InputError(
+                    f"A folder of patches takes no option “{option}”, which is for rasters: leave it away."
+                )
             return
         if not all(scene and all(scene) for scene in self.scenes()):
             raise InputError("A scene without a raster was given; name at least one image file for each.")

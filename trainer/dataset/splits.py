@@ -216,15 +216,17 @@ def split_samples(samples: Samples, options: SplitOptions, names: list[str]) -> 
 
 
 def _block_keys(samples: Samples, which: np.ndarray, block: int) -> list[np.ndarray]:
-    """The blocks of each sample; of a chip those of its corners."""
-    corners = (0,) if samples.extent == 1 else (0, samples.extent - 1)
+    """The blocks of each sample, the one it lies in first; of a chip those of all corners of what it sees."""
+    rows, cols = [samples.row[which]], [samples.col[which]]
+    if samples.extent > 1:
+        for places in (rows, cols):
+            places.append(places[0] + (samples.extent - 1))
+        if samples.seen is not None:
+            rows.append(samples.seen[0][which])
+            cols.append(samples.seen[1][which])
     plane = samples.plane[which].astype(np.int64) << 48
     return [
-        plane
-        | ((samples.row[which].astype(np.int64) + down) // block) << 24
-        | ((samples.col[which].astype(np.int64) + right) // block)
-        for down in corners
-        for right in corners
+        plane | (row.astype(np.int64) // block) << 24 | (col.astype(np.int64) // block) for row in rows for col in cols
     ]
 
 
@@ -488,10 +490,17 @@ def _check_parts(samples: Samples, split: Split, fractions: dict[str, float], na
             )
     dropped = sum(split.dropped.values())
     if dropped > _MUCH * len(samples):
-        split.findings.append(
-            f"{dropped:,} of {len(samples):,} samples lie too close to those of another part and were left out; "
-            f"{'a larger --block or ' * bool(options.block)}a smaller --buffer would keep more."
-        )
+        sentence = f"{dropped:,} of {len(samples):,} samples lie too close to those of another part and were left out"
+        more = [
+            what
+            for what, helps in (
+                ("a larger --block", options.block is not None),
+                ("a smaller --buffer", bool(options.buffer)),
+                ("a smaller --size", samples.side > 1),
+            )
+            if helps
+        ]
+        split.findings.append(f"{sentence}{'; ' * bool(more)}{' or '.join(more)}{' would keep more' * bool(more)}.")
 
 
 def _listed(names: list[str], places: list[int]) -> str:

@@ -116,6 +116,8 @@ def test_a_chip_at_the_border_mirrors_no_chip_of_another_part(tmp_path, beyond):
     assert not (seen["train"] & seen["test"])
     assert not (seen["train"] & seen["validation"])
     assert not (seen["validation"] & seen["test"])
+    # Chips at the border go with those that they mirror, so that none is lost.
+    assert found.description.split["dropped"] == 0
 
 
 def test_chips_with_too_few_labels_are_left_out(tmp_path):
@@ -284,7 +286,7 @@ def test_many_samples_left_out_for_the_buffer_are_told(tmp_path):
     assert sum(found.description.samples(part) for part in PARTS) == 96 * 96 - told["dropped"]
     assert [sentence for sentence in found.description.findings if "too close" in sentence] == [
         f"{told['dropped']:,} of 9,216 samples lie too close to those of another part and were left out; a larger "
-        "--block or a smaller --buffer would keep more."
+        "--block or a smaller --buffer or a smaller --size would keep more."
     ]
     # That the shares differ is not the groups' fault.
     assert not any("groups that cannot be divided" in sentence for sentence in found.description.findings)

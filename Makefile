@@ -137,11 +137,13 @@ check: $(DEV) $(PACKAGE_LINK) ## some tests: make check T="tests/engine -k halo"
 		*) $(CLEAN_ENV) ../../$(BIN)/python $(PYTEST) --ignore thematica/tests/qgis thematica/$(T) ;; \
 	esac
 
-bench: $(RUNTIME) ## speed and memory: writes build/bench.json and docs/benchmarks.md
-	@$(CLEAN_ENV) $(BIN)/python tools/bench.py
+# ONLY=live,dataset measures some sections; the others stay as they are.
+bench: $(RUNTIME) $(PACKAGE_LINK) ## speed and memory: writes build/bench.json and docs/benchmarks.md
+	@$(CLEAN_ENV) QGIS_PYTHON="$(QGIS_PYTHON)" $(BIN)/python tools/bench.py $(if $(ONLY),--only "$(ONLY)")
 
+# ONLY=classify or ONLY=labels takes some of them.
 screenshots: $(RUNTIME) $(SYSTEM)/qgis $(SYSTEM)/window ## take the screenshots of the documentation anew, in the real QGIS window
-	@$(CLEAN_ENV) $(BIN)/python docs/screenshots.py
+	@$(CLEAN_ENV) $(BIN)/python docs/screenshots.py $(ONLY)
 
 # ------------------------------------------------------------------------------------- models that ship
 train-bundled: $(DEV) ## train the basic cover models that ship anew

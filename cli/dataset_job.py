@@ -18,6 +18,11 @@ KINDS = ("pixels", "windows", "chips")
 LAYOUTS = ("eurosat", "bigearthnet", "bigearthnet-v2")
 SPLITS = ("blocks", "polygons", "random", "official")
 NOMENCLATURES = (19, 43)
+# What says something of rasters and their labels, and nothing of a folder of patches.
+_OF_RASTERS = (
+    "field", "size", "cut_polygons", "validation_labels", "test_labels", "image_field", "from_field", "to_field",
+    "timeline", "bands", "sensor", "scale", "offset", "nodata", "gsd", "resampling", "raster_crs", "labels_crs",
+)  # fmt: skip
 #: The seed of the split that the shipped EuroSAT model was measured on.
 SEED = 2026
 
@@ -169,6 +174,12 @@ class DatasetJob(Job):
                 raise InputError("--nomenclature is BigEarthNet's; EuroSAT has ten classes.")
             if self.nomenclature == 43 and self.layout == "bigearthnet-v2":
                 raise InputError("BigEarthNet v2 has 19 classes only; leave --nomenclature away.")
+            given = [name for name in _OF_RASTERS if getattr(self, name) not in (None, "", False)]
+            if given:
+                option = given[0].replace("_", "-")
+                raise InputError(
+                    f"A folder of patches takes no option “{option}”, which is for rasters: leave it away."
+                )
             return
         if not all(scene and all(scene) for scene in self.scenes()):
             raise InputError("A scene without a raster was given; name at least one image file for each.")

@@ -150,7 +150,7 @@ def _open_scenes(job: DatasetJob, stack: ExitStack, monitor: Monitor) -> list[Im
             try:
                 # Labels that are kept for a part call their classes as the first ones do.
                 classes = _before_merging(scenes[0].legend, parse_merges(job.merge)) if scenes else None
-                found += _labelled(job, image, scene_name(rasters), labels, part, classes, stack)
+                found += _labelled(job, image, rasters, labels, part, classes, stack)
             except InputError as error:
                 refused.append(error)
         if not found:
@@ -159,13 +159,15 @@ def _open_scenes(job: DatasetJob, stack: ExitStack, monitor: Monitor) -> list[Im
             monitor.log(reason.message, "warning")
         scenes += found
     _give_own_names(scenes)
+    for scene in scenes[1:]:
+        scene.call_bands_as(scenes[0])
     return scenes
 
 
 def _labelled(
     job: DatasetJob,
     image: Image,
-    name: str,
+    rasters: Sequence[str],
     labels: str,
     part: str,
     classes: Sequence[LabelClass] | None,
@@ -173,9 +175,11 @@ def _labelled(
 ) -> list[ImageWithLabels]:
     """An image with its labels: one scene, or one for each period of dated labels."""
     crs, merge, grid = parse_crs(job.labels_crs), parse_merges(job.merge), image.source.grid
-    image_field, of_image = job.image_field or "", name if job.image_field else ""
+    name = scene_name(rasters)
+    image_field, of_image = job.image_field or "", rasters if job.image_field else ""
     path, _ = split_source(labels)
-    values = (part, job.scale, job.offset)
+    asked = repr((job.invalid, job.resampling, job.gsd, job.labels_crs, sorted(merge.items())))
+    values = (part, job.scale, job.offset, asked)
     if job.timeline:
         shapes = read_labels(
             labels, job.field or "", grid, layer_crs=crs, classes=classes, merge=merge, from_field=job.from_field or "",

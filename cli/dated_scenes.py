@@ -24,7 +24,7 @@ class DatedScene(ImageWithLabels):
         name: of the scene.
         files: what labels and dates were read from.
         split: the part that these labels are kept for, or empty.
-        scale, offset: replace what the rasters declare.
+        scale, offset, asked: see :class:`.labelled_scene.ImageWithLabels`.
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class DatedScene(ImageWithLabels):
         split: str = "",
         scale: float | None = None,
         offset: float | None = None,
+        asked: str = "",
     ) -> None:
-        super().__init__(image, season.labels, f"{name} {season.first} to {season.end}", files, split, scale, offset)
+        name = f"{name} {season.first} to {season.end}"
+        super().__init__(image, season.labels, name, files, split, scale, offset, asked)
         self._dated, self._season = dated, season
         self.bands = self.scene_bands(dated.bands, dated.scales, dated.nodata)
-        self.numbers = dated.numbers(season)
+        self.numbers, self.named = dated.numbers(season), [False] * len(self.bands)
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Stored samples (C, height, width) and validity."""
@@ -57,10 +59,11 @@ def dated_scenes(
     split: str = "",
     scale: float | None = None,
     offset: float | None = None,
+    asked: str = "",
 ) -> list[ImageWithLabels]:
     """A scene for each period; the findings of all are told with the first.  See :class:`DatedScene`."""
     scenes: list[ImageWithLabels] = [
-        DatedScene(image, dated, season, name, files, split, scale, offset) for season in dated.seasons
+        DatedScene(image, dated, season, name, files, split, scale, offset, asked) for season in dated.seasons
     ]
     scenes[0].label_map.findings[:0] = dated.findings
     return scenes

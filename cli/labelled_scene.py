@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ class ImageWithLabels:
         name: of the scene.
         files: what the labels were read from, themselves first.
         split: the part that these labels are kept for, or empty.
-        scale, offset: replace what the raster declares.
+        scale, offset: replace what the raster declares; a scale alone replaces a declared offset, too.
+        asked: how image and labels are read, as far as it does not show in them: another text, another scene.
     """
 
     def __init__(
@@ -46,11 +48,14 @@ class ImageWithLabels:
         split: str = "",
         scale: float | None = None,
         offset: float | None = None,
+        asked: str = "",
     ) -> None:
         source = image.source
         self.image, self.label_map, self.name, self.split = image, labels, name, split
         #: File and band of each band, from 1.
         self.numbers = list(image.numbers)
+        #: Whether each band's name says what it is; else it was made of its file's.
+        self.named = list(image.named)
         self.height, self.width = source.height, source.width
         self.dtype: np.dtype[Any] = np.dtype(source.data_type)
         self.legend = labels.legend
@@ -60,13 +65,15 @@ class ImageWithLabels:
             (a, b, c, d, e, f) if source.grid.is_placed else None
         )
         self.crs: str = source.crs.to_wkt() if source.crs else ""
-        self._given = None if scale is None and offset is None else (1.0 if scale is None else scale, offset or 0.0)
+        self._scale, self._offset, self._asked = scale, offset, asked
         self.bands: Sequence[SceneBand] = self.scene_bands(image.bands, image.scales, image.nodata)
         paths = sorted(source.files | {Path(path).resolve() for path in files})
         self._described = [_file(path) for path in paths if path.is_file()]
         # Shapes are known by what they are: QGIS hands them over in another temporary file every time.
         shapes = getattr(labels, "labels", None)
         self._content = _mark(shapes) if isinstance(shapes, Labels) else ""
+        self.polygons = shapes.features if isinstance(shapes, Labels) else None
+        self.layer = str(Path(files[0]).resolve())
         self._told_by_content = {str(Path(path).resolve()) for path in files[:1]} if self._content else set()
 
     def scene_bands(
@@ -74,9 +81,25 @@ class ImageWithLabels:
     ) -> list[SceneBand]:
         """Bands as the trainer wants them, with the scale that was given or that each declares."""
         return [
-            SceneBand(band, *(self._given or declared), missing)
+            SceneBand(band, *self._scale_of(declared), missing)
             for band, declared, missing in zip(bands, scales, nodata, strict=True)
         ]
+
+    def _scale_of(self, declared: tuple[float, float]) -> tuple[float, float]:
+        """Scale and offset as :func:`..models.fit.check_fit` takes them for classification."""
+        scale, offset = declared
+        if self._scale is not None:
+            scale, offset = self._scale, 0.0
+        return scale, offset if self._offset is None else self._offset
+
+    def call_bands_as(self, other: ImageWithLabels) -> None:
+        """Give bands without a name of their own that of another scene's band of the same place, if that has none."""
+        pairs = zip(self.bands, other.bands, self.named, other.named, strict=False)
+        bands = [
+            own if named or its_named else replace(own, band=replace(own.band, name=its.band.name))
+            for own, its, named, its_named in pairs
+        ]
+        self.bands = [*bands, *self.bands[len(bands) :]]
 
     @property
     def fingerprint(self) -> str:
@@ -86,7 +109,7 @@ class ImageWithLabels:
             for entry in self._described
             if entry["path"] not in self._told_by_content
         ]
-        marks.append(self._content)
+        marks += [self._content, self._asked]
         marks += [str(self.numbers), self.crs, str(self.transform), str(self.bands), str(list(self.legend)), self.split]
         return hashlib.sha256("\0".join(marks).encode("utf-8", "replace")).hexdigest()
 

@@ -7,7 +7,6 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..engine.job import RESAMPLING
@@ -108,7 +107,7 @@ def _statistics(options: argparse.Namespace, console: Console) -> dict[str, Any]
             layer_crs=parse_crs(options.labels_crs),
             merge=merge,
             image_field=options.image_field,
-            image=Path(rasters[0]).name if options.image_field else "",
+            image=rasters if options.image_field else "",
         ) as labels:
             statistics = label_statistics(image, labels, monitor)
         if not statistics["pixels"]:

@@ -1,8 +1,10 @@
 """Take the screenshots of the documentation anew, in the real QGIS window: ``make screenshots``.
 
+``make screenshots ONLY=labels`` or ``ONLY=classify`` takes some of them.
+
 Run by any Python, it starts QGIS on a virtual display with a profile of its own, in which this checkout
 is the plugin; QGIS then runs this same file, which opens the dialogs and takes the pictures.  It needs
-the real scenes in ``../shared/data`` and the runtime (``make runtime``).
+the real scenes in ``../shared/data`` (those of labels do not) and the runtime (``make runtime``).
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(os.environ.get("THEMATICA_ROOT") or Path(__file__).resolve().parents[1])
@@ -23,19 +24,25 @@ SCENES = Path(os.environ.get("THEMATICA_SCENES") or ROOT.parent / "shared" / "da
 SHOWN = ("sentinel2_brazil", "landsat7_chiapas", "oscd/aguasclaras/imgs_2")
 SCREEN = (1440, 860)
 WINDOW = (1280, 860)
-SECONDS_ALLOWED = 240
+SECONDS_ALLOWED = 480
 
 
-def start_qgis() -> int:
-    """Start QGIS with this checkout as its plugin; the exit status is 0 where all pictures were taken."""
-    if not SCENES.is_dir():
+def start_qgis(only: str) -> int:
+    """Start QGIS with this checkout as its plugin; the exit status is 0 where all pictures were taken.
+
+    Args:
+        only: ``classify`` or ``labels``; empty for all.
+    """
+    if not SCENES.is_dir() and only != "labels":
         print("The real scenes (../shared/data) are not here; the screenshots stay as they are.")
         return 0
     qgis = shutil.which("qgis.bin") or shutil.which("qgis")
     if qgis is None or shutil.which("xvfb-run") is None:
         print("QGIS or xvfb-run is missing: sudo apt install qgis xvfb")
         return 2
-    with tempfile.TemporaryDirectory(prefix="thematica-screenshots-") as folder:
+    # Not in the system's temporary folder: QGIS marks layers there as such.
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="screenshots-", dir=ROOT / "build") as folder:
         profile = Path(folder) / "profiles" / "default"
         (profile / "python" / "plugins").mkdir(parents=True)
         (profile / "python" / "plugins" / "thematica").symlink_to(ROOT)
@@ -44,14 +51,15 @@ def start_qgis() -> int:
             "[PythonPlugins]\nthematica=true\n\n[core]\nNewsFeed\\httpsfeedqgisorg\\disabled=true\n"
             "[qgis]\nnewProjectDefault=false\ncheckVersion=false\nnews-feed\\show=false\n"
         )
-        for scene in SHOWN:
+        for scene in SHOWN if only != "labels" else ():
             shutil.copytree(SCENES / scene, Path(folder) / "scenes" / scene)
         done = Path(folder) / "done"
         example = Path(folder) / "example-patches.onnx"
-        subprocess.run(
-            [str(ROOT / ".venv" / "bin" / "python"), str(ROOT / "docs" / "example_network.py"), str(example)],
-            check=True,
-        )
+        python = str(ROOT / ".venv" / "bin" / "python")
+        subprocess.run([python, str(ROOT / "docs" / "example_network.py"), str(example)], check=True)
+        # Labels are drawn on the made scene, which needs no licence.
+        made = Path(folder) / "scenes" / "made"
+        subprocess.run([python, str(ROOT / "demo" / "make_scene.py"), str(made)], check=True, stdout=subprocess.DEVNULL)
         environment = dict(os.environ)
         environment.update(
             THEMATICA_ROOT=str(ROOT),
@@ -60,6 +68,7 @@ def start_qgis() -> int:
             THEMATICA_HOME=str(Path(folder) / "home"),
             THEMATICA_RUNTIME=str(ROOT / ".venv"),
             THEMATICA_EXAMPLE=str(example),
+            THEMATICA_ONLY=only,
             LC_ALL="C.UTF-8",
             # QGIS finds its Python by the path; another python3 before the system's ends in an error box.
             PATH=f"/usr/bin:{os.environ.get('PATH', '')}",
@@ -91,63 +100,18 @@ def start_qgis() -> int:
 # -- inside QGIS --------------------------------------------------------------------------------
 
 
-def take_pictures() -> None:
+def take_classify_pictures() -> None:
     """Everything below runs in QGIS's main thread, started by a timer."""
-    from qgis.core import QgsProject, QgsRasterLayer
-    from qgis.PyQt.QtCore import QCoreApplication, QPoint, Qt
-    from qgis.PyQt.QtGui import QGuiApplication, QImage
+    from qgis.core import QgsRasterLayer
+    from qgis.PyQt.QtCore import QPoint, Qt
     from qgis.PyQt.QtTest import QTest
-    from qgis.PyQt.QtWidgets import QDockWidget, QToolBar
-    from qgis.utils import iface, plugins
+    from qgis.utils import iface
+    from qgis_window import QgisWindow
 
-    window, project, canvas = iface.mainWindow(), QgsProject.instance(), iface.mapCanvas()
-    plugin = plugins["thematica"]
-
-    def settle(seconds: float = 0.4) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end or canvas.isDrawing():
-            QCoreApplication.processEvents()
-            time.sleep(0.01)
-
-    def wait_for(condition) -> None:
-        end = time.monotonic() + 60
-        while not condition():
-            if time.monotonic() > end:
-                raise TimeoutError("a run did not end")
-            QCoreApplication.processEvents()
-            time.sleep(0.01)
-
-    def click(button) -> None:
-        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
-
-    def save(image: QImage, name: str) -> None:
-        # Without an alpha channel, and compressed as far as it goes.
-        image.convertToFormat(QImage.Format.Format_RGB888).save(str(IMAGES / name), "PNG", 0)
-
-    def save_screen(name: str) -> None:
-        settle()
-        save(QGuiApplication.primaryScreen().grabWindow(0).toImage(), name)
-
-    def save_widget(widget, name: str) -> None:
-        settle()
-        save(widget.grab().toImage(), name)
-
-    def add(path: Path, name: str, red: int, green: int, blue: int) -> QgsRasterLayer:
-        layer = QgsRasterLayer(str(path), name)
-        project.addMapLayer(layer)
-        layer.renderer().setRedBand(red)
-        layer.renderer().setGreenBand(green)
-        layer.renderer().setBlueBand(blue)
-        layer.setDefaultContrastEnhancement()
-        iface.setActiveLayer(layer)
-        project.setCrs(layer.crs())
-        show_all_of(layer)
-        return layer
-
-    def show_all_of(layer: QgsRasterLayer) -> None:
-        canvas.setExtent(layer.extent())
-        canvas.zoomByFactor(1.12)
-        settle(1)
+    qgis = QgisWindow(IMAGES, SCREEN)
+    window, project, canvas, plugin = qgis.window, qgis.project, qgis.canvas, qgis.plugin
+    settle, wait_for, click, add, show_all_of = qgis.settle, qgis.wait_for, qgis.click, qgis.add, qgis.show_all_of
+    save_screen, save_widget = qgis.save_screen, qgis.save_widget
 
     def classify(layer: QgsRasterLayer, **numbers: float) -> None:
         iface.setActiveLayer(layer)
@@ -164,15 +128,6 @@ def take_pictures() -> None:
         wait_for(lambda: not run.is_running)
         if run.report is None:
             raise RuntimeError(dialog.run_notice.said)
-
-    window.showNormal()
-    window.setGeometry(0, 0, *SCREEN)
-    for dock in window.findChildren(QDockWidget):
-        dock.setVisible(dock.objectName() == "Layers")
-    for bar in window.findChildren(QToolBar):
-        bar.setVisible(bar.objectName() in ("mFileToolBar", "mMapNavToolBar", "mPluginToolBar"))
-    layers = window.findChild(QDockWidget, "Layers")
-    window.resizeDocks([layers], [360], Qt.Orientation.Horizontal)
 
     brazil = add(SCENES / "sentinel2_brazil" / "sen2_brazil.tif", "sen2_brazil", 4, 3, 2)
     plugin.open_classify()
@@ -276,8 +231,14 @@ def take_pictures_and_leave() -> None:
     """Take the pictures, say so, and end QGIS whatever happens."""
     import traceback
 
+    sys.path.insert(0, str(ROOT / "docs"))
     try:
-        take_pictures()
+        if os.environ["THEMATICA_ONLY"] != "labels":
+            take_classify_pictures()
+        if os.environ["THEMATICA_ONLY"] != "classify":
+            from label_screenshots import take_label_pictures
+
+            take_label_pictures(IMAGES, WINDOW, SCENES)
         Path(os.environ["THEMATICA_SCREENSHOTS_DONE"]).touch()
     except Exception:  # noqa: BLE001 - QGIS would wait for ever behind its virtual display
         traceback.print_exc()
@@ -292,4 +253,4 @@ if "THEMATICA_SCREENSHOTS_DONE" in os.environ:
 
     QTimer.singleShot(1500, take_pictures_and_leave)
 elif __name__ == "__main__":
-    sys.exit(start_qgis())
+    sys.exit(start_qgis(sys.argv[1] if len(sys.argv) > 1 else ""))

@@ -57,6 +57,7 @@ class Image:
         nodata: stored value of missing samples of each, or None.
         warnings: sentences for the analyst.
         numbers: file and band of each, from 1.
+        named: whether each has its name from what it is; else its file's is made one, which another date has not.
     """
 
     source: RasterSource
@@ -65,6 +66,7 @@ class Image:
     nodata: list[float | None]
     warnings: list[str]
     numbers: list[tuple[int, int]]
+    named: list[bool]
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def open_image(
             source.nodata,
             warnings + source.warnings,
             [(entry.file, entry.band) for entry in chosen],
+            [bool(entry.what.name) for entry in chosen],
         )
 
 

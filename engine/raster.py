@@ -253,6 +253,11 @@ class RasterSource:
         return ", ".join(methods) or "unused"
 
     @property
+    def invalid(self) -> str:
+        """How missing samples make a pixel invalid; see :meth:`select`."""
+        return self._invalid
+
+    @property
     def reads(self) -> Sequence[BandsOfFile]:
         """The chosen bands in groups that are read together; known once they are chosen."""
         return self._reads

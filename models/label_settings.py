@@ -21,7 +21,7 @@ ROLE = "role"
 #: What labels are for.
 ROLES = ("training", "validation", "test")
 
-_SECONDS_TO_WAIT = 5.0
+_SECONDS_TO_WAIT = 1.0
 _CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

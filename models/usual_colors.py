@@ -9,7 +9,7 @@ from collections.abc import Collection
 _USUAL = (
     ("#2c6fbb", ("water", "lake", "river", "ocean", "agua", "água", "wasser", "gewässer")),
     ("#6b8fb8", ("wetland", "swamp", "marsh", "mangrove", "humedal", "feucht")),
-    ("#d0362b", ("urban", "built", "city", "residential", "industr", "town", "ciudad", "siedlung", "stadt")),
+    ("#d0362b", ("urban", "built", "city", "village", "residential", "industr", "town", "ciudad", "siedlung", "stadt")),
     ("#1f7a3d", ("forest", "tree", "wood", "bosque", "selva", "floresta", "forêt", "wald")),
     ("#e3c94b", ("crop", "agricult", "wheat", "soy", "corn", "maize", "cotton", "cultiv", "acker")),
     ("#9ccc3c", ("grass", "herb", "pasture", "meadow", "grünland", "wiese", "pasto", "pastagem", "prairie")),

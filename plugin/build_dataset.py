@@ -118,7 +118,9 @@ class BuildDataset(ThematicaAlgorithm):
             ("TO_FIELD", "Field with the day after the last"),
         ):
             advanced(QgsProcessingParameterField(name, what, None, "LABELS", optional=True))
-        advanced(QgsProcessingParameterFile("TIMELINE", "Dates of the bands of time series", optional=True))
+        # QGIS's own "*.*" refuses a file without ending.
+        dates = "Dates of the bands of time series"
+        advanced(QgsProcessingParameterFile("TIMELINE", dates, optional=True, fileFilter="All files (*)"))
         advanced(QgsProcessingParameterString("BANDS", "Bands (B2,B3,B4 or 1-7; empty: all)", optional=True))
         advanced(choice("SENSOR", "Sensor, where the bands carry no names", list(SENSORS), None))
         for name, what in (("SCALE", "Scale"), ("OFFSET", "Offset"), ("NODATA", "Nodata value")):
@@ -263,6 +265,12 @@ class BuildDataset(ThematicaAlgorithm):
             "OUTPUT": folder,
             "DATASET": files.get("dataset", ""),
             "SHEET": files.get("sheet", ""),
-            "SAMPLES": sum(sum(entry["samples"].values()) for entry in classes),
+            "SAMPLES": _number_of_samples(Path(files["dataset"])) if "dataset" in files else 0,
             "CLASSES": json.dumps(classes, ensure_ascii=False),
         }
+
+
+def _number_of_samples(dataset: Path) -> int:
+    """How many there are: the classes count labelled pixels of chips, and a patch once for each of its labels."""
+    shards = json.loads(dataset.read_text(encoding="utf-8"))["shards"]
+    return sum(shard["samples"] for part in shards.values() for shard in part)

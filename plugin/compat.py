@@ -72,6 +72,7 @@ PIXELS_ON_SCREEN = _first("Qgis.MapToolUnit.Pixels", "QgsTolerance.UnitType.Pixe
 FORM_SHOWN = _first("Qgis.AttributeFormSuppression.Off", "QgsEditFormConfig.SuppressOff")
 FORM_SUPPRESSED = _first("Qgis.AttributeFormSuppression.On", "QgsEditFormConfig.SuppressOn")
 POINT_GEOMETRY = _first("Qgis.GeometryType.Point", "QgsWkbTypes.GeometryType.PointGeometry")
+TABLE_GEOMETRY = _first("Qgis.GeometryType.Null", "QgsWkbTypes.GeometryType.NullGeometry")
 STYLE_PARTS = [
     _first(f"QgsMapLayer.StyleCategory.{name}")
     for name in ("Symbology", "Labeling", "Fields", "Forms", "AttributeTable")

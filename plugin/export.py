@@ -54,6 +54,7 @@ class RasterExport:
         band_names: of the bands, in order.
         is_picture: True for a web map.
         warnings: sentences for the analyst; complete when it is written.
+        file_name: what the file is to be called.
     """
 
     name: str
@@ -65,6 +66,7 @@ class RasterExport:
     band_names: list[str]
     is_picture: bool = False
     warnings: list[str] = field(default_factory=list)
+    file_name: str = "raster.tif"
 
     def write(self, path: Path, on_progress: Callable[[float], None], is_cancelled: Callable[[], bool]) -> Path:
         """Write the GeoTIFF; blocks, so call it from a task's thread.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,10 @@ from .raster_facts import is_rendered
 ONE_AREA = "Give either a polygon layer or an extent as the area, not both."
 
 
+#: Letters of the name of an exported file.
+_LONGEST_NAME = 80
+
+
 @dataclass
 class PreparedJob:
     """A job and what must be deleted after it.
@@ -77,6 +82,8 @@ class PreparedJob:
         """A folder of the job's own for temporary files."""
         if not self.temporary:
             self.temporary.append(Path(tempfile.mkdtemp(prefix="thematica-")))
+            # Processing may prepare a job and never run it.
+            weakref.finalize(self, shutil.rmtree, self.temporary[0], ignore_errors=True)
         return self.temporary[0]
 
     def discard(self) -> None:
@@ -221,6 +228,7 @@ def plan_exports(prepared: PreparedJob, layers: Sequence[QgsRasterLayer], area: 
             part = _in_crs_of(layer, area) if area is not None else None
             pixel_size = None if has_pixels(layer) else _pixel_size(prepared.job)
             export = plan_export(layer, part, pixel_size)
+            export.file_name = f"{scene_name(layer)}.tif"
             if must:
                 _check_scale(prepared.job, layer)
         except InputError:
@@ -334,6 +342,18 @@ def raster_source(layer: QgsRasterLayer) -> str:
     if "/vsimem/" in source:
         return ""
     return os.path.abspath(source) if os.path.exists(source) else source
+
+
+def scene_name(layer: QgsRasterLayer) -> str:
+    """What the worker calls the scene that begins with a layer: its file without folders and ending.
+
+    A layer that QGIS must export gets a file of its own name, as far as a file can be called so.
+    """
+    source = raster_source(layer)
+    if source:
+        return Path(source.split("|")[0]).stem or source
+    plain = "".join(sign if sign.isalnum() or sign in " -_" else "_" for sign in layer.name()).strip()
+    return plain[:_LONGEST_NAME].strip() or "raster"
 
 
 def add_layer_knowledge(prepared: PreparedJob, layers: Sequence[QgsRasterLayer]) -> None:

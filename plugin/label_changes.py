@@ -38,6 +38,7 @@ class LabelChange:
         features: number of the feature (negative where it is not saved yet), code of its class, its geometry in WKB.
         removed: numbers of features that are gone, hidden by a filter, or have no class or geometry any more.
         classes: all the classes.
+        elsewhere: numbers of features that are left out: they were drawn on another image.
         is_everything: nothing that was told before holds.
         changes_map: False where features only got other numbers.
     """
@@ -45,6 +46,7 @@ class LabelChange:
     features: list[tuple[int, int, bytes]] = field(default_factory=list)
     removed: list[int] = field(default_factory=list)
     classes: list[LabelClass] = field(default_factory=list)
+    elsewhere: list[int] = field(default_factory=list)
     is_everything: bool = False
     changes_map: bool = True
 
@@ -68,6 +70,8 @@ class LabelChanges(QObject):
         self.labels, self.layer, self.image = labels, labels.layer, image
         self._told: dict[int, _Told] = {}
         self._told_classes: list[LabelClass] = []
+        self._elsewhere: set[int] = set()
+        self._told_elsewhere: set[int] = set()
         self._dirty: set[int] = set()
         self._all_dirty = self._everything = self._is_on = False
         #: Since it was last told: what features are now (None: gone), and what was told of them before.
@@ -101,7 +105,7 @@ class LabelChanges(QObject):
 
     def tell_all(self, *_: object) -> None:
         """Tell everything, whatever was told before."""
-        for store in (self._told, self._now, self._before):
+        for store in (self._told, self._now, self._before, self._elsewhere):
             store.clear()
         self._is_on = self._everything = True
         self._all_touched()
@@ -152,6 +156,7 @@ class LabelChanges(QObject):
             self._dirty = set(self.layer.allFeatureIds())
             for fid in self._told.keys() - self._dirty:
                 self._take_away(fid)
+            self._elsewhere &= self._dirty
         fields = [self.layer.fields().lookupField(name) for name in (self.labels.class_field, IMAGE_FIELD)]
         while self._dirty and time.monotonic() < limit:
             some = [self._dirty.pop() for _ in range(min(len(self._dirty), _FEATURES_AT_A_TIME))]
@@ -165,8 +170,10 @@ class LabelChanges(QObject):
         request = QgsFeatureRequest().setFilterFids(fids)
         request.setSubsetOfAttributes([number for number in (of_class, of_image) if number >= 0])
         left = set(fids)
+        self._elsewhere -= left
         for feature in self.layer.getFeatures(request) if of_class >= 0 else ():
             if of_image >= 0 and self._is_of_another_image(feature.attribute(of_image)):
+                self._elsewhere.add(feature.id())
                 continue
             code, wkb = self.labels.code_of(feature.attribute(of_class)), _wkb(feature.geometry())
             if code is not None and wkb is not None:
@@ -192,7 +199,7 @@ class LabelChanges(QObject):
 
     def _tell(self) -> None:
         classes = list(self.labels.classes())
-        change = LabelChange(classes=classes, is_everything=self._everything)
+        change = LabelChange(classes=classes, elsewhere=sorted(self._elsewhere), is_everything=self._everything)
         for fid, now in self._now.items():
             if now is not None:
                 change.features.append((fid, *now))
@@ -201,10 +208,10 @@ class LabelChanges(QObject):
         gone = Counter(told for told in self._before.values() if told is not None)
         come = Counter(self._told[fid] for fid, now in self._now.items() if now is not None)
         change.changes_map = self._everything or gone != come or classes != self._told_classes
-        has_news = change.changes_map or change.features or change.removed
+        has_news = change.changes_map or change.features or change.removed or self._elsewhere != self._told_elsewhere
         self._now.clear()
         self._before.clear()
-        self._told_classes, self._everything = classes, False
+        self._told_classes, self._everything, self._told_elsewhere = classes, False, set(self._elsewhere)
         if has_news:
             self.changed.emit(change)
 

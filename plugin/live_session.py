@@ -86,6 +86,7 @@ class LiveSession(QObject):
         self._veil = True
         self._inputs: dict[str, Any] = {}
         self._opening = self._previews = 0
+        self._elsewhere: list[int] = []
         self._grow_due: tuple[QgsPointXY, float, _OnGrown, _OnFailed | None] | None = None
 
         self.worker = worker if worker is not None else LiveWorker()
@@ -102,11 +103,17 @@ class LiveSession(QObject):
         self._preview_soon.timeout.connect(self._ask_preview)
         self._look_soon = QTimer(self, singleShot=True, interval=_MILLISECONDS_TO_WAIT)
         self._look_soon.timeout.connect(self._look_at_rasters)
-        canvas.extentsChanged.connect(self._canvas_moved)
-        canvas.rotationChanged.connect(self._canvas_moved)
-        canvas.destinationCrsChanged.connect(self._crs_changed)
+        for name, slot in self._canvas_signals().items():
+            getattr(canvas, name).connect(slot)
         canvas.destroyed.connect(self.end)
         self._follow(rasters)
+
+    def _canvas_signals(self) -> dict[str, Callable[..., None]]:
+        return {
+            "extentsChanged": self._canvas_moved,
+            "rotationChanged": self._canvas_moved,
+            "destinationCrsChanged": self._crs_changed,
+        }
 
     @property
     def is_ended(self) -> bool:
@@ -191,12 +198,11 @@ class LiveSession(QObject):
         self.worker.end()
         self.changes.end()
         self._unfollow()
-        for signal, slot in (
-            (self.canvas.extentsChanged, self._canvas_moved),
-            (self.canvas.rotationChanged, self._canvas_moved),
-            (self.canvas.destinationCrsChanged, self._crs_changed),
-        ):
-            _disconnect(signal, slot)
+        for name, slot in self._canvas_signals().items():
+            try:
+                getattr(self.canvas, name).disconnect(slot)
+            except (RuntimeError, TypeError):
+                pass  # Qt has deleted the canvas
         self.preview_gone.emit()
         self._set_state(OFF)
 
@@ -334,6 +340,7 @@ class LiveSession(QObject):
         if not self._is_open:
             return  # all is told again when it is
         number, layer = self._opening, self.labels.layer
+        self._elsewhere = change.elsewhere
         classes = [
             {"code": entry.code, "name": entry.name, "color": entry.color, "macro": entry.macro}
             for entry in change.classes
@@ -357,7 +364,18 @@ class LiveSession(QObject):
     def _labels_taken(self, reply: dict[str, Any]) -> None:
         findings = reply.get("findings")
         if isinstance(findings, list):
-            self.findings_changed.emit([finding for finding in findings if isinstance(finding, dict)])
+            told = [finding for finding in findings if isinstance(finding, dict)]
+            self.findings_changed.emit([*self._left_out(), *told])
+
+    def _left_out(self) -> list[dict[str, Any]]:
+        """What the worker did not even get."""
+        count = len(self._elsewhere)
+        if not count:
+            return []
+        what = "1 label was" if count == 1 else f"{count} labels were"
+        them = "it is" if count == 1 else "they are"
+        sentence = f"{what} drawn on another image than “{self.changes.image}”: {them} left out here."
+        return [{"code": "other-image", "message": sentence, "features": self._elsewhere}]
 
     def _ask_statistics(self) -> None:
         if self._wants_statistics and self._has_labels:

@@ -62,7 +62,10 @@ def _export(
             on_event({"event": "progress", "fraction": _SHARE * (done + fraction) / len(exports), "stage": stage})
 
         tell(0.0)
-        prepared.set_raster(index, str(export.write(folder / f"raster-{index + 1}.tif", tell, is_cancelled)))
+        # Two layers may have one name.
+        place = folder / f"raster-{index + 1}"
+        place.mkdir(exist_ok=True)
+        prepared.set_raster(index, str(export.write(place / export.file_name, tell, is_cancelled)))
         for warning in export.warnings:
             on_event({"event": "log", "level": "warning", "message": warning})
         prepared.warnings += export.warnings

@@ -1,6 +1,13 @@
-"""``make bench``: how close the engine comes to what its two unavoidable parts cost alone.
+"""``make bench``: speed and memory of everything that takes long, in sections that can be measured one by one.
 
-For each network:
+    python tools/bench.py --only live,dataset
+
+- *networks*, *memory*: here;
+- *dataset*: training sets, ``bench_dataset.py``;
+- *live*: the live worker through its pipes, ``bench_live.py``;
+- *live-qgis*: from an edit in QGIS to the picture on its canvas, ``bench_live_qgis.py``; left out without QGIS.
+
+How close the engine comes to what its two unavoidable parts cost alone.  For each network:
 
 - *session*: bare ``session.run`` of the network as given on haloed tiles that lie in memory, with the
   engine's tile, batch, workers and threads;
@@ -9,7 +16,7 @@ For each network:
 
 *wall* is the engine's own time for the job, in a process of its own; the start of that process is given
 beside it.  Peak memory is that process's, as the kernel counts it.  Results: build/bench.json, and the
-table in docs/benchmarks.md between its markers.
+tables in docs/benchmarks.md between the markers of their section.
 """
 
 from __future__ import annotations
@@ -25,12 +32,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import rasterio
+from bench_dataset import measure_dataset, table_dataset
+from bench_live import measure_live, table_live
+from bench_live_qgis import measure_live_qgis, table_live_qgis
 from bench_networks import BANDS, CLASSES, DATA_TYPES, SIDES, TASKS, write_network
 from rasterio.transform import from_origin
 from rasterio.windows import Window
@@ -55,7 +65,13 @@ usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 sys.exit(status)
 """
-START, END = "<!-- bench: start -->", "<!-- bench: end -->"
+SECTIONS = ("networks", "memory", "dataset", "live", "live-qgis")
+RESULTS, PAGE = Path("build/bench.json"), Path("docs/benchmarks.md")
+MEMORY_SIDES = (10000, 40000)
+# What else the machine did: figures of a busy one are those of another machine.
+_LOAD = os.getloadavg()[0]
+# A network, the size of a raster, or a case of another section, with its figures.
+Figures = dict[str, dict[str, float]]
 
 
 def make_raster(path: Path, size: int, bands: int, data_type: str) -> None:
@@ -305,23 +321,26 @@ def measure_memory(side: int) -> dict[str, float]:
     return measure_engine(vrt, FOLDER / "light.onnx", FOLDER / f"light-{side}-map.tif")
 
 
-def table(figures: dict[str, dict[str, float]], device: str) -> str:
-    """The figures as Markdown, with the machine and versions they were measured on."""
+def machine() -> str:
+    """The machine and the versions that figures were measured with."""
     facts = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.split(":", 1)[1].strip() for line in facts if line.startswith("model name")), "unknown")
-    lines = [
-        f"Machine: {cpu}, {len(os.sched_getaffinity(0))} cores, {platform.system()}; the network on {device}. Python "
+    return (
+        f"Machine: {cpu}, {len(os.sched_getaffinity(0))} cores, {platform.system()}. Python "
         f"{platform.python_version()}, onnxruntime {onnxruntime.__version__}, rasterio {rasterio.__version__} "
-        f"(GDAL {rasterio.__gdal_version__}), NumPy {np.__version__}. Command: `make bench`.",
-        "",
+        f"(GDAL {rasterio.__gdal_version__}), NumPy {np.__version__}. Load of the machine before: {_LOAD:.1f}."
+    )
+
+
+def table_networks(figures: Figures) -> str:
+    """The figures as Markdown."""
+    lines = [
         "| network | raster | ratio | Mpx/s | wall s | session s (cpu) | io s (cpu) | cpu s | process s | peak MiB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     if any("gpu_busy" in row for row in figures.values()):
         lines[-2:] = [lines[-2] + " GPU busy |", lines[-1] + " --- |"]
     for name, row in figures.items():
-        if name.startswith("memory"):
-            continue
         gpu = f" {row['gpu_busy']:.0%} |" if "gpu_busy" in row else ""
         lines.append(
             f"| `{name}` | {row['size']:.0f}² × {BANDS[name]} {DATA_TYPES[name]} | **{row['ratio']:.2f}** | "
@@ -329,41 +348,86 @@ def table(figures: dict[str, dict[str, float]], device: str) -> str:
             f"{row['io_s']:.2f} ({row['io_cpu_s']:.2f}) | {row['cpu_s']:.2f} | {row['process_s']:.2f} | "
             f"{row['peak_rss_mib']:.0f} |{gpu}"
         )
-    memory = {name: row for name, row in figures.items() if name.startswith("memory")}
-    if memory:
-        lines += ["", "| `light`, size | peak MiB | seconds |", "| --- | --- | --- |"]
-        for name, row in memory.items():
-            lines.append(f"| {name.split('-')[1]}² | {row['peak_rss_mib']:.0f} | {row['wall_s']:.1f} |")
     return "\n".join(lines)
+
+
+def table_memory(figures: Figures) -> str:
+    """The figures as Markdown."""
+    lines = ["| `light`, size | peak MiB | seconds |", "| --- | --- | --- |"]
+    for side, row in figures.items():
+        lines.append(f"| {side}² | {row['peak_rss_mib']:.0f} | {row['wall_s']:.1f} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[Figures], str]] = {
+    "networks": table_networks,
+    "memory": table_memory,
+    "dataset": table_dataset,
+    "live": table_live,
+    "live-qgis": table_live_qgis,
+}
+
+
+def keep(section: str, figures: Figures, how: str = "") -> None:
+    """Write a section's figures into build/bench.json and docs/benchmarks.md; the other sections stay.
+
+    Args:
+        section: one of :data:`SECTIONS`.
+        figures: that were measured; others of the section stay, too.
+        how: what the table should say beside the machine.
+    """
+    known: dict[str, Figures] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept = known[section] = {**known.get(section, {}), **figures}
+    RESULTS.write_text(json.dumps(known, indent=2) + "\n")
+    text = f"{machine()} {how}".strip() + "\n\n" + TABLES[section](kept)
+    print(text, flush=True)
+    start, end = f"<!-- bench {section}: start -->", f"<!-- bench {section}: end -->"
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(start)
+    after = rest.partition(end)[2]
+    PAGE.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def rounded(figures: dict[str, float]) -> dict[str, float]:
+    """What is worth keeping of the digits."""
+    return {key: round(value, 3) for key, value in figures.items()}
 
 
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", choices=[*CLASSES, []], help="default: all")
+    parser.add_argument("networks", nargs="*", choices=[*CLASSES, []], help="only these networks")
+    parser.add_argument("--only", default="", metavar="SECTION,…", help=f"of {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--provider", help="what the engine and the bare session run on (default: cpu)", default="cpu")
     parser.add_argument("--precision", help="fp32 or fp16, of the engine (the bare session is fp32)", default="fp32")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", nargs="*", type=int, default=None, metavar="SIDE", help="sides of rasters")
     options = parser.parse_args()
+    wanted = [name.strip() for name in options.only.split(",") if name.strip()]
+    if not wanted:
+        wanted = ["networks", *(["memory"] if options.memory else [])] if options.networks else list(SECTIONS)
+    unknown = sorted(set(wanted) - set(SECTIONS))
+    if unknown:
+        parser.error(f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    results = Path("build/bench.json")
-    figures: dict[str, dict[str, float]] = json.loads(results.read_text()) if results.exists() else {}
-    for name in options.networks or CLASSES:
-        measured = measure(name, options.repeats, options.provider, options.precision)
-        figures[name] = {key: round(value, 3) for key, value in measured.items()}
-        print(name, figures[name], flush=True)
-    sides = [10000, 40000] if options.memory is None and not options.networks else options.memory or []
-    for side in sides:
-        figures[f"memory-{side}"] = {key: round(value, 3) for key, value in measure_memory(side).items()}
-        print(side, figures[f"memory-{side}"], flush=True)
-    results.write_text(json.dumps(figures, indent=2) + "\n")
-    text = table(figures, f"{options.provider}, {options.precision}")
-    print(text)
-    page = Path("docs/benchmarks.md")
-    content = page.read_text(encoding="utf-8")
-    before, after = content.split(START)[0], content.split(END)[1]
-    page.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+    if "networks" in wanted:
+        measured = {}
+        for name in options.networks or CLASSES:
+            measured[name] = rounded(measure(name, options.repeats, options.provider, options.precision))
+            print(name, measured[name], flush=True)
+        keep("networks", measured, f"The network on {options.provider}, {options.precision}.")
+    if "memory" in wanted:
+        sides = MEMORY_SIDES if options.memory is None else options.memory
+        keep("memory", {str(side): rounded(measure_memory(side)) for side in sides})
+    if "dataset" in wanted:
+        keep("dataset", {name: rounded(row) for name, row in measure_dataset().items()})
+    if "live" in wanted:
+        keep("live", {name: rounded(row) for name, row in measure_live(2 * options.repeats + 1).items()})
+    if "live-qgis" in wanted:
+        found = measure_live_qgis(2 * options.repeats + 1)
+        if found is None:
+            print("There is no QGIS here; the section live-qgis stays as it is.")
+        else:
+            keep("live-qgis", found)
 
 
 if __name__ == "__main__":

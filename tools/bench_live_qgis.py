@@ -1,6 +1,6 @@
 """Live classification through everything: from an edit in QGIS to the picture on its canvas.
 
-Run by QGIS's Python:
+``bench.py`` runs this file with QGIS's Python, that of ``QGIS_PYTHON`` or the system's; by hand:
 
     cd build/pkg && QT_QPA_PLATFORM=offscreen /usr/bin/python3 thematica/tools/bench_live_qgis.py
 
@@ -217,33 +217,75 @@ class Bench:
         self.quiet()
 
 
+def measure_live_qgis(repeats: int) -> dict[str, dict[str, float]] | None:
+    """All cases, measured by QGIS's Python in a process of its own; None where there is no QGIS.
+
+    Args:
+        repeats: tries of each case.
+    """
+    python = os.environ.get("QGIS_PYTHON", "/usr/bin/python3")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    # QGIS looks its Python up in PATH, where an environment that is active in the shell would come first.
+    clean["PATH"] = f"{Path(python).parent}:{clean.get('PATH', '')}"
+    clean.update(QT_QPA_PLATFORM="offscreen", QGIS_CUSTOM_CONFIG_PATH=str(ROOT / "build" / "qgis-profile"))
+    try:
+        subprocess.run([python, "-c", "import qgis.core"], env=clean, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    package = ROOT / "build" / "pkg" / "thematica"
+    if not package.exists():
+        package.parent.mkdir(parents=True, exist_ok=True)
+        package.symlink_to("../..")
+    answer = FOLDER / "live-qgis.json"
+    answer.unlink(missing_ok=True)
+    command = [python, str(package / "tools" / "bench_live_qgis.py"), "--repeats", str(repeats), "--json", str(answer)]
+    subprocess.run(command, env=clean, check=True, cwd=package.parent)
+    figures: dict[str, dict[str, float]] = json.loads(answer.read_text(encoding="utf-8"))
+    return figures
+
+
+def table_live_qgis(figures: dict[str, dict[str, float]]) -> str:
+    """The figures as Markdown."""
+    lines = ["| case | median s | worst s | QGIS held, ms |", "| --- | --- | --- | --- |"]
+    for name, row in figures.items():
+        median, worst = (f"{row[key]:.2f}" if key in row else "" for key in ("median_s", "worst_s"))
+        bold = f"**{median}**" if median else ""
+        lines.append(f"| {name} | {bold} | {worst} | {row['held_ms']:.0f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--picture", default="", help="save the canvas as a PNG")
+    parser.add_argument("--json", default="", help="write the figures into this file, too")
     options = parser.parse_args()
     os.environ["THEMATICA_RUNTIME"] = str(RUNTIME)
     sys.path.insert(0, str(ROOT / "build" / "pkg"))
     from qgis.testing import start_app
 
     application = start_app()
-    figures: dict[str, Any] = {}
+    figures: dict[str, dict[str, float]] = {}
     for polygons in (30, 1000):
         bench = Bench(polygons)
         map_alone = bench.held_by_map(options.repeats)
         seconds, held = bench.measure(lambda bench=bench: bench.session.set_preview(True))
-        figures[f"{polygons} polygons"] = {
+        cases = {
             "switched on": {"median_s": round(seconds, 3), "held_ms": round(1000 * held, 1)},
             "edit": bench.figures(bench.edit, options.repeats),
             "pan": bench.figures(bench.pan, options.repeats),
             "pan without preview": {"held_ms": map_alone},
         }
+        figures.update({f"{polygons} polygons, {case}": row for case, row in cases.items()})
         if options.picture and polygons == 30:
             bench.quiet()
             bench.canvas.grab().save(options.picture)
         bench.end()
     print(json.dumps(figures, indent=2))
+    print(table_live_qgis(figures))
+    if options.json:
+        Path(options.json).write_text(json.dumps(figures), encoding="utf-8")
     del application
     sys.stdout.flush()
     os._exit(0)  # QGIS without its window may fall over its own feet when it ends

@@ -238,9 +238,14 @@ class AdoptLayer(QDialog):
         )
         QgsSettings().setValue(FOLDER, str(self.path().parent))
         QgsProject.instance().addMapLayer(done.layer)
-        said = " ".join([f"Copied {done.features} {'feature' if done.features == 1 else 'features'}.", *done.notes])
-        bar = self.iface.messageBar()
-        bar.pushWarning("Thematica", said) if done.notes else bar.pushInfo("Thematica", said)
+        said = [f"Copied {done.features} {'feature' if done.features == 1 else 'features'}.", *done.notes]
+        node = QgsProject.instance().layerTreeRoot().findLayer(layer.id())
+        if node is not None and node.isVisible():
+            # Its fills would cover the pixels that are labelled.
+            node.setItemVisibilityChecked(False)
+            said.append("The original is hidden now.")
+        text, bar = " ".join(said), self.iface.messageBar()
+        bar.pushWarning("Thematica", text) if done.notes else bar.pushInfo("Thematica", text)
         return LabelLayer.of(done.layer)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qgis.PyQt.QtCore import QModelIndex, QPoint, QRectF, QSize, Qt, pyqtSignal
+from qgis.PyQt.QtCore import QItemSelectionModel, QModelIndex, QPoint, QRectF, QSize, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QKeyEvent, QPainter, QPaintEvent, QPalette, QTextOption
 from qgis.PyQt.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QWidget
 
@@ -15,6 +15,8 @@ from .class_row import CURRENT, ROW, ClassRow, ClassRowDelegate
 
 _CODE = Qt.ItemDataRole.UserRole
 _LEAST_ROWS, _MOST_ROWS = 3, 6
+# Said: on its own the list would add the row to what is selected.
+_ALONE = QItemSelectionModel.SelectionFlag.ClearAndSelect
 
 
 class ClassList(QListWidget):
@@ -71,7 +73,7 @@ class ClassList(QListWidget):
                 self.scrollToItem(item)
                 if len(self.selectedItems()) < 2:
                     # Chosen by a key on the map, or by drawing: actions mean this class now.
-                    self.setCurrentItem(item)
+                    self.setCurrentItem(item, _ALONE)
 
     def current(self) -> int:
         """The code of the class that is marked, or -1."""
@@ -140,7 +142,7 @@ class ClassList(QListWidget):
         if key and key in KEYS and plain:
             row = KEYS.index(key)
             if row < self.count():
-                self.setCurrentRow(row)
+                self.setCurrentRow(row, _ALONE)
                 self.class_picked.emit(int(self.item(row).data(_CODE)))
             return
         before = self.currentRow()

@@ -14,6 +14,7 @@ from qgis.PyQt.QtWidgets import QMenu, QWidget
 from ..errors import InputError
 from ..plugin.compat import LABEL_LAYERS, RASTER_LAYERS
 from ..plugin.dataset_job import LAYOUTS, LabelSet
+from ..plugin.label_layer import LabelLayer
 from .forms import load_form
 
 _SETTINGS = "thematica/dataset"
@@ -76,12 +77,30 @@ class DatasetSources(QWidget):
         self.tabs.setCurrentWidget(self.labels_tab)
         if rasters:
             self.raster.setLayer(rasters[0])
+            # Not with what was chosen the last time: its bands would be read as those of this image.
+            for layer in self.stack.layers():
+                self.stack.discard(layer.id())
             for layer in rasters[1:]:
                 self.stack.add(layer)
             self.apart.setChecked(apart)
         if labels is not None:
             self.labels.setLayer(labels)
+            self._propose_kept(labels)
         self._show()
+
+    def _propose_kept(self, labels: QgsMapLayer) -> None:
+        """Label layers that are marked as validation or test are kept for that part, where nothing was chosen."""
+        known = LabelLayer.of(labels)
+        for role, choice in (("validation", self.validation), ("test", self.test)):
+            if choice.currentLayer() is labels:
+                choice.setLayer(None)
+            if known is None or known.role == role or choice.currentLayer() is not None:
+                continue
+            for layer in QgsProject.instance().mapLayers().values():
+                other = LabelLayer.of(layer)
+                if other is not None and other.role == role and other.class_field == known.class_field:
+                    choice.setLayer(layer)
+                    break
 
     def label_set(self) -> LabelSet:
         """The labels.

@@ -29,7 +29,7 @@ from .wording import for_dialog
 
 ICONS = Path(__file__).resolve().parents[1] / "plugin" / "icons"
 #: More features than these are only counted by the worker.
-_MOST_TO_COUNT = 20_000
+_MOST_TO_COUNT = 5_000
 _MILLISECONDS_TO_COUNT = 100
 _SECONDS_TO_READ = 8
 #: Of the height that classes and figures share, at most.
@@ -44,7 +44,8 @@ class LabelsDock(QgsDockWidget):
     Args:
         iface: QGIS's interface.
         parent: QGIS's main window.
-        new_session: makes the live session from label layer, rasters and canvas; another one for tests.
+        new_session: makes the live session from label layer, rasters, canvas and the image's name; another one for
+            tests.
     """
 
     #: The analyst wants to set up the runtime.
@@ -275,7 +276,8 @@ class LabelsDock(QgsDockWidget):
     def _rasters_chosen(self) -> None:
         self._name_image()
         if self.session is not None and self.sources.rasters():
-            self.session.set_rasters(self.sources.rasters())
+            rasters = self.sources.rasters()
+            self.session.set_rasters(rasters, self._image_of(rasters))
         else:
             self._end_session()
             self._start_soon.start()
@@ -289,6 +291,12 @@ class LabelsDock(QgsDockWidget):
         # The date may have been typed when the layer was made: it is not touched without need.
         if self.label_layer.image() != name:
             self.label_layer.set_image(name, image_date(rasters[0]))
+
+    def _image_of(self, rasters: list[QgsRasterLayer]) -> str:
+        """What the labels call the image: labels of another date say nothing about its pixels."""
+        names = [image_name(raster) for raster in rasters]
+        known = self.label_layer.images() if self.label_layer is not None else []
+        return next((name for name in names if name in known), names[0])
 
     def _start(self) -> None:
         """Begin a session if all that it needs is there, or say what is missing."""
@@ -316,7 +324,7 @@ class LabelsDock(QgsDockWidget):
             from ..plugin.live_session import LiveSession
 
             self._new_session = LiveSession
-        session = self._new_session(self.label_layer, rasters, self.iface.mapCanvas())
+        session = self._new_session(self.label_layer, rasters, self.iface.mapCanvas(), self._image_of(rasters))
         session.statistics_ready.connect(self.show_statistics)
         session.statistics_failed.connect(self._statistics_failed)
         session.findings_changed.connect(self._show_findings)

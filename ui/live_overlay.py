@@ -162,6 +162,8 @@ class LiveOverlay(QgsMapCanvasItem):
         self._job = None
         settings = job.mapSettings()
         self._over = job.renderedImage()
+        # Its own slot keeps the Python object, and that the picture, for ever.
+        job.deleteLater()
         # On a fine screen it has more pixels than the canvas has; here an image is its pixels.
         self._over.setDevicePixelRatio(1.0)
         size, turn = settings.outputSize(), settings.mapToPixel()
@@ -171,10 +173,14 @@ class LiveOverlay(QgsMapCanvasItem):
 
     def _cancel(self) -> None:
         job, self._job = self._job, None
-        if job is not None and job.isActive():
-            job.cancelWithoutBlocking()
-            # Qt's object must live until its thread has ended.
-            job.finished.connect(job.deleteLater)
+        if job is None:
+            return
+        if not job.isActive():
+            job.deleteLater()
+            return
+        # Qt's object must live until its thread has ended.
+        job.finished.connect(job.deleteLater)
+        job.cancelWithoutBlocking()
 
     # -- drawing --------------------------------------------------------------------------------
 

@@ -190,7 +190,7 @@ class SeparabilityTable(QWidget):
 
     def _fill_row(self, row: int, value: float | None, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
         sign, ground, words = _LOOKS[verdict(self.measure, value)]
-        number = "" if value is None else QLocale().toString(value, "f", 2)
+        number = "" if value is None else _number(self.measure, value)
         pair = f"{first['name']} and {second['name']}: {number + ', ' if number else ''}{words}."
         told = f"{pair}\n{_HOW}\n{self.measure.about}"
         for column, entry in enumerate((first, second)):
@@ -237,3 +237,11 @@ def _finite(value: object) -> float | None:
 
 def _html(text: str) -> str:
     return html.escape(text).replace("\n", "<br>")
+
+
+def _number(measure: Measure, value: float) -> str:
+    """With two digits; 1.897 must not read as the limit of 1.90, so that it is cut off and not rounded."""
+    rounded = round(value, 2)
+    if math.isfinite(value) and verdict(measure, rounded) != verdict(measure, value):
+        rounded = math.floor(100 * value) / 100
+    return QLocale().toString(rounded, "f", 2)

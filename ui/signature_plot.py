@@ -31,6 +31,7 @@ from .ticks import round_ticks, tick_label
 SPREADS = {"std": "± standard deviation", "percentiles": "5th to 95th percentile", "none": "no spread"}
 
 _GAP = 6
+_LEAST_CONTRAST = 90  # of 255 steps of lightness
 _REACH = 14.0  # px between pointer and line, at most
 _NO_PLACE = QPointF(math.nan, math.nan)
 
@@ -227,6 +228,13 @@ class SignaturePlot(QWidget):
             self._redraw()
         super().changeEvent(event)
 
+    def _ink(self) -> QColor:
+        """The palette's text, or what can be read where a theme (QGIS's Night Mapping) colours by style sheet only."""
+        text, ground = (self.palette().color(role) for role in (QPalette.ColorRole.Text, QPalette.ColorRole.Base))
+        if abs(text.lightness() - ground.lightness()) >= _LEAST_CONTRAST:
+            return text
+        return QColor("#dddddd" if ground.lightness() < 128 else "#222222")
+
     def paintEvent(self, event: QPaintEvent) -> None:
         """Show the picture, and what the pointer reads on top of it."""
         self._ensure_picture()
@@ -237,7 +245,7 @@ class SignaturePlot(QWidget):
             code, band = self._read
             point = self._points[code][band]
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            text = self.palette().color(QPalette.ColorRole.Text)
+            text = self._ink()
             painter.setPen(QPen(_faint(text), 1, Qt.PenStyle.DotLine))
             painter.drawLine(QPointF(point.x(), self._area.top()), QPointF(point.x(), self._area.bottom()))
             color = next(entry.color for entry in self.signatures if entry.code == code)
@@ -313,7 +321,7 @@ class SignaturePlot(QWidget):
 
     def _draw_ground(self, painter: QPainter) -> None:
         area, metrics = self._area, QFontMetricsF(self.font())
-        text = self.palette().color(QPalette.ColorRole.Text)
+        text = self._ink()
         painter.fillRect(area, self.palette().color(QPalette.ColorRole.Base))
         grid = QColor(text)
         grid.setAlpha(38)
@@ -413,7 +421,7 @@ class SignaturePlot(QWidget):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             if not back and abs(_lightness(color) - _lightness(ground)) < 0.15:
                 # White on white, black on black: a rim makes it seen.
-                painter.setPen(QPen(_faint(self.palette().color(QPalette.ColorRole.Text)), width + 2))
+                painter.setPen(QPen(_faint(self._ink()), width + 2))
                 painter.drawPath(path)
             painter.setPen(
                 QPen(color, width, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin)

@@ -109,7 +109,8 @@ class DatedLabels:
         """Let the image give the bands of a season, in the order of :attr:`bands`."""
         numbers = self.numbers(season)
         self._image.source.select(
-            [BandMatch(band, file, number, "given") for band, (file, number) in zip(self.bands, numbers, strict=True)]
+            [BandMatch(band, file, number, "given") for band, (file, number) in zip(self.bands, numbers, strict=True)],
+            self._image.source.invalid,
         )
 
     def samples(self, side: int | None = None) -> Iterator[Samples]:

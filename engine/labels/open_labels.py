@@ -35,7 +35,7 @@ def open_labels(
     classes: Sequence[LabelClass] | None = None,
     merge: Mapping[str, str] | None = None,
     image_field: str = "",
-    image: str = "",
+    image: str | Sequence[str] = "",
     where: str = "",
     ignore: Sequence[int] = (0,),
 ) -> Iterator[LabelMap]:

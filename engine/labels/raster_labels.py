@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+import rasterio
 from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from ...errors import InputError
 from ...models.card import distinct_colors
-from ...models.label_classes import HIGHEST_CODE, LabelClass
+from ...models.label_classes import HIGHEST_CODE, LabelClass, with_colors
 from ..bands_of_file import BandsOfFile
 from ..grid import Grid, PixelMapping
 from ..mask import laid_over
-from ..opening import open_raster
+from ..opening import READ_ERRORS, damaged, open_raster
 from ..raster_legend import Entry, read_legend
 from ..validity import ValidityCheck
 from .class_codes import MOST_CLASSES, ClassField
@@ -85,7 +86,7 @@ class RasterLabels:
                     "nothing; check that it is the right raster and lies in the right place."
                 )
             named = _named(read_legend(dataset, band), counts, ignore) if classes is None else classes
-            self._assign(named, counts, merge or {})
+            self._assign(named, counts, merge or {}, lambda: self._everywhere(dataset, band))
         except BaseException:
             self._stack.close()
             raise
@@ -158,12 +159,44 @@ class RasterLabels:
                 )
         return counts, occupied
 
-    def _assign(self, known: Sequence[LabelClass], counts: Mapping[int, int], merge: Mapping[str, str]) -> None:
+    def _everywhere(self, dataset: rasterio.DatasetReader, band: int) -> set[int]:
+        """All codes of the raster, also where the image is not; empty where these are no codes."""
+        codes: set[int] = set()
+        for row in range(0, dataset.height, _SIDE):
+            for col in range(0, dataset.width, _SIDE):
+                window = Window(col, row, min(_SIDE, dataset.width - col), min(_SIDE, dataset.height - row))
+                try:
+                    stored = dataset.read(band, window=window, masked=True).compressed()
+                except READ_ERRORS as error:
+                    raise damaged(dataset.name, error) from error
+                different = np.unique(stored)
+                whole = (different >= 0) & (different <= HIGHEST_CODE) & (different == np.round(different))
+                codes.update(different[whole].astype(np.int64).tolist())
+                if len(codes) > MOST_CLASSES:
+                    return set()
+        return codes - set(self._ignore.tolist())
+
+    def _assign(
+        self,
+        known: Sequence[LabelClass],
+        counts: Mapping[int, int],
+        merge: Mapping[str, str],
+        everywhere: Callable[[], set[int]],
+    ) -> None:
         """The legend, and the place in it of each code."""
         codes = np.array(sorted(counts), np.int64)
         classes = ClassField(codes, known, "codes", self._name)
-        classes.merge(merge)
         self.findings += classes.findings
+        try:
+            classes.merge(merge)
+        except InputError:
+            # A class of the merge may lie elsewhere in the raster, on another image of the same training set.
+            others = sorted(everywhere() - {entry.code for entry in classes.legend})
+            if not others:
+                raise
+            named = [*classes.legend, *with_colors([(code, f"Class {code}") for code in others])]
+            classes = ClassField(codes, named, "codes", self._name)
+            classes.merge(merge)
         self.legend: Sequence[LabelClass] = classes.legend
         self._known_codes, self._place_of_code = codes, classes.places(codes)
         pixels = np.zeros(len(self.legend), np.int64)

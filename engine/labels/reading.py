@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,8 @@ _POINT, _MULTIPOINT, _POLYGON, _MULTIPOLYGON, _COLLECTION = 0, 4, 3, 6, 7
 MOST_FEATURES = 1000
 # What lies outside by less, in pixels, is the rounding of a file.
 _ROUNDING = 0.01
+# The ending of a raster's name begins with a letter: .tif, .jp2, .SAFE.
+_ENDING = re.compile(r"\.[a-z][a-z0-9]{0,5}$")
 # No CRS has coordinates beyond, and GEOS cannot compute with all numbers that there are.
 _FARTHEST = 1e12
 
@@ -44,7 +45,7 @@ def read_labels(
     classes: Sequence[LabelClass] | None = None,
     merge: Mapping[str, str] | None = None,
     image_field: str = "",
-    image: str = "",
+    image: str | Sequence[str] = "",
     from_field: str = "",
     to_field: str = "",
     where: str = "",
@@ -61,7 +62,7 @@ def read_labels(
         classes: replace those that a label layer keeps in its GeoPackage.
         merge: classes, by name or code, that become part of others.
         image_field: a field with the name of the image that a feature was drawn on; empty in it: on any.
-        image: of features with another name there none are taken; empty: all are.
+        image: of features with another name there none are taken; several: the files of one image; empty: all are.
         from_field: first day that a feature holds for.
         to_field: the day after the last.
         where: a filter, as OGR reads it.
@@ -99,7 +100,8 @@ def read_labels(
             table.keep(~bad)
     table.keep(table.places != UNLABELLED)
     if image and table.images is not None:
-        other = np.array([bool(name) and not same_image(name, image) for name in table.images], bool)
+        files = [image] if isinstance(image, str) else image
+        other = np.array([bool(n) and not any(same_image(n, file) for file in files) for n in table.images], bool)
         if other.any():
             findings.append(_finding("other-image", "{} drawn on another image {} left out.", table.numbers[other]))
             table.keep(~other)
@@ -152,7 +154,8 @@ def same_image(one: str, other: str) -> bool:
 
     def forms(name: str) -> set[str]:
         last = re.split(r"[\\/]", name.split("|")[0].strip())[-1].casefold()
-        return {last, os.path.splitext(last)[0]}
+        # The last part of scene.2020 is no ending: scene.2021 is another image.
+        return {last, _ENDING.sub("", last)}
 
     return bool(forms(one) & forms(other))
 

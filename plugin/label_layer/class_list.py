@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ...errors import InputError
@@ -139,6 +139,37 @@ def removed(before: ClassList, code: int) -> ClassChange:
         values = {key: value for key, value in values.items() if value != code}
     kept = tuple(entry for entry in before.classes if entry.code != code)
     return ClassChange(f"Remove class “{old.name}”", ClassList(kept, values))
+
+
+def both(old: ClassList, new: ClassList) -> ClassList:
+    """All classes of both lists; the new one says what a code is called."""
+    return ClassList(_named_apart([*new.classes, *(entry for entry in old.classes if entry.code not in new.codes())]))
+
+
+def met(base: ClassList, mine: ClassList, theirs: ClassList) -> ClassList:
+    """One list of two that were made of the same one, at the same time.
+
+    Args:
+        base: what both began with.
+        mine: counts where both changed a class; what it removed stays removed.
+        theirs: its new classes come along, and what it made of classes that are as they were here.
+    """
+    known = {entry.code: entry for entry in theirs.classes}
+    classes = [known.get(entry.code, entry) if entry in base.classes else entry for entry in mine.classes]
+    seen = {*base.codes(), *mine.codes()}
+    return ClassList(_named_apart([*classes, *(entry for entry in theirs.classes if entry.code not in seen)]))
+
+
+def _named_apart(classes: Sequence[LabelClass]) -> tuple[LabelClass, ...]:
+    """The classes, with their codes beside names that an earlier one has."""
+    names: set[str] = set()
+    found = []
+    for entry in classes:
+        while entry.name.strip().casefold() in names:
+            entry = replace(entry, name=f"{entry.name} ({entry.code})")
+        names.add(entry.name.strip().casefold())
+        found.append(entry)
+    return tuple(found)
 
 
 def new_color(before: ClassList) -> str:

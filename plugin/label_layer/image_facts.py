@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from qgis.core import QgsRasterLayer
 from qgis.PyQt.QtCore import QDate
 
-from ..job import raster_source
+from ..job import scene_name
 
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
 def image_name(layer: QgsRasterLayer) -> str:
-    """What labels call an image: its file without the suffix, as a training set will; the layer's name without one."""
-    source = raster_source(layer)
-    return Path(source).stem if source and Path(source).is_file() else str(layer.name())
+    """What labels call an image: its file without the suffix, as a training set will."""
+    return scene_name(layer)
 
 
 def image_date(layer: QgsRasterLayer) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from qgis.core import QgsDataProvider, QgsMapLayer, QgsProviderRegistry, QgsVectorLayer
 
 from ...errors import InputError
-from ...models.label_classes import from_json, read_classes, to_json, write_classes
+from ...models.label_classes import LabelClass, from_json, read_classes, to_json, write_classes
 from ...models.label_settings import FIELD, ROLE, ROLES, read_label_settings, write_label_settings
 from .class_list import ClassList
 
@@ -78,6 +78,12 @@ def read_kept(layer: QgsMapLayer | None) -> Kept | None:
     if layer.fields().lookupField(field) < 0:
         return None
     return Kept(field, ClassList(tuple(classes)), role if role in ROLES else ROLES[0])
+
+
+def classes_in_file(layer: QgsVectorLayer) -> list[LabelClass]:
+    """The classes that the layer's GeoPackage has just now; empty where it has none, or cannot be read."""
+    address = address_in_geopackage(layer)
+    return read_classes(*address) if address is not None else []
 
 
 def is_kept_in_file(layer: QgsVectorLayer, classes: ClassList) -> bool:

@@ -41,6 +41,7 @@ from .form import (
 )
 from .keeping import (
     Kept,
+    classes_in_file,
     forget_project,
     is_in_project,
     is_kept_in_file,
@@ -522,14 +523,33 @@ class LabelLayer(QObject):
 
     def _before_commit(self, *_: object) -> None:
         """Let the file know new classes before it has features of them: a commit may break off in the middle."""
-        if self._kept.classes == self._saved.classes or not self._may_write_now():
+        if not self._may_write_now():
+            return
+        self._meet_others()
+        if self._kept.classes == self._saved.classes:
             return
         try:
-            both = _both(self._saved.classes, self._kept.classes)
+            both = class_list.both(self._saved.classes, self._kept.classes)
             write_file(self.layer, replace(self._kept, classes=both))
             self._written = both
         except ThematicaError as error:
             self.problem.emit(error.message)
+
+    def _meet_others(self) -> None:
+        """Take over what another project has made of the list in the file since editing began here."""
+        theirs = ClassList(tuple(classes_in_file(self.layer)))
+        if not theirs.classes or theirs == self._saved.classes:
+            return
+        base, mine = self._saved.classes, self._kept.classes
+        for entry in theirs.classes:
+            own = next((own for own in mine.classes if own.code == entry.code), entry)
+            if entry.code not in base.codes() and own.name != entry.name:
+                self.problem.emit(
+                    f"Another project has made a class “{entry.name}” of the code {entry.code}, which is “{own.name}” "
+                    f"here: polygons of both are “{own.name}” now. Look at those that came from there."
+                )
+        self._saved = replace(self._saved, classes=theirs)
+        self._take(class_list.met(base, mine, theirs), {})
 
     def _may_write_now(self) -> bool:
         """A transaction of QGIS holds the whole file until the session ends."""
@@ -544,19 +564,15 @@ class LabelLayer(QObject):
 
     def _after_rollback(self) -> None:
         self._take(self._saved.classes, {})
-        if self._written is None:
-            return
-        # A commit broke off: features of the new classes may be in the file already.
-        saved, written, self._written = self._saved.classes, self._written, None
-        used = {key_of(value) for value in self.layer.uniqueValues(self._field_number())}
-        more = [e for e in written.classes if e.code not in saved.codes() and str(e.code) in used]
-        self._take(ClassList((*saved.classes, *more)), {})
-        self._saved = self._kept
-        self._write(self._kept)
+        if self._written is not None:
+            # A commit broke off: features of the new classes may be in the file already.
+            self._written = None
+            self._write(self._kept)
 
     def _write(self, kept: Kept) -> None:
         if not is_kept_in_file(self.layer, kept.classes):
             return
+        kept = self._with_classes_in_use(kept)
         try:
             write_file(self.layer, kept)
             if has_style(self.layer):
@@ -568,6 +584,22 @@ class LabelLayer(QObject):
             write_project(self.layer, kept)
             self._is_owed = True
             self.problem.emit(error.message)
+
+    def _with_classes_in_use(self, kept: Kept) -> Kept:
+        """The list, with classes that it lacks and features in the file have: no polygon may lose its class.
+
+        Another project may have drawn them, or a merge was taken back while the plugin was switched off.
+        """
+        lost = [entry for entry in classes_in_file(self.layer) if entry.code not in kept.classes.codes()]
+        if lost and not self.layer.subsetString():
+            provider = self.layer.dataProvider()
+            used = {key_of(value) for value in provider.uniqueValues(provider.fields().lookupField(kept.field))}
+            lost = [entry for entry in lost if str(entry.code) in used]
+        if not lost:
+            return kept
+        self._take(class_list.both(ClassList(tuple(lost)), kept.classes), {})
+        self._saved = self._kept
+        return self._kept
 
     # -- what is drawn by hand is the next one's class ------------------------------------------
 
@@ -622,17 +654,3 @@ class _ListCommand(UNDO_COMMAND):
     def undo(self) -> None:
         if not sip.isdeleted(self._labels):
             self._labels._take(self._before, {})
-
-
-def _both(old: ClassList, new: ClassList) -> ClassList:
-    """All classes of both lists; the new one says what a code is called."""
-    names = {entry.name.strip().casefold() for entry in new.classes}
-    more = []
-    for entry in old.classes:
-        if entry.code in new.codes():
-            continue
-        while entry.name.strip().casefold() in names:
-            entry = replace(entry, name=f"{entry.name} ({entry.code})")
-        names.add(entry.name.strip().casefold())
-        more.append(entry)
-    return ClassList((*new.classes, *more))

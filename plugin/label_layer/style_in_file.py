@@ -18,7 +18,7 @@ from .keeping import address_in_geopackage
 
 #: Name of the style among those of the layer.
 STYLE_NAME = "Thematica labels"
-_SECONDS_TO_WAIT = 5.0
+_SECONDS_TO_WAIT = 1.0
 _CREATE = """
 CREATE TABLE IF NOT EXISTS layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,

@@ -18,7 +18,7 @@ from ...errors import InputError
 from ...models.card import distinct_colors
 from ...models.label_classes import HIGHEST_CODE, LabelClass
 from ...models.usual_colors import usual_color
-from ..compat import NO_GEOMETRY, POINT_GEOMETRY, POLYGON_GEOMETRY, enum_number
+from ..compat import NO_GEOMETRY, POINT_GEOMETRY, POLYGON_GEOMETRY, TABLE_GEOMETRY, enum_number
 from .field_values import key_of
 from .style import colors_of_renderer
 
@@ -81,6 +81,11 @@ def check_source(source: QgsFeatureSource) -> None:
         InputError: neither polygons nor points, or no CRS.
     """
     name = source.sourceName() or "labels"
+    if QgsWkbTypes.geometryType(source.wkbType()) == TABLE_GEOMETRY:
+        raise InputError(
+            f"“{name}” is a table without geometries: where it has coordinates, open it as a layer of points "
+            "(Layer ▸ Add Layer ▸ Add Delimited Text Layer…)."
+        )
     if QgsWkbTypes.geometryType(source.wkbType()) not in (POLYGON_GEOMETRY, POINT_GEOMETRY):
         raise InputError(f"The layer “{name}” has neither polygons nor points: choose another layer.")
     if not source.sourceCrs().isValid():

@@ -200,6 +200,20 @@ def test_of_several_scenes_each_has_the_labels_that_name_it(tmp_path):
     assert len(seen) == 2
 
 
+def test_a_label_belongs_to_the_scene_of_any_of_its_files_and_dates_are_no_endings(tmp_path):
+    rasters = [raster(tmp_path / f"{name}.tif", number) for number, name in enumerate(("a.2020", "x", "a.2021", "y"))]
+    names = ["a.2020", "a.2021", "x.tif", "y"]
+    labels = lattice(tmp_path / "labels.gpkg", image=lambda squares: names * (len(squares) // 4))
+    outcome = run_here(
+        "build-dataset", tmp_path / "set", "--raster", *rasters[:2], "--raster", *rasters[2:], "--labels", labels,
+        "--field", "name", "--image-field", "image", "--split", "random",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    for _, _, label, place in samples_of(tmp_path / "set"):
+        # Of the four names the first and the third are of the first scene, and of one class.
+        assert label == place["scene"]
+
+
 def test_a_job_names_several_scenes_as_lists_of_files(tmp_path):
     first, second = raster(tmp_path / "a.tif", 1), raster(tmp_path / "b.tif", 2)
     job = {
@@ -247,6 +261,58 @@ def test_of_several_scenes_one_without_labels_is_told(tmp_path, scene, labels):
     assert outcome.status == 0
     assert "No label of" in outcome.err
     assert [entry["name"] for entry in TrainingSet(tmp_path / "set").description.scenes] == ["scene"]
+
+
+def test_a_class_to_be_merged_may_lie_on_another_scene(tmp_path, scene):
+    east = raster(tmp_path / "east.tif", left=500_600)
+    codes = np.random.default_rng(0).integers(2, 4, (1, 40, 120)).astype("uint8")
+    # Code 1 lies on the first scene only, 4 on the second.
+    codes[0, :, 10:20], codes[0, :, 90:100] = 1, 4
+    with rasterio.open(
+        tmp_path / "codes.tif", "w", driver="GTiff", dtype="uint8", count=1, height=40, width=120, crs="EPSG:32632",
+        transform=from_origin(500_000, 5_000_000, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(codes)
+    outcome = run_here(
+        "build-dataset", tmp_path / "set", "--raster", scene, "--raster", east, "--labels", tmp_path / "codes.tif",
+        "--merge", "Class 1=Class 2,Class 4=Class 3", "--split", "random",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    description = TrainingSet(tmp_path / "set").description
+    assert [entry["name"] for entry in description.scenes] == ["scene", "east"]
+    assert [entry.label.code for entry in description.classes] == [2, 3]
+    for _, _, label, place in samples_of(tmp_path / "set"):
+        code = codes[0, place["row"], place["col"] + 60 * place["scene"]]
+        assert (2, 3)[label] == {1: 2, 4: 3}.get(code, code)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [([], ["--invalid", "all"]), (["--merge", "Class 1=Class 2"], ["--merge", "Class 1=Class 3"])],
+)
+def test_what_is_read_otherwise_is_another_set(tmp_path, scene, first, second):
+    codes = np.random.default_rng(0).integers(1, 4, (1, *SHAPE[1:])).astype("uint8")
+    with rasterio.open(
+        tmp_path / "codes.tif", "w", driver="GTiff", dtype="uint8", count=1, height=40, width=60, crs="EPSG:32632",
+        transform=from_origin(500_000, 5_000_000, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(codes)
+    arguments = ["build-dataset", tmp_path / "set", "--raster", scene, "--labels", tmp_path / "codes.tif"]
+    assert run_here(*arguments, *first).status == 0
+    outcome = run_here(*arguments, *second)
+    assert outcome.status == 2
+    assert "other options" in outcome.err
+
+
+def test_an_offset_by_hand_leaves_the_declared_scale(tmp_path, labels):
+    path = raster(tmp_path / "scaled.tif")
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = [1e-4] * 3, [-0.1] * 3
+    assert run_here(*command(tmp_path / "set", path, labels, "--offset", -0.2)).status == 0
+    assert run_here(*command(tmp_path / "other", path, labels, "--scale", 2)).status == 0
+    for folder, expected in (("set", (1e-4, -0.2)), ("other", (2, 0))):
+        for band in TrainingSet(tmp_path / folder).description.bands:
+            assert (band.scale, band.offset) == expected
 
 
 def test_classes_are_merged_and_bands_chosen_and_scaled(tmp_path, scene):
@@ -305,6 +371,8 @@ def test_options_that_cannot_be(tmp_path, scene, labels, more, words):
         (["set", "--folder", "x"], "how the folder is laid out"),
         (["set", "--folder", "x", "--layout", "eurosat", "--labels", "y"], "brings its own labels"),
         (["set", "--folder", "x", "--layout", "eurosat", "--split", "polygons"], "no polygons"),
+        (["set", "--folder", "x", "--layout", "eurosat", "--bands", "1"], "no option “bands”"),
+        (["set", "--folder", "x", "--layout", "eurosat", "--cut-polygons"], "no option “cut-polygons”"),
         (["set", "--folder", "x", "--layout", "eurosat", "--nomenclature", "19"], "ten classes"),
         (["set", "--folder", "x", "--layout", "bigearthnet-v2", "--nomenclature", "43"], "19 classes only"),
         (["set", "--folder", "x", "--layout", "eurosat"], "no folder or zip"),

@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from osgeo import gdal
 from qgis.core import (
     QgsFeature,
+    QgsField,
     QgsGeometry,
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
@@ -17,6 +19,9 @@ from qgis.core import (
     QgsRasterLayer,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtCore import QVariant
+
+from thematica.plugin.label_layer.image_facts import image_name
 
 from .conftest import FOREST, SENTINEL_BANDS, WATER
 
@@ -94,6 +99,21 @@ def test_polygons_become_samples_with_a_picture(build):
     assert Path(result["SHEET"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_chips_are_counted_and_not_their_labelled_pixels(build):
+    result = build(KIND="chips", SIZE=20, BLOCK="20px")
+    assert result["SAMPLES"] == 6
+    assert samples(result) == {"Water": 48, "Forest": 48}
+
+
+def test_the_dates_of_a_time_series_may_be_in_a_file_without_ending(tmp_path):
+    from thematica.plugin.build_dataset import BuildDataset
+
+    algorithm = BuildDataset()
+    algorithm.initAlgorithm({})
+    (tmp_path / "timeline").write_text("2020-01-01\n")
+    assert algorithm.parameterDefinition("TIMELINE").checkValueIsAcceptable(str(tmp_path / "timeline"))
+
+
 def test_the_same_call_again_changes_nothing(build):
     first = Path(build()["DATASET"])
     before = {path.name: path.stat().st_mtime_ns for path in first.parent.iterdir()}
@@ -166,6 +186,23 @@ def test_several_images_share_their_labels(build, image, make_raster):
     told = json.loads(Path(result["DATASET"]).read_text())
     assert len(told["scenes"]) == 2
     assert sum(samples(result).values()) == 192
+
+
+def test_labels_know_an_image_that_qgis_must_export(build, image, labels):
+    """Its name in the labels is that of the scene, though the worker reads another file."""
+    gdal.GetDriverByName("GTiff").CreateCopy("/vsimem/x.tif", gdal.Open(image.source()))
+    exported = QgsRasterLayer("/vsimem/x.tif", "May: 1/2")
+    QgsProject.instance().addMapLayer(exported)
+    labels.dataProvider().addAttributes([QgsField("image", QVariant.String)])
+    labels.updateFields()
+    names = [image_name(exported), "another image"] * 3
+    changes = {f.id(): {1: name} for f, name in zip(labels.getFeatures(), names, strict=True)}
+    labels.dataProvider().changeAttributeValues(changes)
+    result = build(INPUT=[exported], IMAGE_FIELD="image", SPLIT="random", TEST=0, VALIDATION=0)
+    assert sum(samples(result).values()) == 48
+    (scene,) = json.loads(Path(result["DATASET"]).read_text())["scenes"]
+    assert scene["name"] == image_name(exported)
+    gdal.Unlink("/vsimem/x.tif")
 
 
 @pytest.mark.parametrize(

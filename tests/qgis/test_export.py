@@ -218,7 +218,7 @@ def test_what_the_runtime_cannot_open_is_exported_after_all(fake_worker, monkeyp
         "THEMATICA_RUNTIME",
         str(
             fake_worker(
-                "if job['rasters'][0].endswith('odd.tif'):\n"
+                "if 'raster-1' not in job['rasters'][0]:\n"
                 "    say(event='error', code='unreadable-raster', message=job['rasters'][0] + ' is no raster.')\n"
                 "    sys.exit(2)\n"
                 "say(event='progress', fraction=0.5)\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 
@@ -19,7 +20,7 @@ from qgis.core import (
 )
 
 from thematica.errors import InputError
-from thematica.plugin.job import raster_job, raster_source, write_area
+from thematica.plugin.job import PreparedJob, raster_job, raster_source, write_area
 
 
 def pixel_job(layer: QgsRasterLayer, *arguments, **options):
@@ -240,3 +241,12 @@ def test_archives_subdatasets_and_odd_names_keep_their_names(scene, tmp_path):
     gdal.GetDriverByName("GPKG").CreateCopy(str(geopackage), image, options=["RASTER_TABLE=first"])
     subdataset = f"GPKG:{geopackage}:first"
     assert raster_source(layer_of(subdataset)) == subdataset
+
+
+def test_a_job_that_is_never_run_leaves_nothing():
+    prepared = PreparedJob({})
+    folder = prepared.folder()
+    (folder / "labels.gpkg").write_text("")
+    del prepared
+    gc.collect()
+    assert not folder.exists()

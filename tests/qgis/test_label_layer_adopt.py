@@ -275,6 +275,7 @@ def test_fields_that_disagree_are_found():
     ("uri", "field", "words"),
     [
         ("LineString?crs=EPSG:32633&field=k:string", "k", "neither polygons nor points"),
+        ("NoGeometry?field=k:string", "k", "is a table without geometries"),
         ("Polygon?field=k:string", "k", "has no CRS"),
         ("Polygon?crs=EPSG:32633&field=k:string", "other", "no field “other”"),
         ("Polygon?crs=EPSG:32633&field=k:string", "k", "no values"),

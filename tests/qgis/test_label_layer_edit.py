@@ -531,3 +531,69 @@ def test_features_of_unknown_codes_are_counted_for_no_class(layer, labels):
     layer.addFeature(feature_of(layer, "Polygon((0 0,1 0,1 1,0 0))", [None, 99, None, None, None]))
     layer.addFeature(feature_of(layer, "Polygon((0 0,1 0,1 1,0 0))", [None, None, None, None, None]))
     assert labels.feature_counts() == {1: 2, 2: 1, 7: 1}
+
+
+# -- several projects, and the plugin switched off in the middle -----------------------------------
+
+
+def test_what_two_projects_draw_at_the_same_time_keeps_its_classes(layer, labels):
+    path = layer.source().partition("|")[0]
+    layer.startEditing()
+    labels.add_class("Rock", code=20)
+    labels.recolor(1, "#010203")
+    draw(layer, 200, 20)
+    other = reopened(layer)
+    others = LabelLayer.of(other)
+    others.add_class("Sand", code=30)
+    others.add_class("Not drawn yet", code=31)
+    others.rename(1, "Lake")
+    others.rename(2, "Wood")
+    draw(other, 300, 30)
+    assert other.commitChanges()
+    assert layer.commitChanges()
+    known = {c.code: (c.name, c.color) for c in read_classes(path, "labels")}
+    assert {code: name for code, (name, _) in known.items()} == {
+        1: "Water",
+        2: "Wood",
+        7: "Grünland, „nass“",
+        20: "Rock",
+        30: "Sand",
+        31: "Not drawn yet",
+    }
+    assert known[1][1] == "#010203"
+    assert set(codes_on_screen(reopened(layer)).values()) <= set(known)
+
+
+def test_two_classes_of_one_code_are_told(layer, labels):
+    told = []
+    labels.problem.connect(told.append)
+    layer.startEditing()
+    labels.add_class("Rock", code=20)
+    other = reopened(layer)
+    LabelLayer.of(other).add_class("Sand", code=20)
+    assert other.commitChanges()
+    assert layer.commitChanges()
+    assert [c.name for c in labels.classes() if c.code == 20] == ["Rock"]
+    assert "“Sand” of the code 20, which is “Rock” here" in told[0]
+
+
+def test_a_merge_that_is_rolled_back_while_the_plugin_is_off_loses_no_class(layer, labels):
+    before = codes_on_screen(layer)
+    labels.merge([1], 2)
+    end_all()
+    assert layer.rollBack()
+    again = LabelLayer.of(layer)
+    assert codes_on_screen(layer) == before
+    assert {c.code for c in again.classes()} == {1, 2, 7}
+    assert [c.name for c in in_file(layer)[0] if c.code == 1] == ["Water"]
+
+
+def test_a_merge_that_is_undone_after_the_plugin_was_off_loses_no_class(layer, labels):
+    before = codes_on_screen(layer)
+    labels.merge([1], 2)
+    end_all()
+    again = LabelLayer.of(layer)
+    layer.undoStack().undo()
+    assert codes_on_screen(layer) == before
+    assert layer.commitChanges()
+    assert {c.code for c in again.classes()} == {c.code for c in in_file(layer)[0]} == {1, 2, 7}

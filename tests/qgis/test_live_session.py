@@ -16,6 +16,7 @@ from qgis.core import (
     QgsVectorLayerUtils,
 )
 from qgis.gui import QgsMapCanvas
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QSize, QTimer
 
 from thematica.errors import RuntimeMissingError
@@ -271,6 +272,24 @@ def test_features_of_another_image_are_left_out(make, fake, labels, raster):
     session.set_rasters([raster], "two")
     wait_for(lambda: len(fake.seen("labels")) == 2)
     assert {fid for fid, _, _ in fake.seen("labels")[-1]["features"]} == {third, both}
+
+
+def test_what_was_drawn_on_another_image_is_told(make, labels, raster):
+    first = labels.draw(1, X + 60, Y - 40, image="one")
+    labels.draw(2, X + 120, Y - 40, image="two")
+    session, told = make(), []
+    session.findings_changed.connect(told.append)
+    session.set_rasters([raster], "two")
+    session.want_statistics()
+    wait_for(lambda: told)
+    sentence = "1 label was drawn on another image than “two”: it is left out here."
+    assert told[-1] == [{"code": "other-image", "message": sentence, "features": [first]}]
+    second = labels.draw(3, X + 60, Y - 80, image="one")
+    wait_for(lambda: len(told) == 2)
+    assert set(told[-1][0]["features"]) == {first, second}
+    labels.layer.deleteFeatures([first, second])
+    wait_for(lambda: len(told) == 3)
+    assert told[-1] == []
 
 
 def test_recolouring_a_class_asks_for_a_picture_and_sends_no_features(make, fake, labels):
@@ -530,6 +549,16 @@ def test_the_worker_ends_with_the_label_layer(make, labels, how):
     session.set_preview(True)
     session.want_statistics()
     assert session.state == OFF
+
+
+def test_a_canvas_that_qt_deletes_ends_it(fake, labels, raster):
+    canvas = QgsMapCanvas()
+    session = LiveSession(labels, [raster], canvas, worker=LiveWorker(fake(SERVES)))
+    session.want_statistics()
+    pid = session.worker.pid
+    sip.delete(canvas)
+    assert session.is_ended
+    wait_for(lambda: is_gone(pid))
 
 
 def test_a_region_grows(make, fake, labels, canvas):

@@ -169,7 +169,7 @@ def test_cancelling_leaves_the_old_runtime_and_no_gigabytes(made, home, offline)
 
 def test_too_little_space_is_told_before_anything_is_written(home, monkeypatch):
     monkeypatch.setattr(module, "bytes_free", lambda folder: 100_000_000)
-    with pytest.raises(RuntimeMissingError, match=r"needs about 4\.6 GB .* 100 MB are free: .*smaller build"):
+    with pytest.raises(RuntimeMissingError, match=r"needs about 5\.0 GB .* 100 MB are free: .*smaller build"):
         create_runtime(Choice("cuda"), Watching())
     assert not home.exists()
 

@@ -149,6 +149,8 @@ def test_a_copy_gets_the_images_crs_name_and_date(open_on, old, image, iface, tm
     assert [c.code for c in read_classes(tmp_path / "labels.gpkg", "old")] == [7, 10]
     assert "Copied 3 features. 2 features without a class: left out." in iface.bar.currentItem().text()
     assert QgsProject.instance().mapLayer(labels.layer.id()) is labels.layer
+    # It would cover the pixels that are labelled.
+    assert not QgsProject.instance().layerTreeRoot().findLayer(old.id()).isVisible()
 
 
 def test_an_existing_file_gets_one_more_layer(open_on, old, tmp_path):

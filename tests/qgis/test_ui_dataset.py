@@ -14,6 +14,7 @@ from qgis.PyQt.QtWidgets import QMessageBox
 
 from .conftest import FOREST
 from .driving import LEFT, REFUSES, WAITS, answer_next_question, click, pick, settle, wait_for
+from .label_layers import draw, make_layer
 
 # A worker that notes its job, keeps the labels it was given, and makes a set with a picture.
 BUILDS = """
@@ -156,6 +157,38 @@ def test_several_rasters_are_one_image_or_each_its_own(dialog, runtime):
         ["second.tif"],
     ]
     assert runtime.job()["overwrite"]
+
+
+def test_what_the_dock_works_on_replaces_what_was_chosen_before(dialog, layers):
+    labels, first, second = layers[2], layers[0], layers[1]
+    dialog.choose(labels, [first, second])
+    assert dialog.sources.layers() == [first, second]
+    dialog.choose(labels, [second])
+    assert dialog.sources.layers() == [second]
+    dialog.choose(labels, [second, first])
+    assert dialog.sources.layers() == [second, first]
+
+
+def test_a_layer_that_is_marked_as_validation_is_kept_for_it(dialog, runtime, layers, tmp_path):
+    drawn = {
+        role: make_layer(tmp_path / "l.gpkg", name=role, role=role, image="first")
+        for role in ("training", "validation")
+    }
+    for layer in drawn.values():
+        QgsProject.instance().addMapLayer(layer)
+        layer.startEditing()
+        draw(layer, 500000, 1)
+        draw(layer, 500040, 2)
+        assert layer.commitChanges()
+    dialog.choose(drawn["training"], [layers[0]])
+    assert dialog.sources.validation.currentLayer() is drawn["validation"]
+    assert dialog.sources.test.currentLayer() is None
+    make(dialog)
+    assert "validation_labels" in runtime.job()
+    assert "test_labels" not in runtime.job()
+    # What is chosen as labels is not kept apart from itself.
+    dialog.choose(drawn["validation"], [layers[0]])
+    assert dialog.sources.validation.currentLayer() is None
 
 
 def test_windows_have_a_side_and_blocks_a_length(dialog, runtime, iface):

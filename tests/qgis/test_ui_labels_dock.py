@@ -51,9 +51,9 @@ class Session(QObject):
     findings_changed = pyqtSignal(list)
     log = pyqtSignal(str, str)
 
-    def __init__(self, labels, rasters, canvas):
+    def __init__(self, labels, rasters, canvas, image):
         super().__init__()
-        self.labels, self.rasters, self.canvas = labels, list(rasters), canvas
+        self.labels, self.rasters, self.canvas, self.image = labels, list(rasters), canvas, image
         self.asked = []
         self.ended = False
 
@@ -66,8 +66,8 @@ class Session(QObject):
     def set_veil(self, on):
         self.asked.append(("veil", on))
 
-    def set_rasters(self, rasters):
-        self.rasters = list(rasters)
+    def set_rasters(self, rasters, image):
+        self.rasters, self.image = list(rasters), image
 
     def end(self):
         self.ended = True
@@ -263,6 +263,17 @@ def test_a_class_that_is_picked_elsewhere_is_marked(dock):
     dock.label_layer.set_current(3)
     assert dock.classes.current() == 3
     assert dock.classes.selected() == [3]
+
+
+def test_after_new_figures_a_digit_still_marks_one_class_alone(dock):
+    click_class(dock, 1)
+    for code in (2, 3):
+        dock.sessions[-1].statistics_ready.emit(statistics())
+        dock.label_layer.set_current(code)
+        assert dock.classes.selected() == [code]
+    dock.sessions[-1].statistics_ready.emit(statistics())
+    QTest.keyClick(dock.classes, Qt.Key.Key_1)
+    assert dock.classes.selected() == [1]
 
 
 def test_choosing_several_to_merge_does_not_change_what_is_drawn(dock):
@@ -561,6 +572,25 @@ def test_another_image_is_taken_by_the_same_session(dock, scene):
     offered.trigger()
     assert [layer.name() for layer in dock.sessions[-1].rasters] == ["another", "scene"]
     wait_for(lambda: len(dock.sessions) == 1)
+
+
+def test_only_labels_of_the_image_that_is_chosen_count(open_dock, make_raster, tmp_path):
+    for name in ("may", "june"):
+        raster = QgsRasterLayer(str(make_raster(f"{name}.tif", [[1.0] * 16] * 2, 4)), name.upper())
+        QgsProject.instance().addMapLayer(raster)
+    layer = make_layer(tmp_path / "l.gpkg", CLASSES, image="june")
+    QgsProject.instance().addMapLayer(layer)
+    dock = open_dock()
+    assert dock.sessions[-1].image == "june"
+    layer.startEditing()
+    draw(layer, 500000, 1)
+    pick(dock.sources.raster, "MAY")
+    assert dock.sessions[-1].image == "may"
+    # Of a stack, the labels may have been drawn while another raster was the first.
+    dock.sources.more_rasters.menu().aboutToShow.emit()
+    dock.sources.more_rasters.menu().actions()[0].trigger()
+    assert dock.sessions[-1].image == "june"
+    layer.rollBack()
 
 
 def test_a_layer_that_is_removed_leaves_the_guide(dock):

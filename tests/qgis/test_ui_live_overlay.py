@@ -13,10 +13,12 @@ from qgis.core import (
     QgsWkbTypes,
 )
 from qgis.gui import QgsMapCanvas, QgsMapToolPan, QgsRubberBand
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QPoint, QSize, Qt
 from qgis.PyQt.QtGui import QColor, QImage
 from qgis.PyQt.QtTest import QTest
 
+from thematica.ui import live_overlay
 from thematica.ui.live_overlay import LiveOverlay
 
 from .driving import drag, settle, wait_for
@@ -205,3 +207,21 @@ def test_ended_it_leaves_nothing_on_the_canvas(canvas, labels, raster):
     canvas.refresh()
     canvas.waitWhileRendering()
     settle()
+
+
+def test_what_draws_the_layers_above_is_gone_when_it_is_done(canvas, overlay, labels, monkeypatch):
+    made, make = [], live_overlay.QgsMapRendererSequentialJob
+    monkeypatch.setattr(
+        live_overlay, "QgsMapRendererSequentialJob", lambda settings: made.append(make(settings)) or made[-1]
+    )
+    overlay.show_preview(halves(), QgsRectangle(X, Y - 160, X + 240, Y))
+    for _ in range(3):
+        overlay._draw_over()  # the one before is cancelled
+
+    def all_gone():
+        settle()
+        return all(sip.isdeleted(job) for job in made)
+
+    wait_for(all_gone)
+    assert len(made) >= 3
+    assert not overlay._over.isNull()

@@ -262,7 +262,7 @@ def test_the_build_for_this_machine_is_proposed_and_says_why(open_dialog, no_run
     dialog = open_dialog()
     assert dialog.choices.build.currentData() == "cuda"
     assert "H100" in dialog.choices.build_why.text()
-    assert "4.6 GB" in dialog.choices.space.text()
+    assert "5.0 GB" in dialog.choices.space.text()
     run(dialog, dialog.create_button)
     assert started == [Choice("cuda")]
 

@@ -86,6 +86,11 @@ def test_the_least_separable_pair_is_on_top(table):
     assert table.summary.text() == "3 pairs: 1 hardly separable."
 
 
+def test_a_distance_just_under_a_limit_does_not_read_as_the_limit(table):
+    table.set_statistics(statistics(pairs=[pair(1, 2, 1.897), pair(1, 3, 1.9), pair(2, 3, 1.9999)]))
+    assert [table.table.item(row, 2).text() for row in range(3)] == ["1.89 ~", "1.90 ✓", "2.00 ✓"]
+
+
 def test_a_pair_with_too_few_pixels_comes_last(table):
     table.set_statistics(statistics(pairs=[pair(1, 2, None), pair(1, 3, 1.95)]))
     assert table.pairs() == [(1, 3), (1, 2)]

@@ -212,6 +212,17 @@ def tick_of(legend, row):
     return QPoint(area.left() + 10, area.center().y())
 
 
+def test_axes_can_be_read_where_a_dark_theme_leaves_the_text_dark(plot):
+    """As QGIS's Night Mapping does, which colours by style sheet."""
+    palette = QPalette(plot.palette())
+    palette.setColor(QPalette.ColorRole.Base, QColor("#222222"))
+    palette.setColor(QPalette.ColorRole.Text, QColor("#111111"))
+    plot.setPalette(palette)
+    plot.set_statistics(statistics())
+    settle()
+    assert pixels(plot, "#dddddd") > 50
+
+
 def test_a_tick_hides_a_class_and_shows_it_again(panel):
     panel.set_statistics(statistics())
     settle()

@@ -280,8 +280,9 @@ class _Build:
         of_piece = scene if owner is None else scene[owner]
         shape = pieces["shape"].astype(np.int64)
         if several:
-            # Polygons of two scenes are counted each on its own.
-            shape[shape >= 0] += of_piece[shape >= 0].astype(np.int64) << 32
+            drawn = shape >= 0
+            of_scene, starts = self._polygons(shape, of_piece)
+            shape[drawn] = of_scene[starts[of_piece[drawn]] + shape[drawn]]
         return Samples(
             plane=ground.plane[scene],
             row=np.ascontiguousarray(row, np.int32),
@@ -293,7 +294,48 @@ class _Build:
             shape=shape,
             label=np.ascontiguousarray(pieces["label"]),
             count=found.pieces["count"].astype(np.int64) if chips else None,
+            seen=self._seen(found, scene, ground) if chips else None,
         )
+
+    def _seen(
+        self, found: Surveyed, scene: npt.NDArray[np.integer], ground: Ground
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Row and column where the squares begin that chips see of the image.
+
+        With more than half of it beyond the border a chip shows what lies before it, mirrored.
+        """
+        corners = []
+        for axis, size in (("row", "height"), ("col", "width")):
+            sizes = np.array([getattr(entry, size) for entry in self.scenes], np.int64)[scene]
+            begin = found.records[axis].astype(np.int64)
+            beyond = np.maximum(begin + self.side - sizes, 0)
+            first = np.maximum(begin - np.maximum(2 * beyond - self.side + 1, 0), 0)
+            corners.append((first + getattr(ground, axis)[scene]).astype(np.int32))
+        return corners[0], corners[1]
+
+    def _polygons(
+        self, shape: npt.NDArray[np.int64], scene: npt.NDArray[np.integer]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """A number for each polygon of each scene, the same where it is the same; and where each scene's begin.
+
+        Polygons of one layer are one wherever they are seen, also on images of other grids.  Those of which the scene
+        says nothing are counted each on its own.
+        """
+        counts = np.zeros(len(self.scenes), np.int64)
+        np.maximum.at(counts, scene, shape + 1)
+        layers: dict[str, list[int]] = {}
+        for number, entry in enumerate(self.scenes):
+            if entry.polygons is not None:
+                counts[number] = len(entry.polygons)
+                layers.setdefault(entry.layer, []).append(number)
+        starts = np.r_[0, np.cumsum(counts)]
+        result = np.arange(starts[-1])
+        for numbers in layers.values():
+            places = np.concatenate([np.arange(starts[number], starts[number + 1]) for number in numbers])
+            features = np.concatenate([np.asarray(self.scenes[number].polygons, np.int64) for number in numbers])
+            _, first, same = np.unique(features, return_index=True, return_inverse=True)
+            result[places] = places[first][same]
+        return result, starts[:-1]
 
     def _split_options(self) -> SplitOptions:
         o = self.options

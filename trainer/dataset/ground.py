@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from rasterio._err import CPLE_BaseError  # rasterio.errors has no name for it
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
 
 from .scene import LabelledScene
 
@@ -82,10 +86,18 @@ def _shift(one: LabelledScene, other: LabelledScene) -> tuple[int, int] | None:
 
 
 def _overlap(one: LabelledScene, other: LabelledScene) -> bool:
-    """Whether the rectangles around two scenes of one CRS overlap."""
-    if one.transform is None or other.transform is None or one.crs != other.crs:
+    """Whether the rectangles around two scenes overlap, if both say where they lie."""
+    if one.transform is None or other.transform is None or bool(one.crs) != bool(other.crs):
         return False
     (left, low, right, high), (west, south, east, north) = _bounds(one), _bounds(other)
+    if one.crs != other.crs:
+        try:
+            west, south, east, north = transform_bounds(
+                CRS.from_user_input(other.crs), CRS.from_user_input(one.crs), west, south, east, north
+            )
+        except (CRSError, CPLE_BaseError):
+            # Too far away for the other's CRS.
+            return False
     return left < east and west < right and low < north and south < high
 
 

@@ -46,6 +46,8 @@ class LabelledScene(Protocol):
         crs: WKT, or empty.
         provenance: JSON-able: files with size, time and checksum, options, findings.
         fingerprint: changes when an input does; cheap to compute.
+        polygons: (m,) number in its layer of each polygon or point that :meth:`labels` counts, or None; and the
+            ``layer``: one that several scenes show is the same in all of them.
         split: ``validation`` or ``test`` where the whole scene's labels are kept for it; empty else.
     """
 
@@ -58,6 +60,8 @@ class LabelledScene(Protocol):
     gsd: float | None
     transform: tuple[float, float, float, float, float, float] | None
     crs: str
+    polygons: npt.NDArray[np.int64] | None
+    layer: str
     split: str
 
     @property

@@ -18,6 +18,7 @@ from ...errors import InputError
 from .buffer import near
 from .description import PARTS, TEST, TRAIN, VALIDATION
 from .groups import assign_groups, joined
+from .stretches import distinct
 
 METHODS = ("blocks", "polygons", "random")
 #: No part: left out.
@@ -52,6 +53,8 @@ class Samples:
         shape: (m,) int64, polygon of each piece, numbered through all scenes, or -1.
         label: (m,) class of each piece.
         count: (m,) labelled pixels of each piece; None for one each.
+        seen: (n,) row and (n,) column of the square that a sample sees, where that is not its own: a chip that reaches
+            beyond the image shows what lies before it once more, mirrored.
     """
 
     plane: npt.NDArray[np.uint16]
@@ -64,9 +67,15 @@ class Samples:
     shape: npt.NDArray[np.int64]
     label: npt.NDArray[np.integer]
     count: npt.NDArray[np.int64] | None = None
+    seen: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def near(self, asked: npt.NDArray[np.bool_], obstacle: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
+        """See :func:`.buffer.near`."""
+        row, col = self.seen or (self.row, self.col)
+        return near(self.plane, row, col, asked, obstacle, reach)
 
     @property
     def polygons(self) -> bool:
@@ -163,7 +172,14 @@ def split_samples(samples: Samples, options: SplitOptions, names: list[str]) -> 
     }
     labels = len(names)
     if options.method == "random":
-        return _at_random(samples, replace(options, block=None, buffer=None), fractions, labels)
+        result = _at_random(samples, replace(options, block=None, buffer=None), fractions, labels)
+        lost = _lost_classes(samples, result.part, labels)
+        if lost:
+            raise InputError(
+                f"No sample of {_listed(names, lost)} is left for training beside the labels that are kept for "
+                "validation and test: draw more of it, or merge it with another class."
+            )
+        return result
     if options.method == "polygons" and not samples.polygons:
         raise InputError("These labels are a raster and have no polygons; choose --split blocks.")
     cut = options.cut_polygons and options.method == "blocks"
@@ -201,15 +217,17 @@ def split_samples(samples: Samples, options: SplitOptions, names: list[str]) -> 
 
 
 def _block_keys(samples: Samples, which: np.ndarray, block: int) -> list[np.ndarray]:
-    """The blocks of each sample; of a chip those of its corners."""
-    corners = (0,) if samples.extent == 1 else (0, samples.extent - 1)
+    """The blocks of each sample, the one it lies in first; of a chip those of all corners of what it sees."""
+    rows, cols = [samples.row[which]], [samples.col[which]]
+    if samples.extent > 1:
+        for places in (rows, cols):
+            places.append(places[0] + (samples.extent - 1))
+        if samples.seen is not None:
+            rows.append(samples.seen[0][which])
+            cols.append(samples.seen[1][which])
     plane = samples.plane[which].astype(np.int64) << 48
     return [
-        plane
-        | ((samples.row[which].astype(np.int64) + down) // block) << 24
-        | ((samples.col[which].astype(np.int64) + right) // block)
-        for down in corners
-        for right in corners
+        plane | (row.astype(np.int64) // block) << 24 | (col.astype(np.int64) // block) for row in rows for col in cols
     ]
 
 
@@ -232,7 +250,7 @@ def _groups(samples: Samples, free: np.ndarray, options: SplitOptions, cut: bool
     shape = samples.shape[piece]
     if options.block is not None:
         first, *others = _block_keys(samples, free, options.block)
-        group = np.unique(first, return_inverse=True)[1].astype(np.int64)
+        group = distinct(first)[1]
         if others:
             # Chips that lie across blocks join them; the two keys of a sample stand for it.
             group = np.arange(len(free), dtype=np.int64)
@@ -249,7 +267,7 @@ def _groups(samples: Samples, free: np.ndarray, options: SplitOptions, cut: bool
     else:
         # Labels without polygon among those with one: each is its own.
         keys = np.where(shape >= 0, shape, -1 - np.arange(len(shape)))
-        group = np.unique(keys, return_inverse=True)[1].astype(np.int64)
+        group = distinct(keys)[1]
     # The same pixel at several dates is one place.
     return joined(group, group, _block_keys(samples, free, 1)[0])
 
@@ -291,11 +309,11 @@ def _aggregated(samples: Samples, free: np.ndarray, block: int) -> Samples:
     """Blocks as samples of one pixel: what is needed to try larger blocks."""
     owner, piece = _pieces(samples, free)
     # Chips are looked at by their top left corner, which is exact where grids agree.
-    keys, place = np.unique(_block_keys(samples, free, block)[0], return_inverse=True)
-    shapes, shape = np.unique(samples.shape[piece], return_inverse=True)
+    keys, place = distinct(_block_keys(samples, free, block)[0])
+    shapes, shape = distinct(samples.shape[piece])
     labels = int(samples.label.max()) + 1
-    combined = (place[owner].astype(np.int64) * len(shapes) + shape) * labels + samples.label[piece]
-    found = np.unique(combined)
+    combined = (place[owner] * len(shapes) + shape) * labels + samples.label[piece]
+    found = distinct(combined)[0]
     mask = (1 << 24) - 1
     return Samples(
         plane=(keys >> 48).astype(np.uint16),
@@ -347,7 +365,7 @@ def _shared_out(
     dropped = {}
     close = {}
     for place, name in ((PARTS.index(TRAIN), TRAIN), (PARTS.index(VALIDATION), VALIDATION)):
-        close[name] = near(samples.plane, samples.row, samples.col, part == place, part > place, reach)
+        close[name] = samples.near(part == place, part > place, reach)
     for name, those in close.items():
         part[those] = DROPPED
         dropped[name] = int(those.sum())
@@ -391,7 +409,14 @@ def _at_random(samples: Samples, options: SplitOptions, fractions: dict[str, flo
             start = end
         rest = np.r_[members[:1], members[start:]]
         part[rest] = PARTS.index(TRAIN)
-    return Split(part, options, len(free), {TRAIN: 0, VALIDATION: 0}, True, _OPTIMISTIC)
+    dropped = {}
+    for place, name in ((PARTS.index(TRAIN), TRAIN), (PARTS.index(VALIDATION), VALIDATION)):
+        # Chance may put neighbours on both sides, but what labels that were kept for a part see is that part's alone.
+        kept = (samples.fixed >= 0) & (part > place)
+        close = samples.near(part == place, kept, samples.side - 1)
+        part[close] = DROPPED
+        dropped[name] = int(close.sum())
+    return Split(part, options, len(free), dropped, True, _OPTIMISTIC)
 
 
 # -- what came of it -----------------------------------------------------------------------------------
@@ -466,10 +491,17 @@ def _check_parts(samples: Samples, split: Split, fractions: dict[str, float], na
             )
     dropped = sum(split.dropped.values())
     if dropped > _MUCH * len(samples):
-        split.findings.append(
-            f"{dropped:,} of {len(samples):,} samples lie too close to those of another part and were left out; "
-            f"{'a larger --block or ' * bool(options.block)}a smaller --buffer would keep more."
-        )
+        sentence = f"{dropped:,} of {len(samples):,} samples lie too close to those of another part and were left out"
+        more = [
+            what
+            for what, helps in (
+                ("a larger --block", options.block is not None),
+                ("a smaller --buffer", bool(options.buffer)),
+                ("a smaller --size", samples.side > 1),
+            )
+            if helps
+        ]
+        split.findings.append(f"{sentence}{'; ' * bool(more)}{' or '.join(more)}{' would keep more' * bool(more)}.")
 
 
 def _listed(names: list[str], places: list[int]) -> str:

@@ -35,6 +35,8 @@ WINDOW = np.dtype(
 #: About what one window's samples may need in memory.
 _WINDOW_BYTES = 32 << 20
 _SECONDS_BETWEEN_CHECKPOINTS = 20.0
+# No measurement is larger: what nobody declared to be nodata.  Its square would be no number any more.
+_LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -279,14 +281,16 @@ def native(samples: np.ndarray) -> np.ndarray:
 def read_valid(
     scene: LabelledScene, row: int, col: int, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """A window of a scene; pixels with a value that is no number are missing, too.
+    """A window of a scene; pixels with a value that is no number, or no measurement, are missing, too.
 
     Returns:
         Samples (C, height, width) and validity (height, width), None where all are valid.
     """
     samples, valid = scene.read(row, col, height, width)
     if samples.dtype.kind == "f":
-        finite = np.isfinite(samples).all(axis=0)
+        # Not true of NaN, either; shorter floats have no such numbers but infinity.
+        largest = min(_LARGEST, float(np.finfo(samples.dtype).max))
+        finite = (np.abs(samples) <= largest).all(axis=0)
         if not finite.all():
             valid = finite if valid is None else valid & finite
     return samples, None if valid is None or valid.all() else valid

@@ -87,7 +87,7 @@ class Work:
             raise OutputError(f"The folder “{self.folder.parent}” does not exist; create it or choose another place.")
         with writing(self.folder):
             # Killed between the two renames of an exchange.
-            if self._before.exists() and not self.folder.exists():
+            if (self._before / FILE).is_file() and not self.folder.exists():
                 self._before.rename(self.folder)
             self.finished = self._look(overwrite)
         if self.finished is None:
@@ -185,6 +185,13 @@ class Work:
         return None
 
     def _begin(self, monitor: Monitor) -> None:
+        # What is thrown away here must be ours.
+        for path, mark in ((self.path, self.scratch), (self._before, self._before / FILE)):
+            if path.exists() and not mark.exists() and not (path.is_dir() and not any(path.iterdir())):
+                raise InputError(
+                    f"“{path}” holds other files, and the training set needs that name while it is made: rename it, or "
+                    "name another folder for the set."
+                )
         with writing(self.folder):
             self.scratch.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.scratch / _LOCK)

@@ -262,12 +262,14 @@ class DatasetWriter:
         filled, self._filled = self._filled, 0
         order = np.argsort(self._numbers[:filled], kind="stable")
         numbers = self._numbers[:filled][order]
+        # Whole records, as bytes: NumPy would copy them field by field.
+        records = self._buffer.view(np.uint8).reshape(len(self._buffer), -1)
         with writing(self._work.folder):
             for start, end in zip(*stretches(numbers), strict=True):
                 number = int(numbers[start])
                 # Unbuffered: what the disk has no room for is told here, not when the file is closed.
                 with self._file(number).open("ab", buffering=0) as file:
-                    _write_all(file.fileno(), self._buffer[order[start:end]].tobytes())
+                    _write_all(file.fileno(), records.take(order[start:end], axis=0).reshape(-1).data)
                 self._lengths[number] += end - start
             if durable:
                 for number in range(len(self._lengths)):
@@ -352,13 +354,16 @@ class DatasetWriter:
 
     def _finish_shard(self, number: int, part: str, name: str, length: int, filling: np.ndarray) -> dict[str, Any]:
         with writing(self._work.folder):
-            records = np.fromfile(self._file(number), self._record, count=length)
+            content = np.fromfile(self._file(number), np.uint8, count=length * self._record.itemsize)
         order = np.random.default_rng([self._seed, 2, number]).permutation(length)
-        samples = records["samples"][order]
+        # Whole records, as bytes: NumPy would go through them once for each field, and field by field.
+        records = content.reshape(length, -1).take(order, axis=0).view(self._record)[:, 0]
+        del content
+        samples = records["samples"]
         missing: np.ndarray | None = None
         if self._record["missing"].itemsize:
             pixels = math.prod(self.shape[1:])
-            missing = np.unpackbits(records["missing"][order], axis=1, count=pixels).view(bool)
+            missing = np.unpackbits(records["missing"], axis=1, count=pixels).view(bool)
             missing = missing.reshape(length, *self.shape[1:])
         if part == TRAIN:
             share = -(-DRAWN // self._shards[TRAIN])
@@ -368,8 +373,7 @@ class DatasetWriter:
         if missing is not None and missing.any():
             for band in range(self.shape[0]):
                 samples[:, band][missing] = filling[band]
-        arrays = {"samples": samples, "labels": records["labels"][order], "places": records["places"][order]}
-        del records
+        arrays = {name: records[name] for name in ARRAYS}
         shard = Shard(name, length, {}, {})
         sizes, sums = {}, {}
         with writing(self._work.folder):

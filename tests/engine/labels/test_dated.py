@@ -106,6 +106,10 @@ def test_pixels_that_miss_a_date_are_left_out_and_counted(series):
         (part,) = DatedLabels(opened, labels, DATES).samples()
     assert part.missing == 1
     assert part.cols.tolist() == [5]
+    with open_image(series, invalid="all") as opened:
+        (part,) = DatedLabels(opened, labels, DATES).samples()
+    assert part.missing == 0
+    assert part.cols.tolist() == [3, 5]
 
 
 def refused(series, spans, words, dates=DATES, bands="", places=(0, 1)):

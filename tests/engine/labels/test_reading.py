@@ -414,6 +414,9 @@ def test_images_are_told_apart_by_the_names_of_their_files():
     assert same_image("/a/S2A.tif", "s2a")
     assert same_image("a.tif|option:x", "b/a.tif")
     assert not same_image("a.tif", "b.tif")
+    assert same_image("/a/LC08.2020.tif", "LC08.2020")
+    assert not same_image("LC08.2021", "LC08.2020")
+    assert not same_image("LC08.2021", "LC08.2020.tif")
 
 
 def test_dates_become_spans(tmp_path):

@@ -33,6 +33,8 @@ class ArrayScene:
     transform: tuple[float, float, float, float, float, float] | None = (10.0, 0.0, 500000.0, 0.0, -10.0, 4000000.0)
     crs: str = "EPSG:32633"
     provenance: dict[str, Any] = field(default_factory=lambda: {"files": []})
+    polygons: np.ndarray | None = None
+    layer: str = ""
     split: str = ""
     scales: Sequence[tuple[float, float]] | None = None
 

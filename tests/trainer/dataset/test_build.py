@@ -104,6 +104,22 @@ def test_chips_have_labels_where_there_are_some_and_reach_beyond_the_border(tmp_
     assert (64, 96) in corners
 
 
+@pytest.mark.parametrize("beyond", [1, 4, 8, 9, 15])
+def test_a_chip_at_the_border_mirrors_no_chip_of_another_part(tmp_path, beyond):
+    height, width = 16 * 8 - beyond, 16 * 8 - beyond
+    # Every pixel is its own number, and labelled.
+    values = np.arange(height * width, dtype=np.uint32).reshape(1, height, width)
+    places = np.random.default_rng(0).integers(0, 3, (height, width))
+    found = made(tmp_path, [ArrayScene(values, places)], kind="chips", size=16, block=Length(16, "px"))
+    seen = {part: {int(v) for a in found.arrays(part) for v in np.unique(a.samples)} for part in PARTS}
+    assert all(seen.values())
+    assert not (seen["train"] & seen["test"])
+    assert not (seen["train"] & seen["validation"])
+    assert not (seen["validation"] & seen["test"])
+    # Chips at the border go with those that they mirror, so that none is lost.
+    assert found.description.split["dropped"] == 0
+
+
 def test_chips_with_too_few_labels_are_left_out(tmp_path):
     scene = fields_scene(height=128, width=128)
     found = made(tmp_path, [scene], kind="chips", size=32, split="random", labelled=0.3)
@@ -184,6 +200,15 @@ def test_statistics_are_those_of_the_training_part_in_physical_values(tmp_path, 
         assert (np.abs(np.percentile(train, percent, axis=1) - values) < 0.005 * spread).all()
 
 
+def test_numbers_that_are_no_measurements_are_missing(tmp_path):
+    scene = fields_scene(dtype="float64")
+    # R's "no value", which the file does not declare.
+    scene.values[1, 2, 2], scene.values[0, 2, 3] = -1.7e308, 1.7e308
+    description = made(tmp_path, [scene]).description
+    assert "2 labelled pixels have no data" in " ".join(description.findings)
+    assert max(description.statistics.maximum) < 10_000
+
+
 def test_spread_is_exact_far_from_zero(tmp_path):
     """A sum of squares would lose it all."""
     scene = fields_scene(dtype="float64", bands=1)
@@ -261,7 +286,7 @@ def test_many_samples_left_out_for_the_buffer_are_told(tmp_path):
     assert sum(found.description.samples(part) for part in PARTS) == 96 * 96 - told["dropped"]
     assert [sentence for sentence in found.description.findings if "too close" in sentence] == [
         f"{told['dropped']:,} of 9,216 samples lie too close to those of another part and were left out; a larger "
-        "--block or a smaller --buffer would keep more."
+        "--block or a smaller --buffer or a smaller --size would keep more."
     ]
     # That the shares differ is not the groups' fault.
     assert not any("groups that cannot be divided" in sentence for sentence in found.description.findings)
@@ -318,6 +343,25 @@ def test_a_pixel_of_the_test_labels_does_not_train_however_close_the_labels_lie(
     assert found.description.split["dropped"] == int((test.places >= 0).sum())
 
 
+@pytest.mark.parametrize(("kind", "size"), [("pixels", 0), ("windows", 5)])
+def test_labels_kept_for_a_part_are_not_trained_with_where_chance_splits_the_rest(tmp_path, kind, size):
+    scenes = [fields_scene(seed=1, name="training")]
+    for part, rows in (("validation", slice(0, 120)), ("test", slice(96, 180))):
+        kept = fields_scene(seed=1, name=part, split=part)
+        outside = np.ones(kept.places.shape, bool)
+        outside[rows] = False
+        kept.places[outside], kept.shapes[outside] = UNLABELLED, UNLABELLED
+        scenes.append(kept)
+    found = made(tmp_path, scenes, kind=kind, size=size, split="random")
+    seen = {part: np.zeros(scenes[0].places.shape, bool) for part in PARTS}
+    for part, _, _, place in everything(found):
+        top, left = (max(int(place[name]) - size // 2, 0) for name in ("row", "col"))
+        seen[part][top : top + max(size, 1), left : left + max(size, 1)] = True
+    for part, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        assert not (seen[part] & seen[other]).any()
+    assert found.description.split["dropped"] > 0
+
+
 def test_dates_of_one_place_are_split_alike(tmp_path):
     scenes = [fields_scene(seed=seed, name=f"date {seed}") for seed in (1, 2)]
     scenes[1].places, scenes[1].shapes = scenes[0].places, scenes[0].shapes
@@ -345,6 +389,32 @@ def test_the_same_ground_on_two_grids_is_told(tmp_path):
     other.transform = (10.0, 0.0, 500004.0, 0.0, -10.0, 4000000.0)
     found = made(tmp_path, [one, other])
     assert "same ground on different grids" in " ".join(found.description.findings)
+
+
+def test_the_same_ground_in_two_utm_zones_is_told(tmp_path):
+    one, other = fields_scene(seed=1, name="one"), fields_scene(seed=2, name="other")
+    # 18° east, 36.1° north, as either zone has it.
+    other.crs, one.transform = "EPSG:32634", (10.0, 0.0, 769900.0, 0.0, -10.0, 4000000.0)
+    other.transform = (10.0, 0.0, 229900.0, 0.0, -10.0, 4000000.0)
+    assert "same ground on different grids" in " ".join(made(tmp_path, [one, other]).description.findings)
+
+
+def test_a_polygon_is_on_one_side_also_on_images_of_other_grids(tmp_path):
+    one, other = fields_scene(seed=1, name="one"), fields_scene(seed=1, name="other")
+    other.transform = (10.0, 0.0, 500004.0, 0.0, -10.0, 4000000.0)
+    # The other image misses the first rows, and so has other numbers for the same polygons of the layer.
+    one.layer = other.layer = "labels.gpkg"
+    one.polygons = np.arange(one.shapes.max() + 1) + 1000
+    first = int(other.shapes[50:][other.shapes[50:] >= 0].min())
+    other.places[:50], other.shapes[:50] = UNLABELLED, UNLABELLED
+    other.shapes[other.shapes >= 0] -= first
+    other.polygons = one.polygons[first:]
+    found = made(tmp_path, [one, other])
+    sides = {}
+    for part, _, _, place in everything(found):
+        sides.setdefault(int((one, other)[place["scene"]].polygons[place["shape"]]), set()).add(part)
+    assert {len(parts) for parts in sides.values()} == {1}
+    assert set.union(*sides.values()) == set(PARTS)
 
 
 def test_polygons_that_hang_together_may_be_cut_if_asked(tmp_path):

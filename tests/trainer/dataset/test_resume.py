@@ -231,6 +231,17 @@ def test_an_empty_folder_is_taken_and_one_with_other_files_is_not(tmp_path):
         build(tmp_path / "nowhere" / "set")
 
 
+@pytest.mark.parametrize("ending", ["partial", "replaced"])
+def test_a_folder_that_happens_to_be_called_so_is_left_alone(tmp_path, ending):
+    mine = tmp_path / f"set.{ending}" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(InputError, match="holds other files"):
+        build(tmp_path / "set")
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "set").exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_read_only_is_told(tmp_path):
     tmp_path.chmod(0o500)

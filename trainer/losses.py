@@ -116,9 +116,7 @@ def dice(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: in
     return loss
 
 
-def _rows(
-    scores: torch.Tensor, labels: torch.Tensor, ignore_index: int | None
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _rows(scores: torch.Tensor, labels: torch.Tensor, ignore_index: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores (M, K) and labels (M,) of all samples or pixels that count, in single precision at least."""
     rows, true = torch.movedim(scores, 1, -1).reshape(-1, scores.shape[1]), labels.reshape(-1)
     if ignore_index is not None:

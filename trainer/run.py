@@ -33,7 +33,7 @@ class TrainOptions:
     Args:
         dataset: folder of the training set.
         network: a name in :data:`.networks.NETWORKS`.
-        recipe: a name or a file; empty: the network's own.
+        recipe: a name or a file; empty: the network's own for such samples.
         output: folder of the run; empty: ``runs/<network>`` in the training set's folder.
         epochs: replaces the recipe's.
         resume: go on from the folder's checkpoint, if there is one.
@@ -67,7 +67,7 @@ def recipe_of(options: TrainOptions) -> Recipe:
     """The recipe that the options ask for.
 
     Raises:
-        InputError: there is none, or it is for another network.
+        InputError: there is none, it is for another network, or there is no training set to choose one for.
     """
     from .networks import network_kind
 
@@ -79,7 +79,11 @@ def recipe_of(options: TrainOptions) -> Recipe:
         changes.append(f"weights={json.dumps(str(Path(options.weights).resolve()))}")
     if options.freeze:
         changes.append(f"freeze={json.dumps(options.freeze)}")
-    recipe = read_recipe(options.recipe or kind.recipe, changes)
+    name = options.recipe
+    if not name:
+        told = TrainingSet(options.dataset).description
+        name = kind.recipe_for(told.kind, told.task)
+    recipe = read_recipe(name, changes)
     if recipe.network != options.network:
         raise InputError(
             f"The recipe is for the network “{recipe.network}”, not “{options.network}”: choose another recipe, or "

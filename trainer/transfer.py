@@ -50,11 +50,11 @@ class Taken:
 def load_weights(network: nn.Module, path: Path) -> Taken:
     """Give a network the weights of a file.
 
-    The file is one of torch's with a ``state_dict``, alone or in a checkpoint (``best.pt`` and ``checkpoint.pt`` of a run
-    can be used); what its names begin with (``module.``, ``backbone.``) does not matter.  A last layer for another
-    number of classes starts anew.  A first convolution for 1 or 3 bands is spread over all: each band gets the mean of
-    the file's times file's bands / own bands, which leaves the answer to a grey image as it was (repeated and divided,
-    as Carreira & Zisserman 2017 do along time).
+    The file is one of torch's with a ``state_dict``, alone or in a checkpoint (a run's ``best.pt`` can be used); what
+    its names begin with (``module.``, ``backbone.``) does not matter.  A last layer for another number of classes
+    starts anew.  A first convolution for 1 or 3 bands is spread over all: each band gets the mean of the file's times
+    file's bands / own bands, which leaves the answer to a grey image as it was (repeated and divided, as Carreira &
+    Zisserman 2017 do along time).
 
     Args:
         network: with fresh weights.

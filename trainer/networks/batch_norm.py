@@ -9,26 +9,29 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class _OneValueIsNoBatch(nn.Module):
-    running_mean: torch.Tensor | None
-    running_var: torch.Tensor | None
-    weight: torch.Tensor
-    bias: torch.Tensor
-    eps: float
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, …) → the same shape."""
-        if self.training and x.numel() == x.shape[1]:
-            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        normalised: torch.Tensor = super().forward(x)
-        return normalised
-
-
-class BatchNorm2d(_OneValueIsNoBatch, nn.BatchNorm2d):
+class BatchNorm2d(nn.BatchNorm2d):
     """Of (N, C, rows, columns)."""
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, rows, columns) → the same shape."""
+        return _by_running_statistics(self, x) if _is_one_value(self, x) else super().forward(x)
 
-class BatchNorm3d(_OneValueIsNoBatch, nn.BatchNorm3d):
+
+class BatchNorm3d(nn.BatchNorm3d):
     """Of (N, C, bands, rows, columns)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, bands, rows, columns) → the same shape."""
+        return _by_running_statistics(self, x) if _is_one_value(self, x) else super().forward(x)
+
+
+def _is_one_value(module: _BatchNorm, x: torch.Tensor) -> bool:
+    return module.training and x.numel() == x.shape[1]
+
+
+def _by_running_statistics(module: _BatchNorm, x: torch.Tensor) -> torch.Tensor:
+    mean, variance = module.running_mean, module.running_var
+    return functional.batch_norm(x, mean, variance, module.weight, module.bias, eps=module.eps)

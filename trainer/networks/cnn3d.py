@@ -67,12 +67,6 @@ class Cnn3d(nn.Module):
                 rows.append(nn.Dropout(dropout))
             width = after
         self.classify = nn.Sequential(*rows, nn.Linear(width, classes))
-        # Glorot & Bengio 2010.  torch's own first weights let the signal die away over six layers, and plain gradient
-        # descent then stands still.
-        for module in self.modules():
-            if isinstance(module, (nn.Conv3d, nn.Linear)):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, bands, side, side) → (N, classes), logits."""

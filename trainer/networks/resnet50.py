@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from .batch_norm import BatchNorm2d
+from .strided import StridedConv2d
 
-_WIDTHS, _DEPTHS, _EXPANSION = (64, 128, 256, 512), (3, 4, 6, 3), 4
+_DEPTHS, _EXPANSION = (3, 4, 6, 3), 4
 
 
 class Bottleneck(nn.Module):
@@ -24,7 +25,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         channels = width * _EXPANSION
         self.conv1, self.bn1 = nn.Conv2d(channels_in, width, 1, bias=False), BatchNorm2d(width)
-        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False), BatchNorm2d(width)
+        self.conv2, self.bn2 = StridedConv2d(width, width, 3, stride), BatchNorm2d(width)
         self.conv3, self.bn3 = nn.Conv2d(width, channels, 1, bias=False), BatchNorm2d(channels)
         # Every block starts as its shortcut (Goyal et al. 2017).
         nn.init.zeros_(self.bn3.weight)
@@ -50,20 +51,22 @@ class ResNet50(nn.Module):
         bands: channels of the input.
         classes: channels of the output, which are logits.
         dropout: share of the last features that is left out while training.
+        width: channels of the first convolution; the paper's 64, or fewer for small training sets.
     """
 
-    def __init__(self, bands: int, classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, bands: int, classes: int, dropout: float = 0.0, width: int = 64) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(bands, 64, 7, stride=2, padding=3, bias=False), BatchNorm2d(64)
+        self.conv1, self.bn1 = StridedConv2d(bands, width, 7, 2), BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        channels = 64
-        for stage, (width, depth) in enumerate(zip(_WIDTHS, _DEPTHS, strict=True), start=1):
+        channels = width
+        for stage, depth in enumerate(_DEPTHS, start=1):
             blocks: list[nn.Module] = []
             for block in range(depth):
                 blocks.append(Bottleneck(channels, width, 2 if stage > 1 and block == 0 else 1))
                 channels = width * _EXPANSION
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            width *= 2
         self.mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
         self.fc = nn.Linear(channels, classes)
         for module in self.modules():

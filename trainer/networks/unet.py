@@ -1,8 +1,8 @@
 """U-Net: (N, bands, rows, columns) → (N, classes, rows, columns).
 
 Ronneberger, O., Fischer, P., Brox, T. (2015): U-Net: Convolutional networks for biomedical image segmentation. MICCAI
-2015, 234-241.  Convolutions are padded, so that scores have the size of the input, and followed by batch normalisation, which the
-paper does not have.
+2015, 234-241.  Unlike there, convolutions are padded, so that scores have the size of the input, and are followed by
+batch normalisation.
 """
 
 from __future__ import annotations

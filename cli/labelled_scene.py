@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 from rasterio.windows import Window
 
 from ..engine.image import Image
-from ..engine.labels.labels import LabelMap
+from ..engine.labels.labels import LabelMap, Labels
 from ..engine.opening import READ_ERRORS
 from ..models.bands import Band
 from ..trainer.dataset.scene import UNLABELLED, SceneBand
@@ -31,7 +32,7 @@ class ImageWithLabels:
         image: open.
         labels: on the image's pixels.
         name: of the scene.
-        files: what the labels were read from.
+        files: what the labels were read from, themselves first.
         split: the part that these labels are kept for, or empty.
         scale, offset: replace what the raster declares.
     """
@@ -63,6 +64,10 @@ class ImageWithLabels:
         self.bands: Sequence[SceneBand] = self.scene_bands(image.bands, image.scales, image.nodata)
         paths = sorted(source.files | {Path(path).resolve() for path in files})
         self._described = [_file(path) for path in paths if path.is_file()]
+        # Shapes are known by what they are: QGIS hands them over in another temporary file every time.
+        shapes = getattr(labels, "labels", None)
+        self._content = _mark(shapes) if isinstance(shapes, Labels) else ""
+        self._told_by_content = {str(Path(path).resolve()) for path in files[:1]} if self._content else set()
 
     def scene_bands(
         self, bands: Sequence[Band], scales: Sequence[tuple[float, float]], nodata: Sequence[float | None]
@@ -77,8 +82,11 @@ class ImageWithLabels:
     def fingerprint(self) -> str:
         """Changes when a file does, or what is taken from it."""
         marks = [
-            f"{entry['name']} {entry['bytes']} {entry['modified']} {entry['fingerprint']}" for entry in self._described
+            f"{entry['name']} {entry['bytes']} {entry['modified']} {entry['fingerprint']}"
+            for entry in self._described
+            if entry["path"] not in self._told_by_content
         ]
+        marks.append(self._content)
         marks += [str(self.numbers), self.crs, str(self.transform), str(self.bands), str(list(self.legend)), self.split]
         return hashlib.sha256("\0".join(marks).encode("utf-8", "replace")).hexdigest()
 
@@ -157,6 +165,17 @@ class ImageWithLabels:
 def scene_name(rasters: Sequence[str]) -> str:
     """What a scene is called: its first file without folders and ending."""
     return Path(rasters[0].split("|")[0]).stem or rasters[0]
+
+
+def _mark(labels: Labels) -> str:
+    """Tells the labels of a layer from others, wherever they are kept."""
+    digest = hashlib.sha256()
+    for shape in shapely.to_wkb(labels.shapes):
+        digest.update(shape)
+    for array in (labels.places, labels.features, labels.spans):
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    digest.update("\0".join(labels.images or ()).encode("utf-8", "replace"))
+    return digest.hexdigest()
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import InputError, OutputError
 from .card import distinct_colors
+from .usual_colors import usual_color
 
 #: Name of the table in the GeoPackage.
 TABLE = "thematica_classes"
@@ -87,9 +88,12 @@ def next_code(classes: Iterable[LabelClass]) -> int:
 
 
 def with_colors(entries: Sequence[tuple[int, str]]) -> list[LabelClass]:
-    """Classes from codes and names, each with a colour that differs from the others'."""
-    colors = distinct_colors(len(entries))
-    return [LabelClass(code, name, color) for (code, name), color in zip(entries, colors)]
+    """Classes from codes and names, each with a colour of its own: the usual one where there is one."""
+    made: list[LabelClass] = []
+    for (code, name), color in zip(entries, distinct_colors(len(entries))):
+        taken = {entry.color for entry in made}
+        made.append(LabelClass(code, name, usual_color(name, taken) or color))
+    return made
 
 
 def to_json(classes: Sequence[LabelClass]) -> str:

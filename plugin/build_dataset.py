@@ -28,7 +28,7 @@ from qgis.core import (
 from ..errors import InputError, ThematicaError
 from ..models.bands import SENSORS
 from .algorithm import ProgressText, ThematicaAlgorithm
-from .compat import SOURCE_RASTER, SOURCE_VECTOR, WKT_PREFERRED
+from .compat import FOLDERS, SOURCE_RASTER, SOURCE_VECTOR, WKT_PREFERRED
 from .dataset_job import KINDS, LAYOUTS, SPLITS, LabelSet, folder_job, labels_job
 from .job import PreparedJob, check_raster
 from .parameters import choice, count, is_given, number
@@ -52,10 +52,14 @@ labelled pixel), or <code>chips</code> (squares of <b>size</b> pixels with a lab
 whole polygons go to one part, with a buffer between the parts. A <code>random</code> split says that a model is \
 better than it is. Block and buffer: metres, or pixels with <code>px</code>.</p>
 <p><b>Merge</b>: <code>Wheat=Cropland,Maize=Cropland</code> makes one class of several.</p>
-<p><b>Folder of patches</b>: EuroSAT or BigEarthNet as they are distributed (a folder or a zip); rasters and labels \
-stay empty then.</p>
+<p><b>Folder of patches</b>: EuroSAT or BigEarthNet as they are distributed (a folder, or a zip as <b>archive</b>); \
+rasters and labels stay empty then.</p>
 <p>A picture of the samples and of the split on the map lies in the folder. The same call again goes on where it \
 stopped, or says that nothing has changed.</p>"""
+
+
+def _of_patches(parameters: dict[str, Any]) -> bool:
+    return is_given(parameters, "FOLDER") or is_given(parameters, "ARCHIVE")
 
 
 class BuildDataset(ThematicaAlgorithm):
@@ -96,7 +100,9 @@ class BuildDataset(ThematicaAlgorithm):
         add(choice("SPLIT", "Split", list(SPLITS), "blocks"))
         add(number("TEST", "Share of the test part", minValue=0.0, maxValue=0.9))
         add(number("VALIDATION", "Share of the validation part", minValue=0.0, maxValue=0.9))
-        add(QgsProcessingParameterFile("FOLDER", "Folder of labelled patches, or zip", optional=True))
+        # A parameter takes files or folders, not both.
+        add(QgsProcessingParameterFile("FOLDER", "Folder of labelled patches", FOLDERS, optional=True))
+        add(QgsProcessingParameterFile("ARCHIVE", "… or its zip (EuroSAT)", extension="zip", optional=True))
         add(choice("LAYOUT", "Layout of the folder", list(LAYOUTS), None))
         advanced = self.add_advanced
         advanced(QgsProcessingParameterString("BLOCK", "Side of a block (metres, or 64px)", optional=True))
@@ -141,7 +147,9 @@ class BuildDataset(ThematicaAlgorithm):
         return True, ""
 
     def _check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
-        if is_given(parameters, "FOLDER"):
+        if _of_patches(parameters):
+            if is_given(parameters, "FOLDER") and is_given(parameters, "ARCHIVE"):
+                raise InputError("Give either a folder of patches (FOLDER) or its zip (ARCHIVE), not both.")
             if not is_given(parameters, "LAYOUT"):
                 raise InputError(f"Say how the folder is laid out (LAYOUT): {', '.join(LAYOUTS)}.")
             if is_given(parameters, "LABELS") or is_given(parameters, "LABEL_RASTER"):
@@ -163,10 +171,11 @@ class BuildDataset(ThematicaAlgorithm):
         # Layers belong to the thread that runs this: they are read here and never in processAlgorithm.
         options = self._options(parameters, context)
         try:
-            if is_given(parameters, "FOLDER"):
+            if _of_patches(parameters):
                 # What has a default in Processing and belongs to labels.
                 options = {key: value for key, value in options.items() if key not in ("kind", "split")}
-                folder = self.parameterAsFile(parameters, "FOLDER", context)
+                given = "FOLDER" if is_given(parameters, "FOLDER") else "ARCHIVE"
+                folder = self.parameterAsFile(parameters, given, context)
                 layout = self.parameterAsEnumString(parameters, "LAYOUT", context)
                 self.prepared = folder_job(folder, layout, "", options)
             else:

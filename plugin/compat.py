@@ -46,10 +46,10 @@ SOURCE_VECTOR = _first("Qgis.ProcessingSourceType.VectorAnyGeometry", "QgsProces
 SOURCE_RASTER = _first("Qgis.ProcessingSourceType.Raster", "QgsProcessing.SourceType.TypeRaster")
 NUMBER_INTEGER = _first("Qgis.ProcessingNumberParameterType.Integer", "QgsProcessingParameterNumber.Type.Integer")
 NUMBER_DOUBLE = _first("Qgis.ProcessingNumberParameterType.Double", "QgsProcessingParameterNumber.Type.Double")
+FOLDERS = _first("Qgis.ProcessingFileParameterBehavior.Folder", "QgsProcessingParameterFile.Behavior.Folder")
 PARAMETER_ADVANCED = _first(
     "Qgis.ProcessingParameterFlag.Advanced", "QgsProcessingParameterDefinition.Flag.FlagAdvanced"
 )
-POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 POLYGON_LAYERS = _first("Qgis.LayerFilter.PolygonLayer", "QgsMapLayerProxyModel.PolygonLayer")
 POINT_LAYERS = _first("Qgis.LayerFilter.PointLayer", "QgsMapLayerProxyModel.PointLayer")
 RASTER_LAYERS = _first("Qgis.LayerFilter.RasterLayer", "QgsMapLayerProxyModel.RasterLayer")
@@ -59,13 +59,6 @@ LABEL_LAYERS = POLYGON_LAYERS | POINT_LAYERS | RASTER_LAYERS
 RASTER_HINT = _first("QgsProcessingUtils.LayerHint.Raster", "QgsProcessingUtils.Raster")
 RASTER_TYPE = _first("Qgis.LayerType.Raster", "QgsMapLayerType.RasterLayer")
 VECTOR_TYPE = _first("Qgis.LayerType.Vector", "QgsMapLayerType.VectorLayer")
-OVERLAPS_ALLOWED = _first(
-    "Qgis.AvoidIntersectionsMode.AllowIntersections", "QgsProject.AvoidIntersectionsMode.AllowIntersections"
-)
-AVOID_IN_CURRENT_LAYER = _first(
-    "Qgis.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
-    "QgsProject.AvoidIntersectionsMode.AvoidIntersectionsCurrentLayer",
-)
 AVOID_IN_LAYERS = _first(
     "Qgis.AvoidIntersectionsMode.AvoidIntersectionsLayers", "QgsProject.AvoidIntersectionsMode.AvoidIntersectionsLayers"
 )

@@ -33,6 +33,7 @@ class ThematicaPlugin:
         self.runtime_dialog: Any = None
         self.threshold_panel: Any = None
         self.labels_dock: Any = None
+        self.dataset_dialog: Any = None
         #: Open ones; QGIS's main window keeps the window alive, but not the Python object behind it.
         self.area_tables: list[Any] = []
         #: Parent of the runs: they outlive the dialog, and end with the plugin.
@@ -59,7 +60,9 @@ class ThematicaPlugin:
         self.labels_action = self._action("Labels", self.toggle_labels, LABELS_ICON)
         self.labels_action.setToolTip("Draw labels, see what they say, and classify while drawing")
         self.labels_action.setCheckable(True)
-        for action in (self.classify_action, self.labels_action, self.runtime_action):
+        self.dataset_action = self._action("Make training set…", self.open_dataset)
+        self.dataset_action.setToolTip("Samples with their classes, split for training and testing")
+        for action in self._menu_actions():
             self.iface.addPluginToRasterMenu(MENU, action)
         for action in (self.classify_action, self.labels_action):
             self.iface.addToolBarIcon(action)
@@ -78,6 +81,9 @@ class ThematicaPlugin:
         self.iface.addCustomActionForLayerType(self.use_labels_action, "", VECTOR_TYPE, True)
         QgsProject.instance().layersAdded.connect(self._offer_on_results)
         self._offer_on_results(list(QgsProject.instance().mapLayers().values()))
+
+    def _menu_actions(self) -> tuple[QAction, ...]:
+        return self.classify_action, self.labels_action, self.dataset_action, self.runtime_action
 
     def _action(self, text: str, slot: Callable[[], None], icon: Path | None = None) -> QAction:
         action = QAction(QIcon(str(icon)) if icon else QIcon(), text, self.iface.mainWindow())
@@ -101,7 +107,7 @@ class ThematicaPlugin:
             self.use_labels_action,
         ):
             self.iface.removeCustomActionForLayerType(action)
-        for action in (self.classify_action, self.labels_action, self.runtime_action):
+        for action in self._menu_actions():
             self.iface.removePluginRasterMenu(MENU, action)
         for action in (self.classify_action, self.labels_action):
             self.iface.removeToolBarIcon(action)
@@ -114,7 +120,7 @@ class ThematicaPlugin:
             self.runtime_dialog.end()
         for table in list(self.area_tables):
             table.close()
-        for dialog in (self.classify_dialog, self.runtime_dialog):
+        for dialog in (self.classify_dialog, self.runtime_dialog, self.dataset_dialog):
             if dialog is not None:
                 dialog.close()
                 dialog.deleteLater()
@@ -128,6 +134,7 @@ class ThematicaPlugin:
                 self.iface.removeDockWidget(dock)
                 dock.deleteLater()
         self.classify_dialog = self.runtime_dialog = self.threshold_panel = self.labels_dock = None
+        self.dataset_dialog = None
 
     # -- what the actions do --------------------------------------------------------------------
 
@@ -153,7 +160,7 @@ class ThematicaPlugin:
         _show(self.runtime_dialog)
 
     def _runtime_changed(self) -> None:
-        for window in (self.classify_dialog, self.labels_dock):
+        for window in (self.classify_dialog, self.labels_dock, self.dataset_dialog):
             if window is not None:
                 window.check_runtime()
 
@@ -177,6 +184,7 @@ class ThematicaPlugin:
             self.labels_dock = LabelsDock(self.iface, self.iface.mainWindow())
             self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.labels_dock)
             self.labels_dock.runtime_wanted.connect(self.open_runtime)
+            self.labels_dock.offer_training_set(self.open_dataset)
             # QGIS's own menus close docks, too.
             self.labels_dock.visibilityChanged.connect(self._labels_shown)
         self.labels_dock.setUserVisible(True)
@@ -186,6 +194,23 @@ class ThematicaPlugin:
     def _labels_shown(self, *_: object) -> None:
         if self.labels_dock is not None:
             self.labels_action.setChecked(self.labels_dock.isUserVisible())
+
+    def open_dataset(self) -> None:
+        """Open "Make Training Set" for what the dock "Labels" works on, or for the active layer."""
+        if self.dataset_dialog is None:
+            from ..ui.dataset_dialog import DatasetDialog
+
+            self.dataset_dialog = DatasetDialog(self.iface, runs=self.runs, parent=self.iface.mainWindow())
+            self.dataset_dialog.runtime_wanted.connect(self.open_runtime)
+        dock, layer = self.labels_dock, self.iface.activeLayer()
+        if dock is not None and dock.isUserVisible() and dock.label_layer is not None:
+            self.dataset_dialog.choose(dock.label_layer.layer, dock.sources.rasters())
+        else:
+            self.dataset_dialog.choose(
+                layer if isinstance(layer, QgsVectorLayer) else None,
+                [layer] if isinstance(layer, QgsRasterLayer) else [],
+            )
+        _show(self.dataset_dialog)
 
     def open_area_table(self) -> None:
         """Show the area table of the active layer."""

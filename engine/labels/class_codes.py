@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ...errors import InputError
 from ...models.card import distinct_colors
 from ...models.label_classes import HIGHEST_CODE, LabelClass, check_classes
+from ...models.usual_colors import usual_color
 from .labels import UNLABELLED, Finding
 
 #: A field of more different values is none of classes: an identifier, a measurement.
@@ -145,6 +146,7 @@ class ClassField:
         taken = {entry.name.strip().casefold() for entry in known}
         for code, color in zip(added, colors, strict=True):
             name = names[code] if names[code].casefold() not in taken else f"{names[code]} ({code})"
+            color = usual_color(name, {entry.color for entry in by_code.values()}) or color
             by_code[code] = LabelClass(code, name, color)
         self.legend = [by_code[code] for code in sorted(by_code)]
         check_classes(self.legend)

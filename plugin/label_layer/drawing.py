@@ -5,9 +5,9 @@ from __future__ import annotations
 from qgis.core import QgsProject, QgsSnappingConfig, QgsVectorLayer, QgsWkbTypes
 
 from ..compat import (
-    AVOID_IN_CURRENT_LAYER,
+    AVOID_IN_LAYER,
     AVOID_IN_LAYERS,
-    OVERLAPS_ALLOWED,
+    AVOID_NOTHING,
     PIXELS_ON_SCREEN,
     POLYGON_GEOMETRY,
     SNAP_AS_LISTED,
@@ -76,9 +76,9 @@ def _any_listed(config: QgsSnappingConfig) -> bool:
 
 def _avoid_overlaps(layer: QgsVectorLayer, project: QgsProject) -> bool:
     mode = project.avoidIntersectionsMode()
-    if mode == OVERLAPS_ALLOWED:
+    if mode == AVOID_NOTHING:
         # Not by a list of layers: polygons of any layer would be cut by the labels then.
-        project.setAvoidIntersectionsMode(AVOID_IN_CURRENT_LAYER)
+        project.setAvoidIntersectionsMode(AVOID_IN_LAYER)
         return True
     if mode == AVOID_IN_LAYERS and layer not in project.avoidIntersectionsLayers():
         project.setAvoidIntersectionsLayers([*project.avoidIntersectionsLayers(), layer])

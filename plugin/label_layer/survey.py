@@ -17,10 +17,10 @@ from qgis.core import (
 from ...errors import InputError
 from ...models.card import distinct_colors
 from ...models.label_classes import HIGHEST_CODE, LabelClass
+from ...models.usual_colors import usual_color
 from ..compat import NO_GEOMETRY, POINT_GEOMETRY, POLYGON_GEOMETRY, enum_number
 from .field_values import key_of
 from .style import colors_of_renderer
-from .usual_colors import usual_color
 
 #: A field with more different values than this holds no classes.
 MOST_VALUES = 500

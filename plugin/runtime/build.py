@@ -47,8 +47,8 @@ class Build:
     title: str
     package: str = ""
     oldest_python: tuple[int, int] = (3, 10)
-    installed: tuple[int, int] = (440_000_000, 1_300_000_000)
-    downloaded: tuple[int, int] = (130_000_000, 330_000_000)
+    installed: tuple[int, int] = (750_000_000, 1_610_000_000)
+    downloaded: tuple[int, int] = (205_000_000, 405_000_000)
 
 
 BUILDS = {
@@ -60,24 +60,24 @@ BUILDS = {
             "NVIDIA graphics card (CUDA 13)",
             "onnxruntime-gpu[cuda,cudnn]>=1.27",
             (3, 11),
-            (2_900_000_000, 5_600_000_000),
-            (1_670_000_000, 3_100_000_000),
+            (3_210_000_000, 5_910_000_000),
+            (1_745_000_000, 3_175_000_000),
         ),
         Build(
             "cuda12",
             "Older NVIDIA graphics card or driver (CUDA 12)",
             "onnxruntime-gpu[cuda,cudnn]>=1.21,<1.27",
             (3, 11),
-            (3_650_000_000, 6_400_000_000),
-            (2_080_000_000, 3_500_000_000),
+            (3_960_000_000, 6_710_000_000),
+            (2_155_000_000, 3_575_000_000),
         ),
         Build(
             "directml",
             "Any graphics card (DirectML)",
             "onnxruntime-directml>=1.17",
             (3, 10),
-            (480_000_000, 1_350_000_000),
-            (150_000_000, 350_000_000),
+            (790_000_000, 1_660_000_000),
+            (225_000_000, 425_000_000),
         ),
     )
 }

@@ -11,10 +11,10 @@ from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QLineEdit
 
 from thematica.models.label_classes import read_classes
+from thematica.models.usual_colors import usual_color
 from thematica.plugin.label_layer import LabelLayer
 from thematica.plugin.label_layer.mapping import ValueMapping
 from thematica.plugin.label_layer.survey import survey_field
-from thematica.plugin.label_layer.usual_colors import usual_color
 from thematica.ui.adopt_layer import AdoptLayer
 
 from .driving import click, pick, settle

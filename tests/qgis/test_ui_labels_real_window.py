@@ -223,6 +223,33 @@ def work():
     found["undone"] = codes()
     wait_for(lambda: dock.classes.row_of(4).polygons == 2, "undo is counted")
 
+    # A training set of what is on the screen, which is in no file yet.
+    click(dock.training_button)
+    dialog = plugin.dataset_dialog
+    found["offered"] = [
+        dialog.sources.labels.currentLayer() is dock.label_layer.layer, dialog.sources.raster.currentLayer() is scene,
+        dialog.sources.field.currentField(),
+    ]
+    dialog.choices.block.setValue(600)
+    made = os.path.join(os.path.dirname(os.environ["FOUND"]), "training set")
+    dialog.output.lineEdit().selectAll()
+    QTest.keyClicks(dialog.output.lineEdit(), made)
+    settle()
+    picture("8-training-set")
+    click(dialog.run_button)
+    run = dialog.current_run
+    wait_for(lambda: not run.is_running, "the training set is made", 60)
+    settle()
+    found["set_notice"] = dialog.notice.said
+    found["sheet"] = dialog._sheet is not None and not dialog._sheet.picture.isNull()
+    if found["sheet"]:
+        dialog._sheet.close()
+    dialog.close()
+    with open(os.path.join(made, "dataset.json"), encoding="utf-8") as stream:
+        told = json.load(stream)
+    found["set"] = [[e["name"], e["code"], e["color"], sum(e["samples"].values())] for e in told["classes"]]
+    del dialog, run
+
     # The worker is killed, and all comes back.
     killed = dock.session
     os.kill(killed.worker.pid, 9)
@@ -405,6 +432,17 @@ def test_a_region_grows_and_becomes_a_polygon_of_the_class(found):
 
 def test_a_pair_is_brought_forward(found):
     assert found["emphasis"] == 2
+
+
+def test_the_training_set_is_of_the_polygons_on_the_screen(found):
+    assert found["offered"] == [True, True, "class"]
+    assert [entry[:2] for entry in found["set"]] == [
+        ["Water", 1], ["Trees", 2], ["Crops and grass", 3], ["Bare ground", 4], ["Built-up", 5]
+    ]  # fmt: skip
+    # Water has three polygons of about 900 pixels, of which the buffer may take some.
+    assert all(1000 <= entry[3] <= 2900 for entry in found["set"])
+    assert found["sheet"], found["set_notice"]
+    assert "5 classes" in found["set_notice"]
 
 
 def test_a_killed_worker_comes_back(found):

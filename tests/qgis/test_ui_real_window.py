@@ -24,7 +24,7 @@ import qgis.utils
 from qgis.utils import iface
 
 found = {}
-MENU = ("Thematica", "Classify layer…", "Labels", "Runtime…")
+MENU = ("Thematica", "Classify layer…", "Labels", "Make training set…", "Runtime…")
 
 def menu_texts(menu):
     texts = []
@@ -204,7 +204,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_menu_toolbar_layer_tree_and_provider(found):
-    assert found["added"]["menu"] == ["Thematica", "Classify layer…", "Labels", "Runtime…"]
+    assert found["added"]["menu"] == ["Thematica", "Classify layer…", "Labels", "Make training set…", "Runtime…"]
     assert found["added"]["toolbar"] == ["Classify layer…", "Labels"]
     assert found["added"]["layer"] == ["Classify layer…"]
     assert found["added"]["provider"]

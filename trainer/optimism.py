@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, OutputError
-from .dataset.description import ARRAYS, FILE, PARTS, TEST, VALIDATION, Description, Shard
+from .dataset.description import ARRAYS, PARTS, TEST, VALIDATION, Description, Shard
 from .dataset.read import Arrays, TrainingSet
 from .dataset.write import checksum
 
@@ -94,7 +94,7 @@ def split_at_random(data: TrainingSet, folder: Path, seed: int) -> TrainingSet:
     starts = np.cumsum([0, *(len(shard) for shard in shards)])
     order = np.random.default_rng([seed, int(starts[-1])]).permutation(int(starts[-1]))
     told.split = {"method": "random", "seed": seed, "optimistic": True, "why": "neighbours lie in different parts"}
-    told.fingerprint = f"{told.fingerprint}-random-{seed}"
+    told.fingerprint = _fingerprint(told, seed)
     counts = {part: np.zeros(len(told.classes), np.int64) for part in PARTS}
     names, first = data.names(), 0
     try:
@@ -123,6 +123,18 @@ def split_at_random(data: TrainingSet, folder: Path, seed: int) -> TrainingSet:
             f"The training set could not be split at random in “{folder}”: look whether the disk is full.", repr(error)
         ) from error
     return TrainingSet(folder)
+
+
+def _fingerprint(told: Description, seed: int) -> str:
+    return f"{told.fingerprint}-random-{seed}"
+
+
+def _is_there(folder: Path, fingerprint: str) -> bool:
+    """Whether a run that goes on has left the set, which is described last."""
+    try:
+        return Description.read(folder).fingerprint == fingerprint
+    except InputError:
+        return False
 
 
 def _gather(shards: Sequence[Arrays], starts: np.ndarray, wanted: np.ndarray) -> Arrays:
@@ -181,7 +193,7 @@ def measure(
         train: trains on a set in a folder, and returns what counts one of its parts.
     """
     inner = folder / FOLDER
-    if first and not (inner / _SET / FILE).exists():
+    if first and not _is_there(inner / _SET, _fingerprint(data.description, seed)):
         split_at_random(data, inner / _SET, seed)
     wait()
     other = TrainingSet(inner / _SET)

@@ -133,6 +133,7 @@ class Picture(nn.Module):
         ),
     ],
 )
+@pytest.mark.filterwarnings("ignore")  # of torch, while it exports what is refused here
 def test_networks_without_a_dense_form_say_why(network, side, words):
     with pytest.raises(NoDenseFormError, match=words):
         to_dense(to_onnx(ready(network()), (BANDS, side, side)))

@@ -86,13 +86,7 @@ def _statistics(options: argparse.Namespace, console: Console) -> dict[str, Any]
     from ..engine.scene import parse_crs
 
     if len(options.rasters) > 1:
-<<<<<<< HEAD
-        raise InputError(
-            "Labels are looked at on one image: give --raster once, with all files of the image behind it."
-        )
-=======
         raise InputError("Labels are looked at on one image: give --raster once, with all of its files.")
->>>>>>> main
     rasters = options.rasters[0]
     _check(options)
     merge = parse_merges(options.merge)

@@ -20,7 +20,16 @@ from pathlib import Path
 from .. import __version__
 from ..errors import Cancelled, ThematicaError
 from . import (
-    build_dataset, classify_folder, classify_patches, classify_pixels, doctor, inspect, labels, live, models, train,
+    build_dataset,
+    classify_folder,
+    classify_patches,
+    classify_pixels,
+    doctor,
+    inspect,
+    labels,
+    live,
+    models,
+    train,
 )  # fmt: skip
 from .console import Console
 

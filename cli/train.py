@@ -25,6 +25,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--output", metavar="MODELDIR", help="folder of the run (default: in the training set's)")
     parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint, if there is one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    parser.add_argument("--weights", metavar="FILE", help="start from these: a state_dict of torch, or a run's best.pt")
+    parser.add_argument("--freeze", metavar="PATTERN", help="layers that keep their weights: layer1*,bn1; all-but-last")
     parser.add_argument("--name", help="of the model")
     parser.add_argument("--compress", action="store_true", help="several processes: send gradients in 16 bits")
     parser.add_argument("--progress", choices=STYLES, help="default: bar on a terminal, else none")
@@ -38,7 +40,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
     asked = TrainOptions(
         options.dataset, options.network, options.recipe or "", options.output or "", options.epochs, options.resume,
-        options.set, options.name or "", options.compress,
+        options.set, options.name or "", options.compress, options.weights or "", options.freeze or "",
     )  # fmt: skip
     if options.processes < 1:
         raise InputError(f"--processes must be at least 1, not {options.processes}.")
@@ -63,7 +65,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 def _again(options: argparse.Namespace) -> list[str]:
     """The command's arguments for each of several processes."""
     arguments = [str(Path(options.dataset).resolve()), "--network", options.network]
-    for name in ("recipe", "epochs", "output", "name"):
+    for name in ("recipe", "epochs", "output", "name", "weights", "freeze"):
         if getattr(options, name) is not None:
             arguments += [f"--{name}", str(getattr(options, name))]
     for change in options.set:

@@ -1,8 +1,15 @@
-"""Changes of normalised samples while training, by name; labels of pixels follow where pixels move."""
+"""Changes of normalised samples while training, by name; labels of pixels follow where pixels move.
+
+A batch is in random order.  So a change that moves pixels is drawn for parts of the batch, not for each sample: a few
+whole parts are moved at once, which costs little more than copying them.  Changes of values are drawn for each sample.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -13,37 +20,120 @@ from .recipe import Recipe
 #: Samples, labels, strength, generator → samples and labels.
 _Change = Callable[[torch.Tensor, torch.Tensor, float, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
 
+# Parts of a batch that are moved in different ways.
+_SHIFTS = 8
+
 
 def flips(
     x: torch.Tensor, y: torch.Tensor, strength: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mirror each sample left to right, with a probability of half the strength."""
-    chosen = torch.rand(len(x), generator=generator) < strength / 2
-    x[chosen] = x[chosen].flip(-1)
-    if y.ndim == 3:
-        y[chosen] = y[chosen].flip(-1)
-    return x, y
+    """Mirror left to right, top to bottom, or both; strength: the share that is drawn for it."""
+    return _moved(x, y, strength, generator, [partial(torch.flip, dims=axes) for axes in _MIRRORS])
 
 
-#: Name → how, and whether samples must have rows and columns.
-AUGMENTATIONS: dict[str, tuple[_Change, bool]] = {"flips": (flips, True)}
+def rotations(
+    x: torch.Tensor, y: torch.Tensor, strength: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn by 0, 90, 180 or 270 degrees; strength: the share that is drawn for it."""
+    # A rectangle keeps its shape only upside down.
+    quarters = range(0, 4, 1 if x.shape[-2] == x.shape[-1] else 2)
+    return _moved(x, y, strength, generator, [partial(torch.rot90, k=turns, dims=(-2, -1)) for turns in quarters])
 
 
-def build_augmentation(recipe: Recipe, shape: tuple[int, ...]) -> Augment | None:
+def crops(
+    x: torch.Tensor, y: torch.Tensor, strength: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shift by up to a share of the side; what is uncovered shows the reflection of what is beside it.
+
+    The same as cutting a piece from the sample after it was enlarged by its reflection.
+    """
+    reach = int(strength * min(x.shape[-2:]))
+    shifts = torch.randint(-reach, reach + 1, (_SHIFTS, 2), generator=generator).tolist()
+    return _moved(x, y, 1.0, generator, [partial(_shifted, down=down, right=right) for down, right in shifts])
+
+
+def spectral_jitter(
+    x: torch.Tensor, y: torch.Tensor, strength: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give each band of each sample a gain of 1 ± strength and an offset of ± strength standard deviations."""
+    return _relit(x, strength, generator, x.shape[1]), y
+
+
+def brightness(
+    x: torch.Tensor, y: torch.Tensor, strength: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give all bands of a sample the same gain of 1 ± strength and offset of ± strength standard deviations."""
+    return _relit(x, strength, generator, 1), y
+
+
+def band_dropout(
+    x: torch.Tensor, y: torch.Tensor, strength: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Set a band of a sample to its mean, which is 0, with this probability."""
+    kept = torch.rand(_per_band(x, x.shape[1]), generator=generator) >= strength
+    return x * kept, y
+
+
+def noise(
+    x: torch.Tensor, y: torch.Tensor, strength: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add normal noise to each value; strength: its standard deviation in those of the band."""
+    return torch.randn(x.shape, generator=generator).mul_(strength).add_(x), y
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A change.
+
+    Args:
+        change: how.
+        below: what its strength must be below.
+        moves: pixels change places, so that samples must have rows and columns.
+        keeps_centre: the pixel in the middle stays there, which a window's label is that of.
+    """
+
+    change: _Change
+    below: float = math.inf
+    moves: bool = False
+    keeps_centre: bool = True
+
+
+AUGMENTATIONS: dict[str, _Kind] = {
+    "flips": _Kind(flips, 1 + 1e-9, moves=True),
+    "rotations": _Kind(rotations, 1 + 1e-9, moves=True),
+    "crops": _Kind(crops, 0.5, moves=True, keeps_centre=False),
+    "spectral-jitter": _Kind(spectral_jitter),
+    "brightness": _Kind(brightness),
+    "band-dropout": _Kind(band_dropout, 1.0),
+    "noise": _Kind(noise),
+}
+
+
+def build_augmentation(recipe: Recipe, shape: tuple[int, ...], kind: str) -> Augment | None:
     """All changes of a recipe, one after the other; None where there are none.
 
+    Args:
+        recipe: names the changes and their strengths.
+        shape: of a sample.
+        kind: of the training set.
+
     Raises:
-        InputError: there is no such change, or it is not for such samples.
+        InputError: there is no such change, it is not for such samples, or its strength cannot be.
     """
     changes = []
     for name, strength in recipe.augment.items():
         if name not in AUGMENTATIONS:
             raise InputError(f"There is no augmentation “{name}”; choose {', '.join(AUGMENTATIONS)}.")
-        change, spatial = AUGMENTATIONS[name]
-        if spatial and len(shape) == 1:
+        found = AUGMENTATIONS[name]
+        if found.moves and len(shape) == 1:
             raise InputError(f"The augmentation “{name}” is for image pieces, not for single pixels; leave it out.")
+        if kind == "windows" and not found.keeps_centre:
+            raise InputError(f"The augmentation “{name}” moves the pixel that a window's label is of; leave it out.")
+        if not 0 <= strength < found.below:
+            limit = "" if math.isinf(found.below) else f" to {'' if found.below > 1 else 'less than '}{found.below:.3g}"
+            raise InputError(f"The strength of the augmentation “{name}” is a number from 0{limit}, not {strength:g}.")
         if strength:
-            changes.append((change, float(strength)))
+            changes.append((found.change, float(strength)))
     if not changes:
         return None
 
@@ -53,3 +143,53 @@ def build_augmentation(recipe: Recipe, shape: tuple[int, ...]) -> Augment | None
         return x, y
 
     return augment
+
+
+# The four mirror images of a rectangle; nothing mirrored is one of them.
+_MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+
+
+def _moved(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    strength: float,
+    generator: torch.Generator,
+    ways: list[Callable[[torch.Tensor], torch.Tensor]],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move the pixels of each part of the batch in another way, and the labels of pixels with them."""
+    follows = y.ndim == 3
+    # Small batches have fewer parts than there are ways: which part gets which is drawn.
+    order = torch.randperm(len(ways), generator=generator).tolist()
+    chosen = torch.rand(len(ways), generator=generator) < strength
+    samples, labels = torch.empty_like(x), torch.empty_like(y) if follows else y
+    ends = [len(x) * number // len(ways) for number in range(len(ways) + 1)]
+    for number, way in enumerate(order):
+        part = slice(ends[number], ends[number + 1])
+        move = ways[way] if chosen[number] else _as_it_is
+        samples[part] = move(x[part])
+        if follows:
+            labels[part] = move(y[part])
+    return samples, labels
+
+
+def _as_it_is(part: torch.Tensor) -> torch.Tensor:
+    return part
+
+
+def _shifted(part: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """The pieces (…, rows, columns) shifted, with reflections where nothing would be."""
+    for axis, by in ((-2, down), (-1, right)):
+        if by:
+            side = part.shape[axis]
+            place = (torch.arange(side) - by).abs()
+            part = part.index_select(axis, torch.where(place < side, place, 2 * (side - 1) - place))
+    return part
+
+
+def _relit(x: torch.Tensor, strength: float, generator: torch.Generator, bands: int) -> torch.Tensor:
+    gain, offset = ((torch.rand(_per_band(x, bands), generator=generator) * 2 - 1) * strength for _ in range(2))
+    return torch.addcmul(offset, x, gain + 1)
+
+
+def _per_band(x: torch.Tensor, bands: int) -> tuple[int, ...]:
+    return (len(x), bands) + (1,) * (x.ndim - 2)

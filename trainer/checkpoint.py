@@ -68,7 +68,8 @@ def load_tensors(path: Path, what: str) -> Any:
     except OSError as error:
         raise InputError(f"The {what} “{path}” cannot be read: {error.strerror or 'check the path'}.") from error
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+        # A letter that is no instruction of a pickle says that it is none; all else is refused for what it asks for.
+        if "unsupported operand" not in str(error).lower():
             raise InputError(
                 f"“{path}” holds more than tensors and would run code when it is read, so it was not: save the "
                 "network's state_dict() instead.",

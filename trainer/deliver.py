@@ -46,14 +46,17 @@ def to_onnx(network: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
         network: in evaluation mode.
         shape: of one sample.
     """
-    free = {0: "N"}
+    sample = torch.zeros(1, *shape)
+    with torch.no_grad():
+        per_pixel = network(sample).ndim == 4
+    free = {0: "N", 2: "rows", 3: "columns"} if per_pixel else {0: "N"}
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         # The newer exporter needs onnxscript and gains nothing for these networks.
         warnings.simplefilter("ignore", DeprecationWarning)
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
             network,
-            (torch.zeros(1, *shape),),
+            (sample,),
             path,
             input_names=["samples"],
             output_names=["scores"],

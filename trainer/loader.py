@@ -177,4 +177,5 @@ class Loader:
                 int(np.random.SeedSequence([self.seed, epoch, number, self.processes.rank]).generate_state(1)[0])
             )
             x, y = self.augment(x, y, generator)
-        return x, y
+        # Convolutions are a tenth faster over channels that lie together; here it costs the network no time.
+        return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x, y

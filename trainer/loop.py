@@ -140,7 +140,7 @@ class Training:
         if recipe.average:
             self.averaged = AveragedModel(self.network, avg_fn=_running_mean(recipe.average), use_buffers=True)
         self.loader = Loader(
-            data, recipe.batch, processes, streams, recipe.seed, build_augmentation(recipe, told.shape)
+            data, recipe.batch, processes, streams, recipe.seed, build_augmentation(recipe, told.shape, told.kind)
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.compress = compress
@@ -183,9 +183,9 @@ class Training:
         return True
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same to go on; how long to train may change."""
+        """What must be the same to go on; how long to train may change, and weights to start from are used up."""
         recipe = self.recipe.to_dict()
-        for free in ("epochs", "patience", "title", "source", "search"):
+        for free in ("epochs", "patience", "title", "source", "search", "weights"):
             recipe.pop(free)
         told = self.data.description
         return {

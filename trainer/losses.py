@@ -1,11 +1,15 @@
 """What a training makes small.  Each gives a sum and the weight that it is to be divided by.
 
-Parts of a batch can then be added, whichever process they are on, and give what the whole batch would have given.
+Parts of a batch can then be added, whichever process they are on, and give what the whole batch would have given.  Dice
+alone is no mean over samples: of several parts it gives the mean of the parts' losses, by their numbers of pixels.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -16,12 +20,18 @@ from .recipe import Recipe
 
 #: Logits and labels → the sum over samples (or pixels), and the sum of their weights.
 Loss = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+#: A recipe's options, weights of the classes and the label that does not count → a loss.
+_Build = Callable[[dict[str, Any], torch.Tensor | None, int | None], Loss]
+
+# Torch's own default for a label that does not count; no class has it.
+_NO_LABEL = -100
+_ONE, _SEVERAL = (False,), (True,)
 
 
-def cross_entropy(recipe: Recipe, weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
+def cross_entropy(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
     """Cross-entropy of one label per sample or pixel, with label smoothing (Szegedy et al. 2016)."""
-    smoothing = float(recipe.loss_options.get("label_smoothing", 0.0))
-    ignored = -100 if ignore_index is None else ignore_index
+    smoothing = _number(options, "label_smoothing", 0.0, 0.0, 1.0)
+    ignored = _NO_LABEL if ignore_index is None else ignore_index
 
     def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         total = functional.cross_entropy(
@@ -34,20 +44,127 @@ def cross_entropy(recipe: Recipe, weights: torch.Tensor | None, ignore_index: in
     return loss
 
 
-def binary_cross_entropy(recipe: Recipe, weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
-    """Cross-entropy of each of several labels."""
+def binary_cross_entropy(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
+    """Cross-entropy of each of several labels; weights of classes are those of labels that are there."""
 
     def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         total = functional.binary_cross_entropy_with_logits(scores, labels, pos_weight=weights, reduction="sum")
-        return total, torch.tensor(float(labels.numel()), dtype=total.dtype)
+        return total, torch.tensor(float(labels.numel()), dtype=total.dtype, device=total.device)
 
     return loss
 
 
-#: Name → how it is built, and whether it is for several labels.
-LOSSES: dict[str, tuple[Callable[[Recipe, torch.Tensor | None, int | None], Loss], bool]] = {
-    "cross-entropy": (cross_entropy, False),
-    "binary-cross-entropy": (binary_cross_entropy, True),
+def mean_squared_error(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
+    """Squared distance of probabilities and 0 or 1, the mean over classes, as Keras has it behind a softmax.
+
+    Of several labels each has a probability of its own.
+    """
+
+    def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if labels.is_floating_point():
+            return _of_labels((torch.sigmoid(scores) - labels).square(), labels, weights)
+        rows, true = _rows(scores, labels, ignore_index)
+        wanted = functional.one_hot(true, rows.shape[1]).to(rows.dtype)
+        return _of_samples((torch.softmax(rows, dim=1) - wanted).square().mean(dim=1), true, weights)
+
+    return loss
+
+
+def focal(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
+    """Cross-entropy that counts a sample the less, the surer the network is of it: (1 - p)^gamma × -log p.
+
+    Lin, T.-Y., Goyal, P., Girshick, R., He, K., Dollár, P. (2017): Focal loss for dense object detection. ICCV 2017,
+    2980-2988.  Weights of classes stand for the paper's alpha; with gamma 0 it is the cross-entropy.
+    """
+    gamma = _number(options, "gamma", 2.0, 0.0, math.inf)
+
+    def faded(log_probability: torch.Tensor) -> torch.Tensor:
+        # 1 - p without loss of digits near p = 1; its power has no finite slope at 0 where gamma is below 1.
+        rest = (-torch.expm1(log_probability)).clamp(min=torch.finfo(log_probability.dtype).eps)
+        return -(rest**gamma) * log_probability
+
+    def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if labels.is_floating_point():
+            return _of_labels(faded(functional.logsigmoid(torch.where(labels > 0, scores, -scores))), labels, weights)
+        rows, true = _rows(scores, labels, ignore_index)
+        chosen = torch.log_softmax(rows, dim=1).gather(1, true[:, None])[:, 0]
+        return _of_samples(faded(chosen), true, weights)
+
+    return loss
+
+
+def dice(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
+    """1 - 2 Σpg / (Σp² + Σg²), p the probability of a class and g 1 where it is: the mean over the batch's classes.
+
+    Milletari, F., Navab, N., Ahmadi, S.-A. (2016): V-Net: Fully convolutional neural networks for volumetric medical
+    image segmentation. 3DV 2016, 565-571.  The sums run over all pixels of the batch.  A class that no pixel of the
+    batch shows has no overlap to be measured; what is wrongly given to it lacks elsewhere.
+    """
+
+    def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, true = _rows(scores, labels, ignore_index)
+        if not len(true):
+            return rows.sum(), rows.new_zeros(())
+        probability = torch.softmax(rows, dim=1)
+        wanted = functional.one_hot(true, rows.shape[1]).to(rows.dtype)
+        overlap, present = (probability * wanted).sum(dim=0), wanted.sum(dim=0)
+        each = 1 - 2 * overlap / (probability.square().sum(dim=0) + present).clamp(min=1.0)
+        share = (present > 0).to(rows.dtype) if weights is None else (present > 0) * weights
+        count = torch.tensor(float(len(true)), dtype=rows.dtype, device=rows.device)
+        return (each * share).sum() / share.sum().clamp(min=1e-12) * count, count
+
+    return loss
+
+
+def _rows(scores: torch.Tensor, labels: torch.Tensor, ignore_index: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores (M, K) and labels (M,) of all samples or pixels that count, in single precision at least."""
+    rows, true = torch.movedim(scores, 1, -1).reshape(-1, scores.shape[1]), labels.reshape(-1)
+    if ignore_index is not None:
+        counts = true != ignore_index
+        rows, true = rows[counts], true[counts]
+    return rows, true
+
+
+def _of_samples(
+    values: torch.Tensor, true: torch.Tensor, weights: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum and weight of one value per sample."""
+    if weights is None:
+        return values.sum(), torch.tensor(float(len(values)), dtype=values.dtype, device=values.device)
+    weight = weights[true]
+    return (values * weight).sum(), weight.sum()
+
+
+def _of_labels(
+    values: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum and weight of one value per label; labels that are there weigh more, as in the binary cross-entropy."""
+    if weights is not None:
+        values = values * torch.where(labels > 0, weights, torch.ones_like(weights))
+    return values.sum(), torch.tensor(float(labels.numel()), dtype=values.dtype, device=values.device)
+
+
+@dataclass(frozen=True)
+class LossKind:
+    """A loss that a recipe can name.
+
+    Args:
+        build: see :data:`_Build`.
+        several: whether it is for one label per sample or pixel (False), for several (True), or both.
+        options: what ``loss_options`` may hold.
+    """
+
+    build: _Build
+    several: tuple[bool, ...]
+    options: tuple[str, ...] = ()
+
+
+LOSSES: dict[str, LossKind] = {
+    "cross-entropy": LossKind(cross_entropy, _ONE, ("label_smoothing",)),
+    "binary-cross-entropy": LossKind(binary_cross_entropy, _SEVERAL),
+    "mean-squared-error": LossKind(mean_squared_error, _ONE + _SEVERAL),
+    "focal": LossKind(focal, _ONE + _SEVERAL, ("gamma",)),
+    "dice": LossKind(dice, _ONE),
 }
 
 
@@ -55,16 +172,27 @@ def build_loss(recipe: Recipe, told: Description, device: torch.device) -> Loss:
     """The loss of a recipe for a training set, for scores on a device.
 
     Raises:
-        InputError: there is no such loss, or it is not for such labels.
+        InputError: there is no such loss, it is not for such labels, or an option cannot be.
     """
     if recipe.loss not in LOSSES:
         raise InputError(f"There is no loss “{recipe.loss}”; choose {', '.join(LOSSES)}.")
-    build, several = LOSSES[recipe.loss]
-    if several != (told.task == "multi-label"):
-        fitting = [name for name, entry in LOSSES.items() if entry[1] == (told.task == "multi-label")]
-        what = "several labels" if told.task == "multi-label" else "one label"
+    kind, several = LOSSES[recipe.loss], told.task == "multi-label"
+    if several not in kind.several:
+        fitting = [name for name, entry in LOSSES.items() if several in entry.several]
+        what = "several labels" if several else "one label"
         raise InputError(
             f"The loss “{recipe.loss}” is not for samples with {what}; set loss to {' or '.join(fitting)}."
         )
+    for name in recipe.loss_options:
+        if name not in kind.options:
+            raise InputError(f"The loss “{recipe.loss}” has no option “{name}”; leave it out of loss_options.")
     weights = torch.tensor([entry.weight for entry in told.classes], device=device) if recipe.class_weights else None
-    return build(recipe, weights, told.ignore_index)
+    return kind.build(recipe.loss_options, weights, told.ignore_index)
+
+
+def _number(options: dict[str, Any], name: str, default: float, lowest: float, below: float) -> float:
+    value = options.get(name, default)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not lowest <= value < below:
+        limit = f" to less than {below:g}" if math.isfinite(below) else ""
+        raise InputError(f"The loss's “{name}” is a number from {lowest:g}{limit}, not {value}.")
+    return float(value)

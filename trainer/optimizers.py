@@ -9,11 +9,16 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from .lars import Lars
 from .recipe import Recipe
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
+    # Kingma & Ba 2015: decay is a part of the gradient; Loshchilov & Hutter 2019: it is not.
+    "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "lars": Lars,
 }
 
 

@@ -53,6 +53,9 @@ class Recipe:
         augment: name in :data:`.augmentation.AUGMENTATIONS` → its strength.
         precision: of the network's arithmetic while training: one of :data:`PRECISIONS`.
         monitor: figure of the validation part by which the best epoch is chosen, as in :mod:`.metrics`.
+        weights: file with the weights to start from (see :mod:`.transfer`); empty: fresh ones.
+        freeze: layers that keep them: patterns of their names with commas between (``layer1*,bn1``), or
+            ``all-but-last``.
         seed: of the first weights, the order and the augmentation.
         search: dotted key → values to try, or ``{"low", "high", "log"}``; see :mod:`.search`.
     """
@@ -81,6 +84,8 @@ class Recipe:
     augment: dict[str, float] = field(default_factory=dict)
     precision: str = "fp32"
     monitor: str = "overall accuracy"
+    weights: str = ""
+    freeze: str = ""
     seed: int = 2026
     search: dict[str, Any] = field(default_factory=dict)
 

@@ -8,12 +8,15 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OutputError, ThematicaError
 from ..progress import Monitor
 from .dataset.read import TrainingSet
 from .recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from torch import nn
 
 RECIPE = "recipe.json"
 # The loop's, which loads torch.
@@ -27,13 +30,15 @@ class TrainOptions:
     Args:
         dataset: folder of the training set.
         network: a name in :data:`.networks.NETWORKS`.
-        recipe: a name or a file; empty: the network's own.
+        recipe: a name or a file; empty: the network's own for such samples.
         output: folder of the run; empty: ``runs/<network>`` in the training set's folder.
         epochs: replaces the recipe's.
         resume: go on from the folder's checkpoint, if there is one.
         changes: ``KEY=VALUE``, see :func:`.recipe.read_recipe`.
         name: of the model; empty: made from training set and network.
         compress: send gradients in 16 bits.
+        weights: file with the weights to start from; empty: the recipe's.
+        freeze: layers that keep them, see :func:`.transfer.freeze`; empty: the recipe's.
     """
 
     dataset: str
@@ -45,6 +50,8 @@ class TrainOptions:
     changes: Sequence[str] = field(default_factory=tuple)
     name: str = ""
     compress: bool = False
+    weights: str = ""
+    freeze: str = ""
 
     def folder(self) -> Path:
         """Of the run."""
@@ -55,7 +62,7 @@ def recipe_of(options: TrainOptions) -> Recipe:
     """The recipe that the options ask for.
 
     Raises:
-        InputError: there is none, or it is for another network.
+        InputError: there is none, it is for another network, or there is no training set to choose one for.
     """
     from .networks import network_kind
 
@@ -63,7 +70,15 @@ def recipe_of(options: TrainOptions) -> Recipe:
     changes = list(options.changes)
     if options.epochs is not None:
         changes.append(f"epochs={options.epochs}")
-    recipe = read_recipe(options.recipe or kind.recipe, changes)
+    if options.weights:
+        changes.append(f"weights={json.dumps(str(Path(options.weights).resolve()))}")
+    if options.freeze:
+        changes.append(f"freeze={json.dumps(options.freeze)}")
+    name = options.recipe
+    if not name:
+        told = TrainingSet(options.dataset).description
+        name = kind.recipe_for(told.kind, told.task)
+    recipe = read_recipe(name, changes)
     if recipe.network != options.network:
         raise InputError(
             f"The recipe is for the network “{recipe.network}”, not “{options.network}”: choose another recipe, or "
@@ -110,6 +125,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     from .events import Events
     from .loop import CHECKPOINT, Training, use_threads
     from .processes import find_processes
+    from .transfer import freeze, load_weights
 
     processes = find_processes()
     use_threads(processes.size)
@@ -117,8 +133,18 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     if first:
         _prepare(folder, recipe, options, (folder / CHECKPOINT).exists())
     events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
+    goes_on = options.resume and (folder / CHECKPOINT).exists()
+
+    def prepare(network: nn.Module) -> None:
+        # Who goes on has the weights in the checkpoint.
+        if recipe.weights and not goes_on:
+            taken = load_weights(network, Path(recipe.weights))
+            if first:
+                monitor.log(str(taken))
+        freeze(network, recipe.freeze)
+
     try:
-        training = Training(data, recipe, folder, processes, events, compress=options.compress)
+        training = Training(data, recipe, folder, processes, events, compress=options.compress, prepare=prepare)
         _stop_on_signals(training.stop)
         resumed = options.resume and training.resume()
         events.tell(

@@ -31,6 +31,7 @@ class NetworkKind:
         several: True where it can learn several labels per patch.
         recipe: the recipe taken where none is named.
         module: module of this package with ``build(shape, classes, options)``; empty where scikit-learn trains it.
+        others: recipes taken instead for one kind of samples, or one task, which they are named by.
     """
 
     name: str
@@ -39,15 +40,43 @@ class NetworkKind:
     several: bool
     recipe: str
     module: str = ""
+    others: tuple[tuple[str, str], ...] = ()
+
+    def recipe_for(self, kind: str, task: str) -> str:
+        """The recipe taken for a training set where none is named.
+
+        Args:
+            kind: of its samples: ``pixels``, ``windows``, ``chips`` or ``patches``.
+            task: ``single-label``, ``multi-label`` or ``segmentation``.
+        """
+        others = dict(self.others)
+        return others.get(task) or others.get(kind) or self.recipe
 
 
 NETWORKS: dict[str, NetworkKind] = {
     entry.name: entry
     for entry in (
         NetworkKind("mlp", "Multi-layer perceptron on the spectrum", ("pixels",), False, "mlp", "mlp"),
+        NetworkKind("cnn3d", "3D convolutional network on ground and spectrum", ("windows",), False, "cnn3d", "cnn3d"),
         NetworkKind(
-            "small-resnet", "Small residual network", ("patches", "windows"), True, "small-resnet", "small_resnet"
+            "small-resnet",
+            "Small residual network",
+            ("patches", "windows"),
+            True,
+            "small-resnet",
+            "small_resnet",
+            (("multi-label", "small-resnet-multilabel"), ("windows", "small-resnet-windows")),
         ),
+        NetworkKind(
+            "resnet50",
+            "ResNet-50",
+            ("patches",),
+            True,
+            "resnet50",
+            "resnet50",
+            (("multi-label", "resnet50-multilabel"),),
+        ),
+        NetworkKind("unet", "U-Net", ("chips",), False, "unet", "unet"),
     )
 }
 
@@ -78,7 +107,7 @@ def build_network(name: str, shape: tuple[int, ...], classes: int, options: dict
     module = import_module(f".{network_kind(name).module}", __package__)
     try:
         network: nn.Module = module.build(shape, classes, options)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise InputError(
             f"The network “{name}” cannot be built with {', '.join(options) or 'these options'}: see its recipe for "
             "the options that it has.",

@@ -3,6 +3,7 @@
 Lange, J., Cavallaro, G., Götz, M., Erlingsson, E., Riedel, M. (2018): The influence of sampling methods on pixel-wise
 hyperspectral image classification with 3D convolutional neural networks. IGARSS 2018, 2087-2090.  Convolutions with 48,
 32 and 32 filters of 3×3×5 (two directions on the ground, and the spectrum), dense layers of 128 and 128, ReLU.
+Batch normalisation and the pooling of the spectrum are not the paper's; both can be left out.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import torch
 from torch import nn
 
 from ...errors import InputError
+from .batch_norm import BatchNorm3d
 
 
 class Cnn3d(nn.Module):
-    """Convolutions over rows, columns and bands together; a pooling of the spectrum after each keeps it small.
+    """Convolutions over rows, columns and bands together, then dense layers.
 
     Args:
         shape: of a window, (bands, side, side).
@@ -27,7 +29,7 @@ class Cnn3d(nn.Module):
         dense: widths of the hidden dense layers.
         spectral_pooling: bands that a maximum is taken over after each convolution; 1: none.
         dropout: share of each dense layer that is left out while training.
-        normalise: batch normalisation after each convolution, which the paper does not have.
+        normalise: batch normalisation after each convolution.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Cnn3d(nn.Module):
             along = min(kernel[0], side), min(kernel[1], side)
             layers.append(nn.Conv3d(channels, width, (kernel[2], *along), padding=(kernel[2] // 2, 0, 0)))
             if normalise:
-                layers.append(nn.BatchNorm3d(width))
+                layers.append(BatchNorm3d(width))
             layers.append(nn.ReLU())
             if spectral_pooling > 1 and bands >= spectral_pooling:
                 layers.append(nn.MaxPool3d((spectral_pooling, 1, 1)))

@@ -8,27 +8,32 @@ from typing import Any
 import torch
 from torch import nn
 
+from .batch_norm import BatchNorm2d
+
 
 class Block(nn.Module):
     """Two 3×3 convolutions beside a shortcut (He et al. 2016)."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
-        last = nn.BatchNorm2d(channels)
+        last = BatchNorm2d(channels)
         # Every block starts as its shortcut, which lets the learning rate be high from the start.
         nn.init.zeros_(last.weight)
         self.body = nn.Sequential(
             nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
+            BatchNorm2d(channels),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             last,
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or channels_in != channels:
-            # The mean before the 1×1 convolution: with a stride it alone would skip three pixels of four.
+            # The mean before the 1×1 convolution: with a stride it alone would skip three pixels of four.  Of an odd
+            # number of rows the last is taken alone, as the 3×3 convolution does.
             self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride), nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels)
+                nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False),
+                nn.Conv2d(channels_in, channels, 1, bias=False),
+                BatchNorm2d(channels),
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -48,12 +53,17 @@ class SmallResNet(nn.Module):
     """
 
     def __init__(
-        self, bands: int, classes: int, widths: Sequence[int], depths: Sequence[int], dropout: float = 0.0
+        self,
+        bands: int,
+        classes: int,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        depths: Sequence[int] = (1, 1, 1, 1),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [
             nn.Conv2d(bands, widths[0], 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(widths[0]),
+            BatchNorm2d(widths[0]),
             nn.ReLU(),
         ]
         channels = widths[0]

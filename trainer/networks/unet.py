@@ -1,7 +1,8 @@
-"""U-Net: (N, bands, rows, columns) → (N, classes, rows, columns) (Ronneberger et al. 2015).
+"""U-Net: (N, bands, rows, columns) → (N, classes, rows, columns).
 
-Convolutions are padded, so that scores have the size of the input, and followed by batch normalisation, which the paper
-did not have yet.
+Ronneberger, O., Fischer, P., Brox, T. (2015): U-Net: Convolutional networks for biomedical image segmentation. MICCAI
+2015, 234-241.  Unlike there, convolutions are padded, so that scores have the size of the input, and are followed by
+batch normalisation.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...errors import InputError
+from .batch_norm import BatchNorm2d
+
 
 def _two_convolutions(channels_in: int, channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels_in, channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
+        BatchNorm2d(channels),
         nn.ReLU(inplace=True),
         nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
+        BatchNorm2d(channels),
         nn.ReLU(inplace=True),
     )
 
@@ -67,8 +71,6 @@ def build(shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.M
     network = UNet(shape[0], classes, **options)
     multiple = 2 ** (len(network.down) - 1)
     if any(side % multiple for side in shape[1:]):
-        from ...errors import InputError
-
         raise InputError(
             f"Chips of {shape[1]} × {shape[2]} pixels cannot be halved {len(network.down) - 1} times: make them with a "
             f"side that is a multiple of {multiple}, or give the network fewer widths."

@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
     from ..trainer.metrics import describe
-    from ..trainer.run import TrainOptions, is_one_of_many, recipe_of, train
+    from ..trainer.run import TrainOptions, is_classical, is_one_of_many, recipe_of, train
 
     asked = TrainOptions(
         options.dataset, options.network, options.recipe or "", options.output or "", options.epochs, options.resume,
@@ -44,6 +44,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     )  # fmt: skip
     if options.processes < 1:
         raise InputError(f"--processes must be at least 1, not {options.processes}.")
+    if options.processes > 1 and is_classical(options.network):
+        raise InputError(f"“{options.network}” is trained in one process, on all its cores: leave --processes away.")
     # What is wrong is told once, before any process is started.
     recipe_of(asked)
     monitor = listening_monitor(console)

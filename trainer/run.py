@@ -120,6 +120,10 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     data = TrainingSet(options.dataset)
     recipe = recipe_of(options)
     check_kind(recipe, data)
+    if is_classical(recipe.network):
+        from .classical import train_classical
+
+        return train_classical(options, data, recipe, monitor)
     # torch takes seconds to load: bad input is told before.
     from .deliver import deliver
     from .events import Events
@@ -131,7 +135,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     use_threads(processes.size)
     folder, first = options.folder(), processes.rank == 0
     if first:
-        _prepare(folder, recipe, options, (folder / CHECKPOINT).exists())
+        prepare_folder(folder, recipe, options, (folder / CHECKPOINT).exists())
     events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
     goes_on = options.resume and (folder / CHECKPOINT).exists()
 
@@ -145,7 +149,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
 
     try:
         training = Training(data, recipe, folder, processes, events, compress=options.compress, prepare=prepare)
-        _stop_on_signals(training.stop)
+        stop_on_signals(training.stop)
         resumed = options.resume and training.resume()
         events.tell(
             "start", recipe=recipe.to_dict(), dataset=str(options.dataset), processes=processes.size, resumed=resumed,
@@ -166,7 +170,12 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
         events.close()
 
 
-def _prepare(folder: Path, recipe: Recipe, options: TrainOptions, has_checkpoint: bool) -> None:
+def prepare_folder(folder: Path, recipe: Recipe, options: TrainOptions, has_checkpoint: bool) -> None:
+    """Make the folder of a run, with its recipe.
+
+    Raises:
+        OutputError: it holds a training already, or cannot be written.
+    """
     if has_checkpoint and not options.resume:
         raise OutputError(
             f"“{folder}” holds a training already: go on with it (--resume), or choose another folder (--output)."
@@ -182,12 +191,19 @@ def _prepare(folder: Path, recipe: Recipe, options: TrainOptions, has_checkpoint
         ) from error
 
 
-def _stop_on_signals(stop: Any) -> None:
+def stop_on_signals(stop: Any) -> None:
     """A batch system sends SIGUSR1 some time before the limit, and SIGTERM at the end."""
     for name in ("SIGTERM", "SIGUSR1"):
         number = getattr(signal, name, None)
         if number is not None:
             signal.signal(number, lambda *_: stop())
+
+
+def is_classical(network: str) -> bool:
+    """True for what scikit-learn trains, in one process."""
+    from .networks import network_kind
+
+    return not network_kind(network).module
 
 
 def is_one_of_many() -> bool:

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import Cancelled, InputError, ThematicaError
 from ..progress import Monitor
-from .dataset.description import TEST, TRAIN, VALIDATION, Description
+from .dataset.description import TEST, TRAIN, VALIDATION
 from .dataset.read import TrainingSet
 from .deliver import TOLERANCE, WrongExportError, make_card, run_onnx
 from .events import FILE as EVENTS
@@ -28,7 +28,6 @@ from .events import Events
 from .export import OPSET, save_model
 from .loader import Normaliser
 from .metrics import Tally, check_monitor
-from .networks import network_kind
 from .recipe import Recipe
 from .run import STOP, TrainOptions, prepare_folder, stop_on_signals
 
@@ -212,9 +211,18 @@ class SupportVectors:
             return
         self._steepness = 1.0
         scores, places = self.scores(x[known]), np.searchsorted(self.model.classes_, y[known])
+        # Who is right about a few samples is not sure of all: targets a bit under 1 (Platt 1999).
+        count = np.bincount(places, minlength=scores.shape[1])[places]
+        target = (count + 1) / (count + 2)
+
+        def badness(power: float) -> float:
+            log = np.log(np.maximum(_softmax(scores * np.exp(power)), 1e-300))
+            true = log[np.arange(len(places)), places]
+            others = (log.sum(axis=1) - true) / (scores.shape[1] - 1)
+            return float(-(target * true + (1 - target) * others).mean())
+
         # From almost no difference between the classes to almost certainty.
-        found = minimize_scalar(lambda power: _cross_entropy(scores * np.exp(power), places), bounds=(-3, 3))
-        self._steepness = float(np.exp(found.x))
+        self._steepness = float(np.exp(minimize_scalar(badness, bounds=(-3, 3)).x))
 
     def scores(self, x: np.ndarray) -> np.ndarray:
         """See :class:`Classifier`."""
@@ -357,7 +365,9 @@ class _Training:
         self.x, self.y = read_samples(data, TRAIN, most, recipe.seed)
         self.present = np.unique(self.y)
         if len(self.present) < 2:
-            raise InputError("The training part has one class only: label at least two, so that they can be told apart.")
+            raise InputError(
+                "The training part has one class only: label at least two, so that they can be told apart."
+            )
         absent = [entry.label.name for place, entry in enumerate(told.classes) if place not in self.present]
         if absent:
             events.monitor.log(f"The training part has no sample of “{'”, “'.join(absent)}”.", "warning")
@@ -398,7 +408,8 @@ class _Training:
             figures = self._tally(*validation).figures()
             figure = figures[self.recipe.monitor]
             better = not self.history or not classifier.keeps_best
-            better = better or figure > self.history[self.best_stage]["validation"][self.recipe.monitor]
+            # Of stages that are alike the last one counts: more trees hardly ever do harm.
+            better = better or figure >= self.history[self.best_stage]["validation"][self.recipe.monitor]
             epoch = {
                 "loss": _cross_entropy(classifier.scores(self.x[few]), np.searchsorted(self.present, self.y[few])),
                 "validation": figures,
@@ -538,9 +549,7 @@ def draw_stratified(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(pieces))
 
 
-def _model(
-    nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], bands: int, classes: int
-) -> onnx.ModelProto:
+def _model(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], bands: int, classes: int) -> onnx.ModelProto:
     info = helper.make_tensor_value_info
     graph = helper.make_graph(
         nodes, "classifier", [info("samples", TensorProto.FLOAT, ["N", bands])],

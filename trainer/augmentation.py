@@ -7,10 +7,11 @@ whole parts are moved at once, which costs little more than copying them.  Chang
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 
 from ..errors import InputError
@@ -28,7 +29,7 @@ def flips(
     x: torch.Tensor, y: torch.Tensor, strength: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mirror left to right, top to bottom, or both; strength: the share that is drawn for it."""
-    return _moved(x, y, strength, generator, [partial(torch.flip, dims=axes) for axes in _MIRRORS])
+    return _moved(x, y, strength, generator, [partial(np.flip, axis=axes) for axes in _MIRRORS])
 
 
 def rotations(
@@ -37,7 +38,7 @@ def rotations(
     """Turn by 0, 90, 180 or 270 degrees; strength: the share that is drawn for it."""
     # A rectangle keeps its shape only upside down.
     quarters = range(0, 4, 1 if x.shape[-2] == x.shape[-1] else 2)
-    return _moved(x, y, strength, generator, [partial(torch.rot90, k=turns, dims=(-2, -1)) for turns in quarters])
+    return _moved(x, y, strength, generator, [partial(np.rot90, k=turns, axes=(-2, -1)) for turns in quarters])
 
 
 def crops(
@@ -154,35 +155,31 @@ def _moved(
     y: torch.Tensor,
     strength: float,
     generator: torch.Generator,
-    ways: list[Callable[[torch.Tensor], torch.Tensor]],
+    ways: Sequence[Callable[[np.ndarray], np.ndarray]],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Move the pixels of each part of the batch in another way, and the labels of pixels with them."""
-    follows = y.ndim == 3
     # Small batches have fewer parts than there are ways: which part gets which is drawn.
     order = torch.randperm(len(ways), generator=generator).tolist()
-    chosen = torch.rand(len(ways), generator=generator) < strength
-    samples, labels = torch.empty_like(x), torch.empty_like(y) if follows else y
+    chosen = (torch.rand(len(ways), generator=generator) < strength).tolist()
     ends = [len(x) * number // len(ways) for number in range(len(ways) + 1)]
-    for number, way in enumerate(order):
-        part = slice(ends[number], ends[number + 1])
-        move = ways[way] if chosen[number] else _as_it_is
-        samples[part] = move(x[part])
-        if follows:
-            labels[part] = move(y[part])
-    return samples, labels
+    moved = []
+    # NumPy's mirrored and turned arrays are views: each pixel is copied once.
+    for before in (x.numpy(), y.numpy()) if y.ndim == 3 else (x.numpy(),):
+        after = np.empty_like(before)
+        for number, way in enumerate(order):
+            part = slice(ends[number], ends[number + 1])
+            after[part] = ways[way](before[part]) if chosen[number] else before[part]
+        moved.append(torch.from_numpy(after))
+    return moved[0], moved[1] if len(moved) > 1 else y
 
 
-def _as_it_is(part: torch.Tensor) -> torch.Tensor:
-    return part
-
-
-def _shifted(part: torch.Tensor, down: int, right: int) -> torch.Tensor:
+def _shifted(part: np.ndarray, down: int, right: int) -> np.ndarray:
     """The pieces (…, rows, columns) shifted, with reflections where nothing would be."""
     for axis, by in ((-2, down), (-1, right)):
         if by:
             side = part.shape[axis]
-            place = (torch.arange(side) - by).abs()
-            part = part.index_select(axis, torch.where(place < side, place, 2 * (side - 1) - place))
+            place = np.abs(np.arange(side) - by)
+            part = part.take(np.where(place < side, place, 2 * (side - 1) - place), axis)
     return part
 
 

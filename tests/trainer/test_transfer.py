@@ -17,6 +17,7 @@ from thematica.trainer.networks import build_network
 from thematica.trainer.run import TrainOptions, train
 from thematica.trainer.transfer import ALL_BUT_LAST, freeze, load_weights
 
+from ..engine.workplace import run_here
 from .training_sets import spectra, write_set
 
 SMALL = {"widths": [4, 8], "depths": [1, 1]}
@@ -238,6 +239,19 @@ def test_a_training_starts_from_the_best_weights_of_another(tmp_path):
     weights.unlink()
     second.resume, second.epochs = True, 2
     assert train(second, Monitor())["report"]["best_epoch"] in (0, 1)
+
+
+def test_the_command_takes_weights_and_layers_to_freeze(tmp_path):
+    data = spectra(tmp_path / "set")
+    path = saved(tmp_path, build_network("mlp", (4,), 3, {}).state_dict())
+    command = ["train", data, "--network", "mlp", "--epochs", 1, "--progress", "json", "--output"]
+    done = run_here(*command, tmp_path / "run", "--weights", path, "--freeze", "0,2", "--set", "network_options={}")
+    assert done.status == 0, done.err
+    recipe = done.events[-1]["report"]["recipe"]
+    assert (recipe["weights"], recipe["freeze"]) == (str(path), "0,2")
+    assert any("6 tensors were taken" in str(event.get("message")) for event in done.events)
+    wrong = run_here(*command, tmp_path / "other", "--freeze", "layer7")
+    assert (wrong.status, "No layer is called “layer7”" in wrong.events[-1]["message"]) == (2, True)
 
 
 def test_weights_for_other_bands_end_a_training_before_it_begins(tmp_path):

@@ -25,6 +25,7 @@ from . import (
     classify_patches,
     classify_pixels,
     doctor,
+    evaluate,
     inspect,
     labels,
     live,
@@ -36,7 +37,8 @@ from .console import Console
 # The option of a command with which it needs less memory.
 _LESS = {"classify-pixels": "--tile", "classify-patches": "--batch", "classify-folder": "--batch"}
 COMMANDS = (
-    classify_pixels, classify_patches, classify_folder, labels, build_dataset, train, inspect, models, live, doctor,
+    classify_pixels, classify_patches, classify_folder, labels, build_dataset, train, evaluate, inspect, models, live,
+    doctor,
 )  # fmt: skip
 
 

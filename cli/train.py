@@ -33,6 +33,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--freeze", metavar="PATTERN", help="layers that keep their weights: layer1*,bn1; all-but-last")
     parser.add_argument("--name", help="of the model")
     parser.add_argument("--compress", action="store_true", help="several processes: send gradients in 16 bits")
+    parser.add_argument(
+        "--report-optimism", action="store_true", help="train on a random split, too, and tell how much it flatters"
+    )
     parser.add_argument("--progress", choices=STYLES, help="default: bar on a terminal, else none")
     searching = parser.add_argument_group("search of hyper-parameters in the recipe's ranges")
     searching.add_argument("--search", choices=("grid", "random"), help="train many times, and make a table")
@@ -50,6 +53,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     asked = TrainOptions(
         options.dataset, options.network, options.recipe or "", options.output or "", options.epochs, options.resume,
         options.set, options.name or "", options.compress, options.weights or "", options.freeze or "",
+        options.report_optimism,
     )  # fmt: skip
     if options.processes < 1:
         raise InputError(f"--processes must be at least 1, not {options.processes}.")
@@ -108,4 +112,5 @@ def _again(asked: TrainOptions) -> list[str]:
             arguments += [f"--{name}", str(getattr(asked, name))]
     for change in asked.changes:
         arguments += ["--set", change]
-    return arguments + [f"--{name}" for name in ("resume", "compress") if getattr(asked, name)]
+    flags = {"resume": asked.resume, "compress": asked.compress, "report-optimism": asked.report_optimism}
+    return arguments + [f"--{name}" for name, given in flags.items() if given]

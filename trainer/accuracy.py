@@ -36,7 +36,8 @@ class Accuracy:
     def kappa(self) -> float:
         """Cohen's kappa: agreement beyond what the class sizes alone would give."""
         total = max(self.confusion.sum(), 1)
-        chance = float(self.confusion.sum(axis=0) @ self.confusion.sum(axis=1) / total**2)
+        # As shares: products of billions of pixels do not fit into whole numbers.
+        chance = float((self.confusion.sum(axis=0) / total) @ (self.confusion.sum(axis=1) / total))
         return (self.overall - chance) / (1 - chance) if chance < 1 else 0.0
 
     @property
@@ -55,9 +56,15 @@ class Accuracy:
         sizes = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)
         return 2 * np.diag(self.confusion) / np.maximum(sizes, 1)
 
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that come up, as truth or as prediction."""
+        there = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) > 0
+        return float(self.f1[there].mean()) if there.any() else 0.0
+
     def metrics(self) -> dict[str, float]:
         """The figures of a model card, rounded to four digits."""
-        metrics = {"overall accuracy": self.overall, "kappa": self.kappa, "macro F1": float(self.f1.mean())}
+        metrics = {"overall accuracy": self.overall, "kappa": self.kappa, "macro F1": self.macro_f1}
         for name, recall, precision in zip(self.names, self.recall, self.precision, strict=True):
             metrics[f"producer's accuracy, {name}"] = float(recall)
             metrics[f"user's accuracy, {name}"] = float(precision)

@@ -22,12 +22,13 @@ from ..errors import Cancelled, InputError, ThematicaError
 from ..progress import Monitor
 from .dataset.description import TEST, TRAIN, VALIDATION
 from .dataset.read import TrainingSet
-from .deliver import TOLERANCE, WrongExportError, make_card, run_onnx
-from .events import FILE as EVENTS
+from .deliver import MODEL, TOLERANCE, TRAINING, WrongExportError, make_card, make_report, run_onnx, write_run
 from .events import Events
 from .export import OPSET, save_model
 from .loader import Normaliser
-from .metrics import Tally, check_monitor
+from .metrics import SINGLE_FIGURES, Tally, check_monitor
+from .optimism import add_to_report
+from .optimism import measure as measure_optimism
 from .recipe import Recipe
 from .run import STOP, TrainOptions, prepare_folder, stop_on_signals
 
@@ -318,7 +319,7 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
     if recipe.weights or recipe.freeze:
         raise InputError(f"“{recipe.network}” has no layers that could be given: leave --weights and --freeze away.")
     folder = options.folder()
-    prepare_folder(folder, recipe, options, (folder / "training.json").exists())
+    prepare_folder(folder, recipe, options, (folder / TRAINING).exists())
     events = Events(folder, monitor, classifier.stages)
     try:
         training = _Training(data, recipe, folder, events, classifier, most)
@@ -330,6 +331,8 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
         training.run()
         monitor.stage("Exporting", 0.99)
         delivered = training.deliver(options.name or f"{Path(options.dataset).resolve().name}-{recipe.network}")
+        if options.report_optimism:
+            _add_optimism(delivered["report"], data, recipe, folder, events)
         events.tell("end", metrics=delivered["report"]["metrics"], model=delivered["files"]["model"])
         return {"event": "result", **delivered}
     except ThematicaError as error:
@@ -337,6 +340,26 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
         raise
     finally:
         events.close()
+
+
+def _add_optimism(report: dict[str, Any], data: TrainingSet, recipe: Recipe, folder: Path, events: Events) -> None:
+    """Train on a random split as well, and tell how much better that looks."""
+
+    def run_at_random(samples: TrainingSet, place: Path) -> Callable[[str], Tally]:
+        classifier, most = _build(recipe)
+        told = Events(place, Monitor(), classifier.stages)
+        try:
+            other = _Training(samples, recipe, place, told, classifier, most)
+            other.run()
+            return other.count
+        finally:
+            told.close()
+
+    found = measure_optimism(data, report["metrics"], folder, recipe.seed, True, lambda: None, run_at_random)
+    add_to_report(folder / TRAINING, found, SINGLE_FIGURES)
+    report["optimism"] = found.to_dict(SINGLE_FIGURES)
+    events.tell("optimism", **report["optimism"])
+    events.monitor.log(found.sentence(recipe.monitor))
 
 
 def _build(recipe: Recipe) -> tuple[Classifier, int]:
@@ -442,6 +465,10 @@ class _Training:
         tally.add(self.scores(x), y)
         return tally
 
+    def count(self, part: str) -> Tally:
+        """Counts of a part, or of as much of it as is looked at."""
+        return self._tally(*read_samples(self.data, part, _CHECKED, self.recipe.seed))
+
     def deliver(self, name: str) -> dict[str, Any]:
         """Write the model into the run's folder, if ONNX gives what scikit-learn gives."""
         data, recipe, told = self.data, self.recipe, self.data.description
@@ -451,29 +478,13 @@ class _Training:
         difference = check_classical(model, self.scores(held_out), held_out)
         tally = run_onnx(model, data, part)
         card = make_card(told, recipe, name, tally.figures(), part, Normaliser.of(told))
-        path = self.folder / "model.onnx"
-        card = save_model(model, card, path)
-        report = {
-            "network": recipe.network,
-            "recipe": recipe.to_dict(),
-            "parameters": card.parameters,
-            "dataset": {"fingerprint": told.fingerprint, "split": told.split},
-            "samples": len(self.y),
-            "part": part,
-            "metrics": tally.figures(),
-            "confusion": tally.confusion.tolist(),
-            "classes": tally.names,
-            "best_epoch": self.best_stage,
-            "history": self.history,
-            "onnx_difference": difference,
-        }
-        training = self.folder / "training.json"
-        training.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        files = {
-            "model": str(path), "card": str(path.with_suffix(".json")), "training": str(training),
-            "events": str(self.folder / EVENTS),
-        }  # fmt: skip
-        return {"files": files, "report": report}
+        report = make_report(told, recipe, part, tally, difference, self.history, self.best_stage)
+        report["samples"] = len(self.y)
+
+        def save(staging: Path) -> None:
+            report["parameters"] = save_model(model, card, staging / MODEL).parameters
+
+        return write_run(save, report, tally, self.folder, name)
 
     def to_onnx(self) -> onnx.ModelProto:
         """``samples`` (N, bands) → ``scores`` (N, K), logits of all classes."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
+import os
+import platform
+import shutil
 import warnings
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,19 +22,28 @@ import onnxruntime
 import torch
 from torch import nn
 
-from ..errors import ThematicaError
+from .. import __version__
+from ..errors import OutputError, ThematicaError
 from ..models.card import ModelCard, ModelClass, Normalisation, slug
-from .dataset.description import TEST, VALIDATION, Description
+from .dataset.description import TEST, TRAIN, VALIDATION, Description
 from .dataset.read import TrainingSet
+from .dense import NoDenseFormError, to_dense
+from .events import FILE as EVENTS
 from .export import OPSET, save_model
+from .figures import curves_figure, result_figures, save_figures
 from .loader import Normaliser
 from .loop import Trained
 from .metrics import Tally
 from .networks import network_kind
 from .recipe import Recipe
+from .schedules import learning_rate
 
 #: Scores of ONNX Runtime and torch may differ by so much.
 TOLERANCE = 1e-4
+#: Names in the run's folder.
+MODEL, WINDOW_MODEL, TRAINING, FIGURES = "model.onnx", "window.onnx", "training.json", "figures"
+PART_WORDS = {TRAIN: "training part", VALIDATION: "validation part", TEST: "test part"}
+_STAGING = "delivery.part"
 _BATCH = 256
 _TASKS = {"pixels": "pixel", "windows": "window", "chips": "segmentation", "patches": "patch"}
 
@@ -39,24 +54,22 @@ class WrongExportError(ThematicaError):
     code = "wrong-export"
 
 
-def to_onnx(network: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The network as (N, …) → (N, K, …) with any number of samples; segmentation takes any rows and columns, too.
+def to_onnx(network: nn.Module, shape: tuple[int, ...], maps: bool = False) -> onnx.ModelProto:
+    """The network as (N, …) → (N, K, …) with any number of samples.  Batch normalisation is folded into convolutions.
 
     Args:
         network: in evaluation mode.
         shape: of one sample.
+        maps: it gives scores for every pixel, and takes any rows and columns.
     """
-    sample = torch.zeros(1, *shape)
-    with torch.no_grad():
-        per_pixel = network(sample).ndim == 4
-    free = {0: "N", 2: "rows", 3: "columns"} if per_pixel else {0: "N"}
+    free = {0: "N", 2: "H", 3: "W"} if maps else {0: "N"}
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         # The newer exporter needs onnxscript and gains nothing for these networks.
         warnings.simplefilter("ignore", DeprecationWarning)
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
             network,
-            (sample,),
+            (torch.zeros(1, *shape),),
             path,
             input_names=["samples"],
             output_names=["scores"],
@@ -79,7 +92,7 @@ def check_export(model: onnx.ModelProto, network: nn.Module, samples: np.ndarray
     Raises:
         WrongExportError: they differ by more than :data:`TOLERANCE`.
     """
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = _session(model)
     exported = session.run(None, {session.get_inputs()[0].name: samples})[0]
     with torch.no_grad():
         trained = network(torch.from_numpy(samples)).numpy()
@@ -95,7 +108,7 @@ def check_export(model: onnx.ModelProto, network: nn.Module, samples: np.ndarray
 def run_onnx(model: onnx.ModelProto, data: TrainingSet, part: str) -> Tally:
     """Counts of a part of a training set, as ONNX Runtime classifies it: what the card's figures are made of."""
     told = data.description
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = _session(model)
     name, normalise = session.get_inputs()[0].name, Normaliser.of(told)
     tally = Tally([entry.label.name for entry in told.classes], told.task == "multi-label", told.ignore_index)
     for batch in data.batches(part, _BATCH, shuffle=False):
@@ -118,6 +131,11 @@ def make_card(
     task = "patch-multilabel" if told.task == "multi-label" else _TASKS[told.kind]
     low, high = min(told.statistics.p01), max(told.statistics.p99)
     units = {band.band.unit for band in told.bands}
+    scaled = any((band.scale, band.offset) != (1.0, 0.0) for band in told.bands)
+    unit = units.pop() if len(units) == 1 else ""
+    if unit == "dn" and scaled:
+        # The engine takes numbers of a model of digital numbers as they are stored; this one has seen others.
+        unit = ""
     return ModelCard(
         name=slug(name),
         title=name,
@@ -131,9 +149,11 @@ def make_card(
             for mean, std in zip(normaliser.mean, normaliser.std, strict=True)
         ],
         activation="logits",
-        unit=units.pop() if len(units) == 1 else "",
+        unit=unit,
         value_range=(low, high) if low < high else None,
         gsd=told.gsd,
+        # Of others the engine finds it in the graph.
+        receptive_field={"pixels": 1, "windows": told.shape[-1]}.get(told.kind, 0),
         tile=told.shape[-1] if len(told.shape) == 3 else 0,
         trained_on=f"{counts.get('train', 0)} {what} of {_scenes(told)}",
         split=f"{split.get('method', 'unknown')}, seed {split.get('seed')}: {counts.get('train', 0)} to train, "
@@ -142,7 +162,7 @@ def make_card(
         metrics=figures,
         sources=[recipe.source] if recipe.source else [],
         architecture=f"{recipe.network} {json.dumps(recipe.network_options)}",
-        created=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=_now(),
     )
 
 
@@ -152,7 +172,10 @@ def _scenes(told: Description) -> str:
 
 
 def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, name: str) -> dict[str, Any]:
-    """Write the model into the run's folder.
+    """Write the model into the run's folder: all of it, or nothing.
+
+    A network of windows is written in two forms, if both give the same scores: ``model.onnx`` runs over whole tiles,
+    ``window.onnx`` takes single windows.
 
     Args:
         trained: the network.
@@ -166,32 +189,215 @@ def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, n
 
     Raises:
         WrongExportError: the exported network gives something else; nothing is written.
+        OutputError: the folder cannot be written.
     """
     told = data.description
     part = TEST if told.samples(TEST) else VALIDATION
-    model = to_onnx(trained.network, told.shape)
+    model = to_onnx(trained.network, told.shape, told.task == "segmentation")
     normaliser = Normaliser.of(told)
-    held_out = next(iter(data.batches(part, _BATCH, shuffle=False)))
-    difference = check_export(model, trained.network, normaliser(held_out.samples))
+    held_out = normaliser(next(iter(data.batches(part, _BATCH, shuffle=False))).samples)
+    difference = check_export(model, trained.network, held_out)
+    dense, why_not = _dense_form(model, held_out) if told.kind == "windows" else (None, "")
     tally = run_onnx(model, data, part)
     figures = tally.figures()
     card = make_card(told, recipe, name, figures, part, normaliser)
-    path = folder / "model.onnx"
-    card = save_model(model, card, path)
+    history = [asdict(epoch) for epoch in trained.history]
+    report = make_report(told, recipe, part, tally, difference, history, trained.best_epoch)
+    report["processes"] = trained.loader.processes.size
+    report["parameters"] = sum(parameter.numel() for parameter in trained.network.parameters())
+    if told.kind == "windows":
+        report["fully_convolutional"] = {"done": dense is not None, "why_not": why_not}
+
+    def save(staging: Path) -> None:
+        if dense is not None:
+            save_model(model, replace(card), staging / WINDOW_MODEL)
+            save_model(dense, _dense_card(card, told), staging / MODEL)
+        else:
+            save_model(model, card, staging / MODEL)
+
+    return write_run(save, report, tally, folder, name, _rates(trained, recipe))
+
+
+def write_run(
+    save: Callable[[Path], None],
+    report: dict[str, Any],
+    tally: Tally,
+    folder: Path,
+    name: str,
+    rates: Sequence[float] = (),
+) -> dict[str, Any]:
+    """Write model, report and figures into the folder of a run: all of it, or nothing.
+
+    Args:
+        save: writes the model and its card into a folder.
+        report: see :func:`make_report`.
+        tally: counts of the part that the report names.
+        folder: of the run.
+        name: of the model, for the analyst.
+        rates: learning rate in the middle of each epoch.
+
+    Returns:
+        ``files`` and ``report``, as a ``result`` event has them.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    staging = folder / _STAGING
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        save(staging)
+        text = json.dumps(report, ensure_ascii=False, indent=1)
+        (staging / TRAINING).write_text(text + "\n", encoding="utf-8")
+        pictures = result_figures(tally, f"{name}, {PART_WORDS[report['part']]}")
+        monitor = report["recipe"]["monitor"]
+        pictures["curves.png"] = curves_figure(report["history"], monitor, rates, report["best_epoch"], name)
+        save_figures(pictures, staging / FIGURES)
+        _install(staging, folder)
+    except OSError as error:
+        raise OutputError(
+            f"The model could not be written to “{folder}”: look whether the disk is full or read-only. Nothing is "
+            "lost: go on with --resume.",
+            repr(error),
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    path = folder / MODEL
+    files = {
+        "model": str(path),
+        "card": str(path.with_suffix(".json")),
+        "training": str(folder / TRAINING),
+        "events": str(folder / EVENTS),
+        "figures": str(folder / FIGURES),
+    }
+    return {"files": files, "report": report}
+
+
+def _install(staging: Path, folder: Path) -> None:
+    """Move what is complete to its final names; the model itself comes last, so that it is there only with the rest."""
+    (folder / FIGURES).mkdir(exist_ok=True)
+    for path in sorted((staging / FIGURES).iterdir()):
+        os.replace(path, folder / FIGURES / path.name)
+    kept = {path.name for path in staging.iterdir() if path.is_file()}
+    for stale in {WINDOW_MODEL, str(Path(WINDOW_MODEL).with_suffix(".json"))} - kept:
+        (folder / stale).unlink(missing_ok=True)
+    for file in sorted(kept, key=lambda file: (file == MODEL, file)):
+        os.replace(staging / file, folder / file)
+
+
+def _dense_form(model: onnx.ModelProto, samples: np.ndarray) -> tuple[onnx.ModelProto | None, str]:
+    """The fully convolutional form of a network of windows, or None and why there is none."""
+    try:
+        dense = to_dense(model)
+        check_dense(model, dense, samples)
+    except NoDenseFormError as error:
+        return None, str(error)
+    return dense, ""
+
+
+def check_dense(model: onnx.ModelProto, dense: onnx.ModelProto, samples: np.ndarray) -> float:
+    """The largest difference between the scores of the two forms, on a tile put together of samples.
+
+    Args:
+        model: takes windows (N, C, p, p).
+        dense: takes tiles.
+        samples: windows, normalised.
+
+    Raises:
+        NoDenseFormError: they differ by more than :data:`TOLERANCE`.
+    """
+    side = samples.shape[-1]
+    tile = np.concatenate([samples[number % len(samples)] for number in range(4)], axis=2)
+    tile = np.concatenate([tile, tile[:, :, ::-1]], axis=1)
+    lost = 2 * (side // 2)
+    views = np.lib.stride_tricks.sliding_window_view(tile, (side, side), axis=(1, 2))
+    windows = np.ascontiguousarray(views.transpose(1, 2, 0, 3, 4)[: tile.shape[1] - lost, : tile.shape[2] - lost])
+    single, whole = _session(model), _session(dense)
+    one = single.run(None, {"samples": windows.reshape(-1, *samples.shape[1:])})[0]
+    other = np.moveaxis(whole.run(None, {"samples": tile[None]})[0][0], 0, -1)
+    difference = float(np.abs(one.reshape(other.shape) - other).max())
+    if not difference <= TOLERANCE:
+        raise NoDenseFormError(f"Its scores on whole tiles differ by {difference:.2g}.")
+    return difference
+
+
+def _dense_card(card: ModelCard, told: Description) -> ModelCard:
+    """The card of the form that runs over tiles: the engine takes it as a segmentation network, which it is."""
+    side = told.shape[-1]
+    return replace(
+        card,
+        task="segmentation",
+        receptive_field=2 * (side // 2) + 1,
+        description=f"{card.description} It sees {side} × {side} pixels around each and runs over whole tiles.",
+    )
+
+
+def _rates(trained: Trained, recipe: Recipe) -> list[float]:
+    """The learning rate in the middle of each epoch."""
+    steps, processes = trained.loader.steps(TRAIN), trained.loader.processes.size
+    return [
+        learning_rate(recipe, epoch * steps + steps // 2, steps * recipe.epochs, processes)
+        for epoch in range(len(trained.history))
+    ]
+
+
+def make_report(
+    told: Description,
+    recipe: Recipe,
+    part: str,
+    tally: Tally,
+    difference: float,
+    history: list[dict[str, Any]],
+    best_epoch: int,
+) -> dict[str, Any]:
+    """What ``training.json`` says.
+
+    Args:
+        told: of the training set.
+        recipe: with which it was trained.
+        part: whose figures these are.
+        tally: its counts.
+        difference: largest, between the scores of ONNX Runtime and of what was trained.
+        history: one :class:`.loop.Epoch` after the other, as JSON values.
+        best_epoch: whose weights are the result, from 0.
+    """
     report = {
         "network": recipe.network,
         "recipe": recipe.to_dict(),
-        "parameters": card.parameters,
-        "dataset": {"fingerprint": told.fingerprint, "split": told.split},
+        "seed": recipe.seed,
+        "processes": 1,
+        "dataset": {
+            "fingerprint": told.fingerprint,
+            "split": told.split,
+            "samples": {name: told.samples(name) for name in told.shards},
+            "scenes": _scenes(told),
+        },
         "part": part,
-        "metrics": figures,
-        "confusion": tally.confusion.tolist(),
-        "classes": [entry.label.name for entry in told.classes],
-        "best_epoch": trained.best_epoch,
-        "history": [asdict(epoch) for epoch in trained.history],
+        "metrics": tally.figures(),
+        "classes": tally.names,
+        "best_epoch": best_epoch,
+        "history": history,
+        "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
         "onnx_difference": difference,
+        "software": _versions(),
+        "created": _now(),
     }
-    training = folder / "training.json"
-    training.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    files = {"model": str(path), "card": str(path.with_suffix(".json")), "training": str(training)}
-    return {"files": files, "report": report}
+    if not tally.several:
+        report["confusion"] = tally.confusion.tolist()
+    return report
+
+
+def _versions() -> dict[str, str]:
+    found = {"thematica": __version__, "python": platform.python_version()}
+    for package in ("torch", "scikit-learn", "onnx", "onnxruntime", "numpy", "horovod"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

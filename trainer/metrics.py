@@ -10,10 +10,14 @@ import numpy as np
 from ..errors import InputError
 from .accuracy import Accuracy
 
-#: Bins of probability; average precision from them is exact to the bin's width.
+#: Bins of scores; average precision from them is exact to about a bin's width.
 BINS = 1000
+# Scores are put into bins by the sigmoid of so much of them: classes that are rare have probabilities near 0 only,
+# which bins of the probability itself would not tell apart.
+_FLATTER = 0.25
 #: Bins of the reliability diagram and of the expected calibration error (Guo et al. 2017).
 RELIABILITY_BINS = 15
+_LARGEST = 1e30
 #: Figures by which the best epoch can be chosen.
 SINGLE_FIGURES = ("overall accuracy", "kappa", "macro F1", "micro F1", "mean IoU")
 SEVERAL_FIGURES = ("micro F1", "macro F1", "mean average precision")
@@ -32,7 +36,7 @@ class Tally:
         self.names, self.several, self.ignore_index = list(names), several, ignore_index
         classes = len(self.names)
         self.confusion = np.zeros((classes, classes), np.int64)
-        # By class and bin of probability: samples that have the label, and those that have not.
+        # By class and bin of the score: samples that have the label, and those that have not.
         self.histogram = np.zeros((2, classes, BINS if several else 0), np.int64)
         # By bin of the highest probability: samples, those that are right, and the sum of the probabilities.
         self.reliability = np.zeros((3, RELIABILITY_BINS), np.float64)
@@ -43,28 +47,40 @@ class Tally:
         Args:
             scores: logits, (N, K) or (N, K, rows, columns).
             labels: places of the classes, (N,) or (N, rows, columns); of several labels 0 and 1, (N, K).
+
+        Raises:
+            InputError: scores that are no numbers, or labels beyond the classes.
         """
+        if np.isnan(scores).any():
+            raise InputError(
+                "The network's scores are not numbers any more: train it with a lower learning rate, or with clip=1."
+            )
+        scores = np.clip(scores.astype(np.float64), -_LARGEST, _LARGEST)
         if self.several:
             self._add_several(scores, labels)
             return
-        flat = np.moveaxis(scores, 1, -1).reshape(-1, scores.shape[1]).astype(np.float64)
+        flat = np.moveaxis(scores, 1, -1).reshape(-1, scores.shape[1])
         true = labels.reshape(-1).astype(np.int64)
         if self.ignore_index is not None:
             counts = true != self.ignore_index
             flat, true = flat[counts], true[counts]
         if not len(true):
             return
+        classes = len(self.names)
+        if true.min() < 0 or true.max() >= classes:
+            raise InputError("The training set holds labels that are none of its classes; make it anew.")
         predicted = flat.argmax(axis=1)
-        np.add.at(self.confusion, (true, predicted), 1)
+        pairs = np.bincount(true * classes + predicted, minlength=classes**2)
+        self.confusion += pairs.reshape(classes, classes)
         probability = 1 / np.exp(flat - flat.max(axis=1, keepdims=True)).sum(axis=1)
         self._add_reliability(probability, predicted == true)
 
     def _add_several(self, scores: np.ndarray, labels: np.ndarray) -> None:
-        probability = 1 / (1 + np.exp(-np.clip(scores.astype(np.float64), -500, 500)))
-        bins = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
+        bins = np.minimum((_sigmoid(_FLATTER * scores) * BINS).astype(np.int64), BINS - 1)
         for place in range(len(self.names)):
             for row, chosen in enumerate((labels[:, place] == 1, labels[:, place] != 1)):
                 self.histogram[row, place] += np.bincount(bins[chosen, place], minlength=BINS)
+        probability = _sigmoid(scores)
         sure = np.maximum(probability, 1 - probability)
         self._add_reliability(sure.ravel(), ((probability >= 0.5) == (labels == 1)).ravel())
 
@@ -113,12 +129,12 @@ class Tally:
         found, missed, wrong = with_label[:, half:].sum(1), with_label[:, :half].sum(1), without[:, half:].sum(1)
         f1 = 2 * found / np.maximum(2 * found + missed + wrong, 1)
         precision, recall = found / np.maximum(found + wrong, 1), found / np.maximum(found + missed, 1)
-        there = with_label.sum(axis=1) > 0
+        there, met = with_label.sum(axis=1) > 0, found + missed + wrong > 0
         average = np.array([_average_precision(one, other) for one, other in zip(with_label, without, strict=True)])
         figures = {
             "micro F1": float(2 * found.sum() / max(2 * found.sum() + missed.sum() + wrong.sum(), 1)),
-            # Of classes that nothing shows there is nothing to be said.
-            "macro F1": float(f1[there].mean()) if there.any() else 0.0,
+            # Of classes that nothing shows and nobody finds there is nothing to be said.
+            "macro F1": float(f1[met].mean()) if met.any() else 0.0,
             "mean average precision": float(average[there].mean()) if there.any() else 0.0,
         }
         for name, *values in zip(self.names, precision, recall, f1, average, strict=True):
@@ -132,15 +148,25 @@ class Tally:
         return float(np.abs(right - probability).sum() / max(samples.sum(), 1))
 
 
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    result: np.ndarray = 1 / (1 + np.exp(-np.clip(values, -500, 500)))
+    return result
+
+
 def _average_precision(with_label: np.ndarray, without: np.ndarray) -> float:
-    """Area under precision over recall, from counts per bin of probability."""
+    """Area under precision over recall, from counts per bin of scores.
+
+    Within a bin samples with and without the label are taken as mixed.
+    """
     total = with_label.sum()
     if not total:
         return 0.0
-    found, wrong = np.cumsum(with_label[::-1]), np.cumsum(without[::-1])
-    precision = found / np.maximum(found + wrong, 1)
-    gained = np.diff(found, prepend=0) / total
-    return float((precision * gained).sum())
+    inside, beside = with_label[::-1], without[::-1]
+    # The middle one of those in the bin, and half of what is wrong there, on top of all before.
+    found = np.cumsum(inside) - (inside - 1) / 2
+    wrong = np.cumsum(beside) - beside / 2
+    precision = found / np.maximum(found + wrong, 1e-12)
+    return float((precision * inside).sum() / total)
 
 
 def check_monitor(name: str, several: bool) -> None:

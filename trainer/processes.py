@@ -132,6 +132,11 @@ class HorovodProcesses:
                 buffer.copy_(self._hvd.allreduce(buffer, name=f"buffer.{name}", op=self._hvd.Average))
 
 
+def wait(processes: Processes) -> None:
+    """Until all processes are here."""
+    processes.sum(np.zeros(1))
+
+
 def find_processes() -> Processes:
     """The processes that this one belongs to, as whoever started it says."""
     if int(os.environ.get(_SIZE, "1")) > 1 or _RANK in os.environ:

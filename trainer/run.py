@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, OutputError, ThematicaError
 from ..progress import Monitor
 from .dataset.read import TrainingSet
+from .metrics import SEVERAL_FIGURES, SINGLE_FIGURES, Tally
+from .optimism import add_to_report, check_split
+from .optimism import measure as measure_optimism
 from .recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ class TrainOptions:
         compress: send gradients in 16 bits.
         weights: file with the weights to start from; empty: the recipe's.
         freeze: layers that keep them, see :func:`.transfer.freeze`; empty: the recipe's.
+        report_optimism: train once more on a random split, and tell the gap.
     """
 
     dataset: str
@@ -52,6 +56,7 @@ class TrainOptions:
     compress: bool = False
     weights: str = ""
     freeze: str = ""
+    report_optimism: bool = False
 
     def folder(self) -> Path:
         """Of the run."""
@@ -120,15 +125,17 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     data = TrainingSet(options.dataset)
     recipe = recipe_of(options)
     check_kind(recipe, data)
+    if options.report_optimism:
+        check_split(data.description)
     if is_classical(recipe.network):
         from .classical import train_classical
 
         return train_classical(options, data, recipe, monitor)
     # torch takes seconds to load: bad input is told before.
-    from .deliver import deliver
+    from .deliver import TRAINING, deliver
     from .events import Events
-    from .loop import CHECKPOINT, Training, use_threads
-    from .processes import find_processes
+    from .loop import CHECKPOINT, Trained, Training, use_threads
+    from .processes import find_processes, wait
     from .transfer import freeze, load_weights
 
     processes = find_processes()
@@ -137,30 +144,55 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     if first:
         prepare_folder(folder, recipe, options, (folder / CHECKPOINT).exists())
     events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
-    goes_on = options.resume and (folder / CHECKPOINT).exists()
 
-    def prepare(network: nn.Module) -> None:
-        # Who goes on has the weights in the checkpoint.
-        if recipe.weights and not goes_on:
-            taken = load_weights(network, Path(recipe.weights))
-            if first:
-                monitor.log(str(taken))
-        freeze(network, recipe.freeze)
+    def run(samples: TrainingSet, place: Path, told: Events) -> tuple[Training, Trained]:
+        goes_on = options.resume and (place / CHECKPOINT).exists()
 
-    try:
-        training = Training(data, recipe, folder, processes, events, compress=options.compress, prepare=prepare)
+        def prepare(network: nn.Module) -> None:
+            # Who goes on has the weights in the checkpoint.
+            if recipe.weights and not goes_on:
+                taken = load_weights(network, Path(recipe.weights))
+                if first:
+                    monitor.log(str(taken))
+            freeze(network, recipe.freeze)
+
+        training = Training(samples, recipe, place, processes, told, compress=options.compress, prepare=prepare)
         stop_on_signals(training.stop)
         resumed = options.resume and training.resume()
-        events.tell(
-            "start", recipe=recipe.to_dict(), dataset=str(options.dataset), processes=processes.size, resumed=resumed,
+        told.tell(
+            "start", recipe=recipe.to_dict(), dataset=str(samples.folder), processes=processes.size, resumed=resumed,
             epoch=training.state.epoch,
         )  # fmt: skip
-        trained = training.run()
+        return training, training.run()
+
+    def run_at_random(samples: TrainingSet, place: Path) -> Callable[[str], Tally]:
+        heard = _UntilStopped(monitor, folder / STOP) if first else Monitor()
+        told = Events(place if first else None, heard, recipe.epochs, options.resume)
+        try:
+            training, trained = run(samples, place, told)
+            return lambda part: training.validate(part, trained.network.to(training.device))
+        finally:
+            told.close()
+
+    try:
+        _, trained = run(data, folder, events)
+        delivered: dict[str, Any] = {"files": {}, "report": {"metrics": {}}}
+        if first:
+            monitor.stage("Exporting", 0.99)
+            name = options.name or f"{Path(options.dataset).resolve().name}-{recipe.network}"
+            delivered = deliver(trained, data, recipe, folder, name)
+        if options.report_optimism:
+            found = measure_optimism(
+                data, delivered["report"]["metrics"], folder, recipe.seed, first, lambda: wait(processes), run_at_random
+            )
+            if first:
+                names = SEVERAL_FIGURES if data.description.task == "multi-label" else SINGLE_FIGURES
+                add_to_report(folder / TRAINING, found, names)
+                delivered["report"]["optimism"] = found.to_dict(names)
+                events.tell("optimism", **found.to_dict(names))
+                monitor.log(found.sentence(recipe.monitor))
         if not first:
             return {"event": "result", "files": {}, "report": {}}
-        monitor.stage("Exporting", 0.99)
-        name = options.name or f"{Path(options.dataset).resolve().name}-{recipe.network}"
-        delivered = deliver(trained, data, recipe, folder, name)
         events.tell("end", metrics=delivered["report"]["metrics"], model=delivered["files"]["model"])
         return {"event": "result", **delivered}
     except ThematicaError as error:
@@ -189,6 +221,19 @@ def prepare_folder(folder: Path, recipe: Recipe, options: TrainOptions, has_chec
         raise OutputError(
             f"The folder “{folder}” cannot be written ({error.strerror}); choose another with --output.", repr(error)
         ) from error
+
+
+class _UntilStopped(Monitor):
+    """Hears of a run within a run; who stops the outer one stops it, too."""
+
+    def __init__(self, outer: Monitor, stop: Path) -> None:
+        super().__init__(outer.listener)
+        self._outer, self._stop = outer, stop
+
+    @property
+    def cancelled(self) -> bool:
+        """See :class:`.Monitor`."""
+        return self._outer.cancelled or self._stop.exists()
 
 
 def stop_on_signals(stop: Any) -> None:

@@ -2,7 +2,7 @@
 
 ``python tools/polygon_folds.py RASTER LABELS FIELD --networks svm mlp`` makes a training set of each fold, as an
 analyst would (``thematica build-dataset``), trains on it (``thematica train``) and counts what the fold's test polygons
-are called.  Seeds of ``--split polygons`` would not do: where classes have few polygons, most seeds choose the same ones.
+are called.  Seeds of ``--split polygons`` would not do: where classes have few polygons, many seeds choose the same.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def _check_part(told: Description, part: str) -> None:
         raise InputError(f"A training set has no part “{part}”; choose train, validation or test (--split).")
     if not told.samples(part):
         there = [name for name in PARTS if told.samples(name)]
-        raise InputError(f"The training set has no {part} part; choose --split {' or '.join(there)}.")
+        raise InputError(f"The training set has no {part} part; choose {' or '.join(there)} (--split).")
 
 
 def _check_task(card: ModelCard, told: Description) -> None:

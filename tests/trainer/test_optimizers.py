@@ -126,3 +126,11 @@ def test_frozen_parameters_are_left_alone():
 def test_an_option_that_cannot_be_is_told(name, options):
     with pytest.raises(InputError, match="cannot have"):
         build_optimizer(Recipe("mlp", optimizer=name, optimizer_options=options), network())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_optimizer_can_be_made_anew_from_its_groups_as_horovod_does(name):
+    made = build_optimizer(Recipe("mlp", optimizer=name, learning_rate=0.3, weight_decay=0.2), network())
+    again = type(made)(made.param_groups)
+    assert [group["lr"] for group in again.param_groups] == [0.3, 0.3]
+    assert [group["weight_decay"] for group in again.param_groups] == [0.2, 0.0]

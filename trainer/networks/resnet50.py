@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .batch_norm import BatchNorm2d
+from .strided import StridedConv2d
 
 _DEPTHS, _EXPANSION = (3, 4, 6, 3), 4
 
@@ -24,7 +25,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         channels = width * _EXPANSION
         self.conv1, self.bn1 = nn.Conv2d(channels_in, width, 1, bias=False), BatchNorm2d(width)
-        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False), BatchNorm2d(width)
+        self.conv2, self.bn2 = StridedConv2d(width, width, 3, stride), BatchNorm2d(width)
         self.conv3, self.bn3 = nn.Conv2d(width, channels, 1, bias=False), BatchNorm2d(channels)
         # Every block starts as its shortcut (Goyal et al. 2017).
         nn.init.zeros_(self.bn3.weight)
@@ -55,7 +56,7 @@ class ResNet50(nn.Module):
 
     def __init__(self, bands: int, classes: int, dropout: float = 0.0, width: int = 64) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(bands, width, 7, stride=2, padding=3, bias=False), BatchNorm2d(width)
+        self.conv1, self.bn1 = StridedConv2d(bands, width, 7, 2), BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         channels = width

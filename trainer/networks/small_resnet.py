@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .batch_norm import BatchNorm2d
+from .strided import StridedConv2d
 
 
 class Block(nn.Module):
@@ -20,7 +21,7 @@ class Block(nn.Module):
         # Every block starts as its shortcut, which lets the learning rate be high from the start.
         nn.init.zeros_(last.weight)
         self.body = nn.Sequential(
-            nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False),
+            StridedConv2d(channels_in, channels, 3, stride),
             BatchNorm2d(channels),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
@@ -62,7 +63,7 @@ class SmallResNet(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [
-            nn.Conv2d(bands, widths[0], 3, stride=2, padding=1, bias=False),
+            StridedConv2d(bands, widths[0], 3, 2),
             BatchNorm2d(widths[0]),
             nn.ReLU(),
         ]

@@ -251,7 +251,8 @@ def write_run(
         (staging / TRAINING).write_text(text + "\n", encoding="utf-8")
         pictures = result_figures(tally, f"{name}, {PART_WORDS[report['part']]}")
         monitor = report["recipe"]["monitor"]
-        pictures["curves.png"] = curves_figure(report["history"], monitor, rates, report["best_epoch"], name)
+        if len(report["history"]) > 1 or rates:
+            pictures["curves.png"] = curves_figure(report["history"], monitor, rates, report["best_epoch"], name)
         save_figures(pictures, staging / FIGURES)
         _install(staging, folder)
     except OSError as error:

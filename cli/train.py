@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..progress import Monitor
 from .console import STYLES, Console
 from .raster_options import listening_monitor
+
+if TYPE_CHECKING:
+    from ..trainer.run import TrainOptions
 
 
 def add_parser(commands: Any) -> None:
@@ -33,13 +37,18 @@ def add_parser(commands: Any) -> None:
         "--report-optimism", action="store_true", help="train on a random split, too, and tell how much it flatters"
     )
     parser.add_argument("--progress", choices=STYLES, help="default: bar on a terminal, else none")
+    searching = parser.add_argument_group("search of hyper-parameters in the recipe's ranges")
+    searching.add_argument("--search", choices=("grid", "random"), help="train many times, and make a table")
+    searching.add_argument("--trials", type=int, metavar="N", help="at most so many (default: the whole grid; 20)")
+    searching.add_argument("--trial", type=int, metavar="I", help="only this one, from 0: for a job array")
+    searching.add_argument("--search-table", action="store_true", help="make the table of what has been run")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
     from ..trainer.metrics import describe
-    from ..trainer.run import TrainOptions, is_one_of_many, recipe_of, train
+    from ..trainer.run import TrainOptions, is_classical, is_one_of_many, recipe_of, train
 
     asked = TrainOptions(
         options.dataset, options.network, options.recipe or "", options.output or "", options.epochs, options.resume,
@@ -48,17 +57,33 @@ def run(options: argparse.Namespace, console: Console) -> int:
     )  # fmt: skip
     if options.processes < 1:
         raise InputError(f"--processes must be at least 1, not {options.processes}.")
+    if options.processes > 1 and is_classical(options.network):
+        raise InputError(f"“{options.network}” is trained in one process, on all its cores: leave --processes away.")
+    if not options.search and (options.trials is not None or options.trial is not None or options.search_table):
+        raise InputError("--trials, --trial and --search-table go with --search grid or --search random.")
     # What is wrong is told once, before any process is started.
     recipe_of(asked)
     monitor = listening_monitor(console)
-    if options.processes > 1 and not is_one_of_many():
-        from ..trainer.launch import train_together
 
-        result = train_together(options.processes, _again(options), asked.folder(), monitor)
+    def run_one(one: TrainOptions, heard: Monitor) -> dict[str, Any]:
+        if options.processes > 1 and not is_one_of_many():
+            from ..trainer.launch import train_together
+
+            return train_together(options.processes, _again(one), one.folder(), heard)
+        return train(one, heard)
+
+    if options.search:
+        from ..trainer.search import SearchOptions, search
+
+        wanted = SearchOptions(options.search, options.trials, options.trial, options.search_table)
+        result = search(asked, wanted, monitor, run_one)
     else:
-        result = train(asked, monitor)
+        result = run_one(asked, monitor)
     if console.style == "json":
         console.event(result)
+    elif "table" in result["files"]:
+        console.close_bar()
+        _print_search(result)
     elif result["files"]:
         console.close_bar()
         figures = result["report"]["metrics"]
@@ -66,13 +91,26 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _again(options: argparse.Namespace) -> list[str]:
+def _print_search(result: dict[str, Any]) -> None:
+    """The trials, the best one first."""
+    report = result["report"]
+    rows = sorted(report["trials"], key=lambda row: (row["validation"] is None, -(row["validation"] or 0)))
+    sys.stdout.write(f"Validation, {report['monitor']}:\n")
+    for row in rows:
+        figure = row["state"] if row["validation"] is None else f"{row['validation']:.4f}"
+        values = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in row["parameters"].items())
+        sys.stdout.write(f"{row['folder']} {figure:>8} {row['seconds']:>8.1f} s  {values}\n")
+    for path in result["files"].values():
+        sys.stdout.write(f"{path}\n")
+
+
+def _again(asked: TrainOptions) -> list[str]:
     """The command's arguments for each of several processes."""
-    arguments = [str(Path(options.dataset).resolve()), "--network", options.network]
+    arguments = [str(Path(asked.dataset).resolve()), "--network", asked.network]
     for name in ("recipe", "epochs", "output", "name", "weights", "freeze"):
-        if getattr(options, name) is not None:
-            arguments += [f"--{name}", str(getattr(options, name))]
-    for change in options.set:
+        if getattr(asked, name):
+            arguments += [f"--{name}", str(getattr(asked, name))]
+    for change in asked.changes:
         arguments += ["--set", change]
-    flags = {"resume": options.resume, "compress": options.compress, "report-optimism": options.report_optimism}
+    flags = {"resume": asked.resume, "compress": asked.compress, "report-optimism": asked.report_optimism}
     return arguments + [f"--{name}" for name, given in flags.items() if given]

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -200,26 +201,58 @@ def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, n
     tally = run_onnx(model, data, part)
     figures = tally.figures()
     card = make_card(told, recipe, name, figures, part, normaliser)
-    report = _report(trained, told, recipe, part, tally, difference)
+    history = [asdict(epoch) for epoch in trained.history]
+    report = make_report(told, recipe, part, tally, difference, history, trained.best_epoch)
+    report["processes"] = trained.loader.processes.size
+    report["parameters"] = sum(parameter.numel() for parameter in trained.network.parameters())
     if told.kind == "windows":
         report["fully_convolutional"] = {"done": dense is not None, "why_not": why_not}
-    title = f"{name}, {PART_WORDS[part]}"
+
+    def save(staging: Path) -> None:
+        if dense is not None:
+            save_model(model, replace(card), staging / WINDOW_MODEL)
+            save_model(dense, _dense_card(card, told), staging / MODEL)
+        else:
+            save_model(model, card, staging / MODEL)
+
+    return write_run(save, report, tally, folder, name, _rates(trained, recipe))
+
+
+def write_run(
+    save: Callable[[Path], None],
+    report: dict[str, Any],
+    tally: Tally,
+    folder: Path,
+    name: str,
+    rates: Sequence[float] = (),
+) -> dict[str, Any]:
+    """Write model, report and figures into the folder of a run: all of it, or nothing.
+
+    Args:
+        save: writes the model and its card into a folder.
+        report: see :func:`make_report`.
+        tally: counts of the part that the report names.
+        folder: of the run.
+        name: of the model, for the analyst.
+        rates: learning rate in the middle of each epoch.
+
+    Returns:
+        ``files`` and ``report``, as a ``result`` event has them.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     staging = folder / _STAGING
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        if dense is not None:
-            save_model(model, replace(card), staging / WINDOW_MODEL)
-            card = save_model(dense, _dense_card(card, told), staging / MODEL)
-        else:
-            card = save_model(model, card, staging / MODEL)
-        report["parameters"] = sum(parameter.numel() for parameter in trained.network.parameters())
+        save(staging)
         text = json.dumps(report, ensure_ascii=False, indent=1)
         (staging / TRAINING).write_text(text + "\n", encoding="utf-8")
-        pictures = result_figures(tally, title)
-        pictures["curves.png"] = curves_figure(
-            report["history"], recipe.monitor, _rates(trained, recipe), trained.best_epoch, name
-        )
+        pictures = result_figures(tally, f"{name}, {PART_WORDS[report['part']]}")
+        monitor = report["recipe"]["monitor"]
+        if len(report["history"]) > 1 or rates:
+            pictures["curves.png"] = curves_figure(report["history"], monitor, rates, report["best_epoch"], name)
         save_figures(pictures, staging / FIGURES)
         _install(staging, folder)
     except OSError as error:
@@ -309,15 +342,31 @@ def _rates(trained: Trained, recipe: Recipe) -> list[float]:
     ]
 
 
-def _report(
-    trained: Trained, told: Description, recipe: Recipe, part: str, tally: Tally, difference: float
+def make_report(
+    told: Description,
+    recipe: Recipe,
+    part: str,
+    tally: Tally,
+    difference: float,
+    history: list[dict[str, Any]],
+    best_epoch: int,
 ) -> dict[str, Any]:
-    """What ``training.json`` says."""
+    """What ``training.json`` says.
+
+    Args:
+        told: of the training set.
+        recipe: with which it was trained.
+        part: whose figures these are.
+        tally: its counts.
+        difference: largest, between the scores of ONNX Runtime and of what was trained.
+        history: one :class:`.loop.Epoch` after the other, as JSON values.
+        best_epoch: whose weights are the result, from 0.
+    """
     report = {
         "network": recipe.network,
         "recipe": recipe.to_dict(),
         "seed": recipe.seed,
-        "processes": trained.loader.processes.size,
+        "processes": 1,
         "dataset": {
             "fingerprint": told.fingerprint,
             "split": told.split,
@@ -327,9 +376,9 @@ def _report(
         "part": part,
         "metrics": tally.figures(),
         "classes": tally.names,
-        "best_epoch": trained.best_epoch,
-        "history": [asdict(epoch) for epoch in trained.history],
-        "seconds": round(sum(epoch.seconds for epoch in trained.history), 1),
+        "best_epoch": best_epoch,
+        "history": history,
+        "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
         "onnx_difference": difference,
         "software": _versions(),
         "created": _now(),
@@ -341,7 +390,7 @@ def _report(
 
 def _versions() -> dict[str, str]:
     found = {"thematica": __version__, "python": platform.python_version()}
-    for package in ("torch", "onnx", "onnxruntime", "numpy", "horovod"):
+    for package in ("torch", "scikit-learn", "onnx", "onnxruntime", "numpy", "horovod"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found

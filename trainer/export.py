@@ -80,6 +80,9 @@ def save_model(model: onnx.ModelProto, card: ModelCard, path: str | Path) -> Mod
     )
     card.output_name, card.output_shape = facts.outputs[0].name, facts.outputs[0].shape
     card.parameters = sum(int(np.prod(constant.dims)) for constant in model.graph.initializer)
+    # Trees keep their numbers in attributes.
+    attributes = [attribute for node in model.graph.node for attribute in node.attribute]
+    card.parameters += sum(len(entry.floats) for entry in attributes if entry.name in ("nodes_values", "class_weights"))
     helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.save(model, partial)
     beside = path.with_suffix(".json")

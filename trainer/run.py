@@ -127,6 +127,10 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     check_kind(recipe, data)
     if options.report_optimism:
         check_split(data.description)
+    if is_classical(recipe.network):
+        from .classical import train_classical
+
+        return train_classical(options, data, recipe, monitor)
     # torch takes seconds to load: bad input is told before.
     from .deliver import TRAINING, deliver
     from .events import Events
@@ -138,7 +142,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     use_threads(processes.size)
     folder, first = options.folder(), processes.rank == 0
     if first:
-        _prepare(folder, recipe, options, (folder / CHECKPOINT).exists())
+        prepare_folder(folder, recipe, options, (folder / CHECKPOINT).exists())
     events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
 
     def run(samples: TrainingSet, place: Path, told: Events) -> tuple[Training, Trained]:
@@ -153,7 +157,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
             freeze(network, recipe.freeze)
 
         training = Training(samples, recipe, place, processes, told, compress=options.compress, prepare=prepare)
-        _stop_on_signals(training.stop)
+        stop_on_signals(training.stop)
         resumed = options.resume and training.resume()
         told.tell(
             "start", recipe=recipe.to_dict(), dataset=str(samples.folder), processes=processes.size, resumed=resumed,
@@ -198,7 +202,12 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
         events.close()
 
 
-def _prepare(folder: Path, recipe: Recipe, options: TrainOptions, has_checkpoint: bool) -> None:
+def prepare_folder(folder: Path, recipe: Recipe, options: TrainOptions, has_checkpoint: bool) -> None:
+    """Make the folder of a run, with its recipe.
+
+    Raises:
+        OutputError: it holds a training already, or cannot be written.
+    """
     if has_checkpoint and not options.resume:
         raise OutputError(
             f"“{folder}” holds a training already: go on with it (--resume), or choose another folder (--output)."
@@ -227,12 +236,19 @@ class _UntilStopped(Monitor):
         return self._outer.cancelled or self._stop.exists()
 
 
-def _stop_on_signals(stop: Any) -> None:
+def stop_on_signals(stop: Any) -> None:
     """A batch system sends SIGUSR1 some time before the limit, and SIGTERM at the end."""
     for name in ("SIGTERM", "SIGUSR1"):
         number = getattr(signal, name, None)
         if number is not None:
             signal.signal(number, lambda *_: stop())
+
+
+def is_classical(network: str) -> bool:
+    """True for what scikit-learn trains, in one process."""
+    from .networks import network_kind
+
+    return not network_kind(network).module
 
 
 def is_one_of_many() -> bool:

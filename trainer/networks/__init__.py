@@ -77,6 +77,9 @@ NETWORKS: dict[str, NetworkKind] = {
             (("multi-label", "resnet50-multilabel"),),
         ),
         NetworkKind("unet", "U-Net", ("chips",), False, "unet", "unet"),
+        NetworkKind("random-forest", "Random forest", ("pixels",), False, "random-forest"),
+        NetworkKind("gradient-boosting", "Gradient-boosted trees", ("pixels",), False, "gradient-boosting"),
+        NetworkKind("svm", "Support vector machine (RBF)", ("pixels",), False, "svm"),
     )
 }
 

@@ -1,0 +1,584 @@
+"""Support vector machines, random forests and boosted trees: scikit-learn trains them, ONNX keeps them.
+
+They learn from single pixels and give a folder like that of a network.  Nothing is pickled: a training that was stopped
+begins anew, which takes seconds to minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from ..errors import Cancelled, InputError, ThematicaError
+from ..progress import Monitor
+from .dataset.description import TEST, TRAIN, VALIDATION
+from .dataset.read import TrainingSet
+from .deliver import MODEL, TOLERANCE, TRAINING, WrongExportError, make_card, make_report, run_onnx, write_run
+from .events import Events
+from .export import OPSET, save_model
+from .loader import Normaliser
+from .metrics import SINGLE_FIGURES, Tally, check_monitor
+from .optimism import add_to_report
+from .optimism import measure as measure_optimism
+from .recipe import Recipe
+from .run import STOP, TrainOptions, prepare_folder, stop_on_signals
+
+#: Operators of trees; ONNX Runtime has them since 1.11.
+_TREE_OPSET = 3
+_IR_VERSION = 8
+#: A probability under this is one: its logarithm is a number.
+_SMALLEST = 1e-7
+#: Held-out samples on which ONNX must give what scikit-learn gives, and samples that measure the loss while training.
+_CHECKED = 20_000
+#: Score of a class that was not there to be learned.
+_NEVER = -100.0
+
+
+class Classifier(Protocol):
+    """What trains in stages and gives logits.
+
+    Attributes:
+        stages: how many there are.
+        keeps_best: True where the best stage by the validation counts, False where the last one does.
+    """
+
+    stages: int
+    keeps_best: bool
+
+    def train(self, stage: int, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> None:
+        """Train one stage more on samples (N, C), classes (N,) and weights of the samples (N,)."""
+        ...
+
+    def calibrate(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Learn from the validation part how sure scores are; their order stays."""
+        ...
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """Logits (N, K'), of the classes that were trained on; their softmax is scikit-learn's probability."""
+        ...
+
+    def keep(self, stage: int) -> None:
+        """Go back to how it was after a stage."""
+        ...
+
+    def to_onnx(self, bands: int) -> onnx.ModelProto:
+        """``samples`` (N, bands) → ``scores`` (N, K'), the same logits."""
+        ...
+
+
+# -- trees -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Trees:
+    """A random forest (Breiman 2001) or gradient boosting (Friedman 2001, 2002), grown in stages.
+
+    Args:
+        model: the scikit-learn classifier, with ``warm_start``.
+        trees: in the end.
+        stages: in which they grow.
+        keeps_best: see :class:`Classifier`.
+    """
+
+    model: Any
+    trees: int
+    stages: int
+    keeps_best: bool
+
+    def _count(self, stage: int) -> int:
+        return max(self.trees * (stage + 1) // self.stages, 1)
+
+    def train(self, stage: int, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> None:
+        """See :class:`Classifier`."""
+        self.model.set_params(n_estimators=self._count(stage))
+        self.model.fit(x, y, sample_weight=weights)
+
+    def calibrate(self, x: np.ndarray, y: np.ndarray) -> None:
+        """See :class:`Classifier`; trees give probabilities by themselves."""
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """See :class:`Classifier`."""
+        logits: np.ndarray = np.log(np.maximum(self.model.predict_proba(x), _SMALLEST))
+        return logits
+
+    def keep(self, stage: int) -> None:
+        """See :class:`Classifier`."""
+        count = self._count(stage)
+        self.model.estimators_ = self.model.estimators_[:count]
+        self.model.set_params(n_estimators=count)
+        if self.keeps_best:
+            self.model.n_estimators_ = count
+
+    def to_onnx(self, bands: int) -> onnx.ModelProto:
+        """See :class:`Classifier`; the labels that skl2onnx gives, too, do not leave the graph."""
+        from skl2onnx import to_onnx
+        from skl2onnx.common.data_types import FloatTensorType
+
+        made: onnx.ModelProto = to_onnx(
+            self.model, initial_types=[("samples", FloatTensorType([None, bands]))], options={"zipmap": False},
+            target_opset={"": OPSET, "ai.onnx.ml": _TREE_OPSET},
+        )  # fmt: skip
+        graph = made.graph
+        probabilities = graph.output[-1].name
+        nodes = [
+            *graph.node,
+            helper.make_node("Max", [probabilities, "smallest"], ["bounded"]),
+            helper.make_node("Log", ["bounded"], ["scores"]),
+        ]
+        constants = [*graph.initializer, numpy_helper.from_array(np.array(_SMALLEST, np.float32), "smallest")]
+        return _model(nodes, constants, bands, len(self.model.classes_))
+
+
+def build_forest(options: dict[str, Any], recipe: Recipe) -> Trees:
+    """A random forest.  Options: ``trees``, ``depth``, ``leaf`` (samples at least), ``features`` per split."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    trees = int(options.get("trees", 100))
+    model = RandomForestClassifier(
+        trees, max_depth=options.get("depth"), min_samples_leaf=options.get("leaf", 1),
+        max_features=options.get("features", "sqrt"), random_state=recipe.seed, n_jobs=-1, warm_start=True,
+    )  # fmt: skip
+    # More trees never make a forest worse but by chance.
+    return Trees(model, trees, min(recipe.epochs, trees), keeps_best=False)
+
+
+def build_boosting(options: dict[str, Any], recipe: Recipe) -> Trees:
+    """Boosted trees.  Options: ``trees`` per class, ``depth``, ``leaf``, ``share`` of the samples per tree."""
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    trees = int(options.get("trees", 100))
+    model = GradientBoostingClassifier(
+        n_estimators=trees, max_depth=options.get("depth", 3), min_samples_leaf=options.get("leaf", 1),
+        subsample=options.get("share", 1.0), learning_rate=recipe.learning_rate, random_state=recipe.seed,
+        warm_start=True,
+    )  # fmt: skip
+    return Trees(model, trees, min(recipe.epochs, trees), keeps_best=True)
+
+
+# -- support vectors -------------------------------------------------------------------------------------
+
+
+@dataclass
+class SupportVectors:
+    """A support vector machine with an RBF kernel (Cortes & Vapnik 1995), one for each class against all others.
+
+    One against the rest is as good as one against one (Rifkin & Klautau 2004), and its scores have no steps, so that
+    rounding does not change classes.  The softmax of steepness × score is the probability; how steep, the validation
+    part tells (temperature scaling, Guo et al. 2017).
+
+    Args:
+        cost: of a sample on the wrong side (C).
+        gamma: of the kernel exp(-gamma × distance²); None: 1 / (bands × variance).
+    """
+
+    cost: float
+    gamma: float | None
+    stages: int = 1
+    keeps_best: bool = False
+    model: Any = field(default=None, repr=False)
+    _samples: np.ndarray = field(default_factory=lambda: np.empty((0, 0)), repr=False)
+    _steepness: float = 1.0
+
+    def train(self, stage: int, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> None:
+        """See :class:`Classifier`."""
+        from sklearn import config_context
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.svm import SVC
+
+        self._samples = x.astype(np.float64)
+        if self.gamma is None:
+            self.gamma = float(1 / max(x.shape[1] * self._samples.var(), 1e-12))
+        one = SVC(C=self.cost, gamma=self.gamma, cache_size=500)
+        # Weights of samples reach the machines inside only by metadata routing.
+        with config_context(enable_metadata_routing=True):
+            self.model = OneVsRestClassifier(one.set_fit_request(sample_weight=True))
+            self.model.fit(self._samples, y, sample_weight=weights)
+
+    def calibrate(self, x: np.ndarray, y: np.ndarray) -> None:
+        """See :class:`Classifier`."""
+        from scipy.optimize import minimize_scalar
+
+        known = np.isin(y, self.model.classes_)
+        if not known.any():
+            return
+        self._steepness = 1.0
+        scores, places = self.scores(x[known]), np.searchsorted(self.model.classes_, y[known])
+        # Who is right about a few samples is not sure of all: targets a bit under 1 (Platt 1999).
+        count = np.bincount(places, minlength=scores.shape[1])[places]
+        target = (count + 1) / (count + 2)
+
+        def badness(power: float) -> float:
+            log = np.log(np.maximum(_softmax(scores * np.exp(power)), 1e-300))
+            true = log[np.arange(len(places)), places]
+            others = (log.sum(axis=1) - true) / (scores.shape[1] - 1)
+            return float(-(target * true + (1 - target) * others).mean())
+
+        # From almost no difference between the classes to almost certainty.
+        self._steepness = float(np.exp(minimize_scalar(badness, bounds=(-3, 3)).x))
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """See :class:`Classifier`."""
+        scores: np.ndarray = self.model.decision_function(x.astype(np.float64)) * self._steepness
+        return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+
+    def keep(self, stage: int) -> None:
+        """See :class:`Classifier`; there is one stage."""
+
+    def to_onnx(self, bands: int) -> onnx.ModelProto:
+        """See :class:`Classifier`; of plain operators, as one product of matrices for all classes.
+
+        In double precision: distances are small differences of large numbers.
+        """
+        machines = self.model.estimators_
+        chosen = np.unique(np.concatenate([machine.support_ for machine in machines]))
+        vectors, gamma = self._samples[chosen], float(self.gamma or 0)
+        weights = np.zeros((len(chosen), len(machines)))
+        for column, machine in enumerate(machines):
+            weights[np.searchsorted(chosen, machine.support_), column] = machine.dual_coef_[0]
+        intercepts = np.concatenate([machine.intercept_ for machine in machines])
+        if len(machines) == 1:
+            weights, intercepts = weights * [[-1, 1]], intercepts * [-1, 1]
+        make = helper.make_node
+        nodes = [
+            make("Cast", ["samples"], ["double"], to=TensorProto.DOUBLE),
+            make("Mul", ["double", "double"], ["squares"]),
+            make("ReduceSum", ["squares", "bands"], ["length"], keepdims=1),
+            make("Mul", ["length", "gamma"], ["own"]),
+            make("MatMul", ["double", "vectors"], ["products"]),
+            make("Sub", ["products", "lengths"], ["nearer"]),
+            make("Sub", ["nearer", "own"], ["exponent"]),
+            make("Exp", ["exponent"], ["kernel"]),
+            make("MatMul", ["kernel", "weights"], ["sums"]),
+            make("Add", ["sums", "intercepts"], ["distances"]),
+            make("Cast", ["distances"], ["scores"], to=TensorProto.FLOAT),
+        ]
+        constants = {
+            "bands": np.array([1], np.int64),
+            "gamma": np.array(gamma),
+            "vectors": 2 * gamma * vectors.T,
+            "lengths": gamma * (vectors**2).sum(axis=1),
+            "weights": weights * self._steepness,
+            "intercepts": intercepts * self._steepness,
+        }
+        tensors = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()]
+        return _model(nodes, tensors, bands, len(intercepts))
+
+
+def build_svm(options: dict[str, Any], recipe: Recipe) -> SupportVectors:
+    """Support vectors.  Options: ``C``, ``gamma`` (none: from the samples' variance)."""
+    return SupportVectors(options.get("C", 10.0), options.get("gamma"))
+
+
+#: Name → options that it has, how it is built, and samples that it trains on at most, unless the recipe says.
+CLASSICAL: dict[str, tuple[tuple[str, ...], Callable[[dict[str, Any], Recipe], Classifier], int]] = {
+    # The time of support vectors grows with the square of the samples at least, that of boosting with trees × classes.
+    "svm": (("C", "gamma", "samples"), build_svm, 10_000),
+    "random-forest": (("trees", "depth", "leaf", "features", "samples"), build_forest, 100_000),
+    "gradient-boosting": (("trees", "depth", "leaf", "share", "samples"), build_boosting, 50_000),
+}
+
+
+# -- the training ----------------------------------------------------------------------------------------
+
+
+def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, monitor: Monitor) -> dict[str, Any]:
+    """Train, check and write what a network's training writes, but for checkpoints.
+
+    Args:
+        options: what to train.
+        data: single pixels with one label each.
+        recipe: of a network in :data:`CLASSICAL`.
+        monitor: hears of the stages; between them it can end the training.
+
+    Returns:
+        The ``result`` event.
+
+    Raises:
+        InputError: an option that there is not or that cannot be, or too little to learn from.
+        WrongExportError: ONNX gives something else than scikit-learn; no model is written.
+        Cancelled: it was asked to stop.
+    """
+    told = data.description
+    check_monitor(recipe.monitor, False)
+    classifier, most = _build(recipe)
+    for part in (TRAIN, VALIDATION):
+        if not told.samples(part):
+            raise InputError(
+                f"The training set has no {part} part: make it with a share for it, so that there is something to "
+                "learn from and to choose by."
+            )
+    if recipe.weights or recipe.freeze:
+        raise InputError(f"“{recipe.network}” has no layers that could be given: leave --weights and --freeze away.")
+    folder = options.folder()
+    prepare_folder(folder, recipe, options, (folder / TRAINING).exists())
+    events = Events(folder, monitor, classifier.stages)
+    try:
+        training = _Training(data, recipe, folder, events, classifier, most)
+        stop_on_signals(training.stop)
+        events.tell(
+            "start", recipe=recipe.to_dict(), dataset=str(options.dataset), processes=1, resumed=False, epoch=0,
+            samples=len(training.y), of=told.samples(TRAIN),
+        )  # fmt: skip
+        training.run()
+        monitor.stage("Exporting", 0.99)
+        delivered = training.deliver(options.name or f"{Path(options.dataset).resolve().name}-{recipe.network}")
+        if options.report_optimism:
+            _add_optimism(delivered["report"], data, recipe, folder, events)
+        events.tell("end", metrics=delivered["report"]["metrics"], model=delivered["files"]["model"])
+        return {"event": "result", **delivered}
+    except ThematicaError as error:
+        events.tell("error", code=error.code, message=error.message)
+        raise
+    finally:
+        events.close()
+
+
+def _add_optimism(report: dict[str, Any], data: TrainingSet, recipe: Recipe, folder: Path, events: Events) -> None:
+    """Train on a random split as well, and tell how much better that looks."""
+
+    def run_at_random(samples: TrainingSet, place: Path) -> Callable[[str], Tally]:
+        classifier, most = _build(recipe)
+        told = Events(place, Monitor(), classifier.stages)
+        try:
+            other = _Training(samples, recipe, place, told, classifier, most)
+            other.run()
+            return other.count
+        finally:
+            told.close()
+
+    found = measure_optimism(data, report["metrics"], folder, recipe.seed, True, lambda: None, run_at_random)
+    add_to_report(folder / TRAINING, found, SINGLE_FIGURES)
+    report["optimism"] = found.to_dict(SINGLE_FIGURES)
+    events.tell("optimism", **report["optimism"])
+    events.monitor.log(found.sentence(recipe.monitor))
+
+
+def _build(recipe: Recipe) -> tuple[Classifier, int]:
+    known, build, most = CLASSICAL[recipe.network]
+    options = recipe.network_options
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(f"“{recipe.network}” has no option “{unknown[0]}”; there are {', '.join(known)}.")
+    most = options.get("samples", most)
+    for name in ("samples", "trees"):
+        value = options.get(name, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"The option “{name}” of “{recipe.network}” must be a whole number above 0, not {value}.")
+    return build(options, recipe), most
+
+
+class _Training:
+    def __init__(
+        self, data: TrainingSet, recipe: Recipe, folder: Path, events: Events, classifier: Classifier, most: int
+    ) -> None:
+        self.data, self.recipe, self.folder, self.events, self.classifier = data, recipe, folder, events, classifier
+        self.history: list[dict[str, Any]] = []
+        self.best_stage = 0
+        self._stopping = False
+        told = data.description
+        self.x, self.y = read_samples(data, TRAIN, most, recipe.seed)
+        self.present = np.unique(self.y)
+        if len(self.present) < 2:
+            raise InputError(
+                "The training part has one class only: label at least two, so that they can be told apart."
+            )
+        absent = [entry.label.name for place, entry in enumerate(told.classes) if place not in self.present]
+        if absent:
+            events.monitor.log(f"The training part has no sample of “{'”, “'.join(absent)}”.", "warning")
+        if len(self.y) < told.samples(TRAIN):
+            message = (
+                f"{len(self.y):,} of {told.samples(TRAIN):,} samples are used, drawn by chance from every class "
+                f"(--set network_options.samples={told.samples(TRAIN)} takes all)."
+            )
+            events.monitor.log(message)
+            events.tell("note", message=message)
+        every = np.array([entry.weight for entry in told.classes])
+        self.weights = every[self.y] if recipe.class_weights else np.ones(len(self.y))
+
+    def stop(self) -> None:
+        """End after the present stage; safe to call from a signal's handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Train all stages."""
+        from sklearn.utils._param_validation import InvalidParameterError
+
+        classifier, events = self.classifier, self.events
+        few = slice(0, _CHECKED)
+        validation = read_samples(self.data, VALIDATION, _CHECKED, self.recipe.seed)
+        for stage in range(classifier.stages):
+            events.monitor.progress(f"Stage {stage + 1} of {classifier.stages}", stage / classifier.stages)
+            started = time.perf_counter()
+            try:
+                classifier.train(stage, self.x, self.y, self.weights)
+            except (InvalidParameterError, TypeError) as error:
+                raise InputError(
+                    f"“{self.recipe.network}” cannot be trained with the recipe's network_options "
+                    f"{json.dumps(self.recipe.network_options)}: see docs/search.md for what they may be.",
+                    repr(error),
+                ) from error
+            trained = time.perf_counter() - started
+            classifier.calibrate(*validation)
+            figures = self._tally(*validation).figures()
+            figure = figures[self.recipe.monitor]
+            better = not self.history or not classifier.keeps_best
+            # Of stages that are alike the last one counts: more trees hardly ever do harm.
+            better = better or figure >= self.history[self.best_stage]["validation"][self.recipe.monitor]
+            epoch = {
+                "loss": _cross_entropy(classifier.scores(self.x[few]), np.searchsorted(self.present, self.y[few])),
+                "validation": figures,
+                "seconds": time.perf_counter() - started,
+                "samples_per_second": len(self.y) / max(trained, 1e-9),
+                "waiting_share": 0.0,
+            }
+            self.history.append(epoch)
+            self.best_stage = stage if better else self.best_stage
+            told = {name: value for name, value in epoch.items() if name != "loss"}
+            events.epoch(stage, train_loss=epoch["loss"], best=better, **told)
+            if self._wants_to_stop() and stage + 1 < classifier.stages:
+                events.tell("stopped", reason="asked to", epoch=stage, step=0)
+                raise Cancelled()
+        classifier.keep(self.best_stage)
+        classifier.calibrate(*validation)
+
+    def _wants_to_stop(self) -> bool:
+        return self._stopping or self.events.monitor.cancelled or (self.folder / STOP).exists()
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """Logits (N, K) of all classes."""
+        found = self.classifier.scores(x)
+        scores = np.full((len(x), len(self.data.description.classes)), _NEVER)
+        scores[:, self.present] = found
+        return scores
+
+    def _tally(self, x: np.ndarray, y: np.ndarray) -> Tally:
+        tally = Tally([entry.label.name for entry in self.data.description.classes])
+        tally.add(self.scores(x), y)
+        return tally
+
+    def count(self, part: str) -> Tally:
+        """Counts of a part, or of as much of it as is looked at."""
+        return self._tally(*read_samples(self.data, part, _CHECKED, self.recipe.seed))
+
+    def deliver(self, name: str) -> dict[str, Any]:
+        """Write the model into the run's folder, if ONNX gives what scikit-learn gives."""
+        data, recipe, told = self.data, self.recipe, self.data.description
+        part = TEST if told.samples(TEST) else VALIDATION
+        model = self.to_onnx()
+        held_out, _ = read_samples(data, part, _CHECKED, recipe.seed)
+        difference = check_classical(model, self.scores(held_out), held_out)
+        tally = run_onnx(model, data, part)
+        card = make_card(told, recipe, name, tally.figures(), part, Normaliser.of(told))
+        report = make_report(told, recipe, part, tally, difference, self.history, self.best_stage)
+        report["samples"] = len(self.y)
+
+        def save(staging: Path) -> None:
+            report["parameters"] = save_model(model, card, staging / MODEL).parameters
+
+        return write_run(save, report, tally, self.folder, name)
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """``samples`` (N, bands) → ``scores`` (N, K), logits of all classes."""
+        classes, bands = len(self.data.description.classes), self.x.shape[1]
+        model = self.classifier.to_onnx(bands)
+        if len(self.present) == classes:
+            return model
+        place = np.zeros((len(self.present), classes), np.float32)
+        place[np.arange(len(self.present)), self.present] = 1
+        never = np.where(np.isin(np.arange(classes), self.present), 0, _NEVER).astype(np.float32)
+        for node in model.graph.node:
+            node.output[:] = ["of_trained" if output == "scores" else output for output in node.output]
+        nodes = [
+            *model.graph.node,
+            helper.make_node("MatMul", ["of_trained", "place"], ["placed"]),
+            helper.make_node("Add", ["placed", "never"], ["scores"]),
+        ]
+        constants = [numpy_helper.from_array(place, "place"), numpy_helper.from_array(never, "never")]
+        return _model(nodes, [*model.graph.initializer, *constants], bands, classes)
+
+
+def check_classical(model: onnx.ModelProto, scores: np.ndarray, samples: np.ndarray) -> float:
+    """The largest difference between the probabilities of ONNX Runtime and scikit-learn.
+
+    Args:
+        model: the exported classifier.
+        scores: logits of the trained one, (N, K).
+        samples: held-out ones, normalised, (N, C).
+
+    Raises:
+        WrongExportError: they differ by more than :data:`.deliver.TOLERANCE`.
+    """
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    exported = session.run(None, {"samples": samples})[0]
+    difference = float(np.abs(_softmax(exported) - _softmax(scores)).max())
+    if not difference <= TOLERANCE:
+        raise WrongExportError(
+            f"The exported classifier's probabilities differ from the trained one's by {difference:.2g}: it was not "
+            "installed; please report it with the recipe."
+        )
+    return difference
+
+
+def read_samples(data: TrainingSet, part: str, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised samples (N, C) float32 and classes (N,) of a part.
+
+    Args:
+        data: single pixels with one label each.
+        part: ``train``, ``validation`` or ``test``.
+        most: samples; of more, every class gives its share, and one at least.
+        seed: of the choice.
+    """
+    shards = data.arrays(part)
+    labels = np.concatenate([np.asarray(shard.labels) for shard in shards]).astype(np.int64)
+    chosen = draw_stratified(labels, most, seed)
+    begin, pieces = 0, []
+    for shard in shards:
+        own = chosen[(chosen >= begin) & (chosen < begin + len(shard))] - begin
+        pieces.append(np.asarray(shard.samples[own]))
+        begin += len(shard)
+    return Normaliser.of(data.description)(np.concatenate(pieces)), labels[chosen]
+
+
+def draw_stratified(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Numbers of at most so many samples, in rising order: of every class the same share, and one at least."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    chance = np.random.default_rng(seed)
+    pieces = []
+    for place in np.unique(labels):
+        own = np.flatnonzero(labels == place)
+        pieces.append(chance.choice(own, max(len(own) * most // len(labels), 1), replace=False))
+    return np.sort(np.concatenate(pieces))
+
+
+def _model(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], bands: int, classes: int) -> onnx.ModelProto:
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "classifier", [info("samples", TensorProto.FLOAT, ["N", bands])],
+        [info("scores", TensorProto.FLOAT, ["N", classes])], constants,
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", OPSET)]
+    if any(node.domain == "ai.onnx.ml" for node in nodes):
+        opsets.append(helper.make_opsetid("ai.onnx.ml", _TREE_OPSET))
+    return helper.make_model(graph, producer_name="thematica", opset_imports=opsets, ir_version=_IR_VERSION)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    scores = scores.astype(np.float64)
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    result: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+def _cross_entropy(scores: np.ndarray, places: np.ndarray) -> float:
+    probability = _softmax(scores)[np.arange(len(places)), places]
+    return float(-np.log(np.maximum(probability, 1e-300)).mean())

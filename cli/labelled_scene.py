@@ -175,11 +175,16 @@ class ImageWithLabels:
                     return None
                 samples, _ = self.read(0, 0, self.height, self.width)
                 return samples[list(places)]
-            layers = []
-            for place in places:
-                file, band = self.numbers[place]
-                layers.append(source.datasets[file - 1].read(band, out_shape=shape))
-            return np.stack(layers)
+            picture: np.ndarray | None = None
+            for file in sorted({self.numbers[place][0] for place in places}):
+                # All bands of a file at once: one that is interleaved by pixels would be decoded for each.
+                wanted = [at for at, place in enumerate(places) if self.numbers[place][0] == file]
+                bands = [self.numbers[places[at]][1] for at in wanted]
+                read = source.datasets[file - 1].read(bands, out_shape=(len(bands), *shape))
+                if picture is None:
+                    picture = np.empty((len(places), *shape), np.result_type(self.dtype, read.dtype))
+                picture[wanted] = read
+            return picture
         except READ_ERRORS:
             # A picture is no reason to fail.
             return None

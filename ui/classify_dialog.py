@@ -22,9 +22,10 @@ from ..plugin.job import PreparedJob, check_raster, raster_job
 from ..plugin.raster_facts import facts_of_layer
 from ..plugin.replacing import refuse_edited_file, refuse_input_as_output
 from ..plugin.runtime import find_runtime, runtime_problem
-from .classify_run import ClassifyRun, log
+from .classify_run import ClassifyRun
 from .fitting import FitView, band_option, view_fit
 from .forms import load_form
+from .job_run import log
 from .swatches import add_swatches, swatch_html
 from .wording import for_dialog, model_summary, progress_label
 

@@ -92,6 +92,13 @@ class DatasetChoices(QWidget):
             return None
         return self.block.value(), self._unit
 
+    def automatic_block(self, pixels: int | None) -> tuple[float, str] | None:
+        """Side of the blocks that the builder chose and its unit, where the choice was left to it; and shows that."""
+        if self._from_folder or self.chosen_split() != "blocks" or self.block.value() or not pixels:
+            return None
+        self.show_blocks.setEnabled(True)
+        return float(pixels), "px"
+
     def options(self) -> dict[str, Any]:
         """Job options; what is left to the builder is not among them.
 

@@ -17,11 +17,11 @@ from ..plugin.job import PreparedJob
 from ..plugin.raster_facts import ground_sampling_distance
 from ..plugin.runtime import find_runtime, runtime_problem
 from .block_lattice import BlockLattice
-from .classify_run import log
 from .dataset_choices import suggested_folder
 from .dataset_run import DatasetRun
 from .dataset_sheet import SheetWindow
 from .forms import load_form
+from .job_run import log
 from .wording import for_dialog, progress_label
 
 _SETTINGS = "thematica/dataset"
@@ -49,6 +49,8 @@ class DatasetDialog(QDialog):
         self._lattice: BlockLattice | None = None
         self._sheet: SheetWindow | None = None
         self._suggested = ""
+        #: The raster of the finished set, on which its blocks can be shown.
+        self._made_on: QgsRasterLayer | None = None
         self.output.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.output.setDialogTitle("Folder for the training set")
         self.output_label.setBuddy(self.output.lineEdit())
@@ -101,8 +103,10 @@ class DatasetDialog(QDialog):
         self._show_whether_ready()
 
     def _draw_blocks(self) -> None:
-        side = self.choices.block_side()
-        layers = self.sources.layers()
+        side, layers = self.choices.block_side(), self.sources.layers()
+        if side is None and self._made_on is not None and self._made_on in layers:
+            # What was left to the builder is known once it has chosen.
+            side = self.choices.automatic_block(self.current_run.block() if self.current_run else None)
         wanted = self.isVisible() and side is not None and layers and self.choices.show_blocks.isChecked()
         if not wanted:
             self._remove_lattice()
@@ -217,6 +221,8 @@ class DatasetDialog(QDialog):
         self.notice.tell("warning" if warnings else kind, sentence, warnings)
         self.sheet_button.setEnabled(bool(self.current_run.sheet()))
         if kind == "ok":
+            self._made_on = next(iter(self.sources.layers()), None)
+            self._draw_blocks()
             self.made.emit(self.current_run.folder())
             if self.isVisible():
                 self.show_sheet()

@@ -28,8 +28,8 @@ from ..plugin.runtime.find import (
 )
 from ..plugin.runtime.install import Choice, create_runtime, python_here, repair_runtime
 from ..plugin.runtime.process import Listener, masked
-from .classify_run import log
 from .forms import load_form
+from .job_run import log
 from .tasks import end_task
 
 

@@ -31,7 +31,7 @@ classes = [
     {"name": "Water", "samples": {"train": 700, "validation": 100, "test": 200}},
     {"name": "Forest", "samples": {"train": 1400, "validation": 200, "test": 400}},
 ]
-say(event="result", report={"classes": classes}, files={
+say(event="result", report={"classes": classes, "split": {"block": {"pixels": 4, "metres": 40.0}}}, files={
     "dataset": os.path.join(job["output"], "dataset.json"),
     "sheet": os.path.join(job["output"], "dataset.preview.png"),
 })
@@ -216,6 +216,23 @@ def test_windows_have_a_side_and_blocks_a_length(dialog, runtime, iface):
     click(dialog.choices.show_blocks)
     dialog.close()
     assert not lattices()
+
+
+def test_blocks_that_the_builder_chose_are_shown_on_the_map_once_it_has(dialog, layers, iface):
+    from thematica.ui.block_lattice import BlockLattice
+
+    def lines():
+        items = iface.mapCanvas().scene().items()
+        return [len(item._lines) for item in items if isinstance(item, BlockLattice)]
+
+    assert lines() == []
+    make(dialog)
+    # 8 × 8 pixels in blocks of 4: three lines each way.
+    assert lines() == [6]
+    assert dialog.choices.show_blocks.isEnabled()
+    dialog.choose(layers[2], [layers[1]])
+    settle()
+    assert lines() == []
 
 
 def test_without_crs_lengths_are_in_pixels(dialog, runtime, make_raster):

@@ -86,6 +86,8 @@ class AdoptLayer(QDialog):
         if layer is not None:
             self.field.addItems(class_fields(layer))
         self.field.blockSignals(False)
+        chosen = layer.selectedFeatureCount() if layer is not None else 0
+        self.selected_only.setText(f"&Selected features only ({chosen})" if chosen else "&Selected features only")
         self._propose_place()
         self._survey()
 
@@ -154,6 +156,8 @@ class AdoptLayer(QDialog):
         is_copy = self.copy.isChecked()
         for widget in (self.name, self.name_label, self.file, self.file_label):
             widget.setEnabled(is_copy)
+        layer = self.layer.currentLayer()
+        self.selected_only.setEnabled(is_copy and layer is not None and layer.selectedFeatureCount() > 0)
         try:
             self._refuse()
         except InputError as error:
@@ -235,6 +239,7 @@ class AdoptLayer(QDialog):
             image_name(image) if isinstance(image, QgsRasterLayer) else "",
             role,
             date=image_date(image) if isinstance(image, QgsRasterLayer) else "",
+            selected_only=self.selected_only.isEnabled() and self.selected_only.isChecked(),
         )
         QgsSettings().setValue(FOLDER, str(self.path().parent))
         QgsProject.instance().addMapLayer(done.layer)

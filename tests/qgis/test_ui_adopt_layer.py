@@ -153,6 +153,22 @@ def test_a_copy_gets_the_images_crs_name_and_date(open_on, old, image, iface, tm
     assert not QgsProject.instance().layerTreeRoot().findLayer(old.id()).isVisible()
 
 
+def test_a_copy_may_take_the_selected_features_alone(open_on, old, tmp_path):
+    dialog = open_on(old)
+    assert not dialog.selected_only.isEnabled()
+    dialog.close()
+    old.selectByExpression("$id <= 2")
+    dialog = open_on(old)
+    pick(dialog.field, "kind")
+    assert not dialog.selected_only.isEnabled()
+    click(dialog.copy)
+    assert dialog.selected_only.text().endswith("(2)")
+    click(dialog.selected_only)
+    dialog.file.setFilePath(str(tmp_path / "labels.gpkg"))
+    click(dialog.take_button)
+    assert dialog.got[0].layer.featureCount() == 2
+
+
 def test_an_existing_file_gets_one_more_layer(open_on, old, tmp_path):
     first = make_layer(tmp_path / "labels.gpkg", name="old")
     first.startEditing()

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputError
+from ..errors import InputError, OutputError
 from ..models.store import resolve_model
 from .console import STYLES, Console
+from .job_options import take_job
 from .raster_options import listening_monitor
 
 
@@ -22,17 +23,22 @@ def add_parser(commands: Any) -> None:
         help="measure a model on a training set",
         description=(__doc__ or "").partition(": ")[2].capitalize(),
     )
-    parser.add_argument("model", metavar="MODEL", help="a model of the store, or an ONNX file")
-    parser.add_argument("dataset", metavar="DATASET", help="folder of a training set (see: build-dataset)")
-    parser.add_argument("--split", default="test", metavar="PART", help="train, validation or test (the default)")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model of the store, or an ONNX file")
+    parser.add_argument("dataset", metavar="DATASET", nargs="?", help="folder of a training set (see: build-dataset)")
+    parser.add_argument("--split", metavar="PART", help="train, validation or test (the default)")
     parser.add_argument("--json", metavar="FILE", help="write all figures to a JSON file")
     parser.add_argument("--figures", metavar="DIR", help="write confusion matrix, reliability and F1 as PNG")
     parser.add_argument("--progress", choices=STYLES, help="default: bar on a terminal, else none")
+    parser.add_argument("--job", metavar="JOB.json", help="take the options from a file (those given here win)")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
+    take_job(options, "evaluate")
+    if not options.model or not options.dataset:
+        raise InputError("Evaluate needs a model and a training set; see: thematica evaluate --help.")
+    options.split = options.split or "test"
     from ..trainer.dataset.read import TrainingSet
     from ..trainer.evaluate import evaluate, report
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..progress import Monitor
 from .console import STYLES, Console
+from .job_options import take_job
 from .raster_options import listening_monitor
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train", help="train a network", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
-    parser.add_argument("dataset", metavar="DATASET", help="folder of a training set (see: build-dataset)")
-    parser.add_argument("--network", required=True, metavar="NAME", help="the network to train")
+    parser.add_argument("dataset", metavar="DATASET", nargs="?", help="folder of a training set (see: build-dataset)")
+    parser.add_argument("--network", metavar="NAME", help="the network to train")
     parser.add_argument("--recipe", metavar="FILE|NAME", help="all that is decided before (default: the network's own)")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training part (default: the recipe's)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="train with Horovod in N processes")
@@ -37,6 +38,7 @@ def add_parser(commands: Any) -> None:
         "--report-optimism", action="store_true", help="train on a random split, too, and tell how much it flatters"
     )
     parser.add_argument("--progress", choices=STYLES, help="default: bar on a terminal, else none")
+    parser.add_argument("--job", metavar="JOB.json", help="take the options from a file (those given here win)")
     searching = parser.add_argument_group("search of hyper-parameters in the recipe's ranges")
     searching.add_argument("--search", choices=("grid", "random"), help="train many times, and make a table")
     searching.add_argument("--trials", type=int, metavar="N", help="at most so many (default: the whole grid; 20)")
@@ -47,6 +49,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
+    take_job(options, "train")
+    if not options.dataset or not options.network:
+        raise InputError("Train needs a training set and --network; see: thematica train --help.")
     from ..trainer.metrics import describe
     from ..trainer.run import TrainOptions, is_classical, is_one_of_many, recipe_of, train
 

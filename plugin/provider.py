@@ -11,6 +11,8 @@ from .. import __version__
 from .build_dataset import BuildDataset
 from .classify_patches import ClassifyPatches
 from .classify_pixels import ClassifyPixels
+from .evaluate import Evaluate
+from .train import Train
 
 ICON = str(Path(__file__).resolve().parent / "icons" / "thematica.svg")
 
@@ -22,6 +24,8 @@ class ThematicaProvider(QgsProcessingProvider):
         self.addAlgorithm(ClassifyPixels())
         self.addAlgorithm(ClassifyPatches())
         self.addAlgorithm(BuildDataset())
+        self.addAlgorithm(Train())
+        self.addAlgorithm(Evaluate())
 
     def id(self) -> str:
         return "thematica"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +114,23 @@ def check_kind(recipe: Recipe, data: TrainingSet) -> None:
     )
 
 
+def require_packages(network: str) -> None:
+    """Refuse a training for which this Python lacks a package.
+
+    Raises:
+        InputError: which, and how to get it.
+    """
+    needed = {"torch": "PyTorch", **({"skl2onnx": "skl2onnx"} if is_classical(network) else {})}
+    missing = [title for name, title in needed.items() if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"Training “{network}” needs {' and '.join(missing)}, which this Python does not have: install what "
+            "requirements-torch.txt and requirements-training.txt name into it (make training in a checkout; in QGIS, "
+            "the runtime with PyTorch, and skl2onnx into that).",
+            sys.executable,
+        )
+
+
 def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     """Train in this process; Horovod's environment says whether there are others.
 
@@ -125,6 +144,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     data = TrainingSet(options.dataset)
     recipe = recipe_of(options)
     check_kind(recipe, data)
+    require_packages(options.network)
     if options.report_optimism:
         check_split(data.description)
     if is_classical(recipe.network):

@@ -382,3 +382,50 @@ def test_the_gap_to_a_random_split_needs_a_split_by_place(pixels, tmp_path):
     content["split"] = {"method": "random", "seed": 1, "optimistic": True}
     path.write_text(json.dumps(content))
     assert "split at random" in refused(pixels, "--network", "mlp", "--report-optimism")
+
+
+@pytest.mark.parametrize(
+    ("missing", "network", "words"), [("torch", "mlp", "PyTorch"), ("skl2onnx", "svm", "skl2onnx")]
+)
+def test_a_package_that_is_not_there_is_named(pixels, monkeypatch, tmp_path, missing, network, words):
+    from thematica.trainer import run as trainer_run
+
+    monkeypatch.setattr(trainer_run, "find_spec", lambda name: None if name == missing else object())
+    done = run_here("train", pixels, "--network", network, "--output", tmp_path / "run")
+    assert done.status == 2
+    assert f"needs {words}" in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_job_file_holds_the_options_and_those_given_win(pixels, tmp_path):
+    job = tmp_path / "job.json"
+    content = {
+        "command": "train", "dataset": str(pixels), "network": "mlp", "epochs": 9, "output": str(tmp_path / "run"),
+        "set": ["network_options.hidden=[4]"], "resume": False,
+    }  # fmt: skip
+    job.write_text(json.dumps(content))
+    done = run_here("train", "--job", job, "--epochs", 1)
+    assert done.status == 0, done.err
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert (recipe["epochs"], recipe["network_options"]) == (1, {"hidden": [4]})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "JSON object"),
+        ("{", "not JSON"),
+        ('{"command": "evaluate"}', "another command"),
+        ('{"none": 1}', "unknown entry: none"),
+        ('{"job": "x"}', "unknown entry"),
+        ('{"network": ["mlp"]}', "wrong type"),
+        ('{"set": [1]}', "must hold texts"),
+        ('{"network": "mlp"}', "needs a training set"),
+    ],
+)
+def test_a_job_file_that_cannot_be_is_told(tmp_path, content, words):
+    job = tmp_path / "job.json"
+    job.write_text(content)
+    done = run_here("train", "--job", job)
+    assert done.status == 2
+    assert words in done.err

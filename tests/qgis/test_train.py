@@ -1,0 +1,81 @@
+"""``thematica:train`` and ``thematica:evaluate`` with the real worker: from labels to a map in Processing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from qgis.core import QgsProcessingException
+
+from .conftest import read_codes
+from .test_build_dataset import _runtime, build, image, labels  # noqa: F401 - fixtures
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("THEMATICA_MODELS", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def train(processing, build, store, tmp_path):  # noqa: F811
+    dataset = Path(build()["DATASET"]).parent
+
+    def run(**options):
+        given = {"DATASET": str(dataset), "NETWORK": "random-forest", "OUTPUT": str(tmp_path / "run"), **options}
+        return processing.run("thematica:train", given)
+
+    run.dataset = dataset
+    return run
+
+
+def test_labels_become_a_model_in_the_store_and_the_model_a_map(processing, train, store, image, tmp_path):  # noqa: F811
+    result = train(NAME="water and wood", EPOCHS=2)
+    assert result["STORED"] == "water and wood"
+    assert (store / "water and wood.onnx").is_file()
+    assert result["ACCURACY"] == 1.0
+    assert json.loads(result["METRICS"])["kappa"] == 1.0
+    output = str(tmp_path / "map.tif")
+    processing.run("thematica:classifypixels", {"INPUT": [image], "MODEL": "water and wood", "OUTPUT": output})
+    codes = read_codes(output)
+    # Forest is the first class by name, water the second: west is water.
+    assert {row[5] for row in codes} == {2}
+    assert {row[55] for row in codes} == {1}
+
+
+def test_a_network_of_torch_is_trained_too_and_nothing_in_the_store_is_replaced(train, store):
+    options = {"NETWORK": "mlp", "NAME": "mine", "EPOCHS": 3, "CHANGES": "batch=16; learning_rate=0.02"}
+    first = train(**options)
+    again = train(**options, RESUME=True)
+    assert (first["STORED"], again["STORED"]) == ("mine", "mine-2")
+    recipe = json.loads((Path(first["OUTPUT"]) / "recipe.json").read_text())
+    assert (recipe["batch"], recipe["learning_rate"], recipe["epochs"]) == (16, 0.02, 3)
+
+
+def test_a_model_is_measured(processing, train, tmp_path):
+    model = train(STORE=False)
+    assert model["STORED"] == ""
+    figures = str(tmp_path / "figures.json")
+    result = processing.run(
+        "thematica:evaluate",
+        {"MODEL": model["MODEL"], "DATASET": str(train.dataset), "SPLIT": "train", "JSON": figures},
+    )
+    assert result["ACCURACY"] == 1.0
+    assert json.loads(Path(figures).read_text())["part"] == "train"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"DATASET": "/tmp"}, "no training set"),
+        ({"NETWORK": "unet"}, "does not learn from pixels"),
+        ({"CHANGES": "batch"}, "changes nothing"),
+        ({"RECIPE": "none"}, "no recipe"),
+        ({"PROCESSES": 2}, "one process"),
+    ],
+)
+def test_what_cannot_be_is_told_in_words_of_processing(train, options, words):
+    with pytest.raises(QgsProcessingException, match=words) as raised:
+        train(**options)
+    assert "--" not in str(raised.value)

@@ -407,7 +407,7 @@ def test_a_job_file_holds_the_options_and_those_given_win(pixels, tmp_path):
     done = run_here("train", "--job", job, "--epochs", 1)
     assert done.status == 0, done.err
     recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
-    assert (recipe["epochs"], recipe["network_options"]) == (1, {"hidden": [4]})
+    assert (recipe["epochs"], recipe["network_options"]["hidden"]) == (1, [4])
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command."""
     take_job(options, "evaluate")
     if not options.model or not options.dataset:
-        raise InputError("Evaluate needs a model and a training set; see: thematica evaluate --help.")
+        raise InputError("Evaluate needs a model, and a training set to measure it on; see: thematica evaluate --help.")
     options.split = options.split or "test"
     from ..trainer.dataset.read import TrainingSet
     from ..trainer.evaluate import evaluate, report

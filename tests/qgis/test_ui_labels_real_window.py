@@ -5,17 +5,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import shutil
-import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from .real_window import run_in_window
 
 # Runs inside QGIS; what it finds goes into a JSON file.
 SCRIPT = r"""
@@ -346,41 +341,9 @@ def _make_scene(path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory, real_runtime):
-    qgis = shutil.which("qgis.bin", path="/usr/bin") or shutil.which("qgis")
-    if qgis is None or shutil.which("xvfb-run") is None:
-        pytest.skip("QGIS's window needs qgis and xvfb-run")
     folder = tmp_path_factory.mktemp("labels-window")
     scene = _make_scene(folder / "scene.tif")
-    plugins = folder / "profiles" / "default" / "python" / "plugins"
-    plugins.mkdir(parents=True)
-    (plugins / "thematica").symlink_to(ROOT)
-    script = folder / "script.py"
-    script.write_text(SCRIPT, encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if name != "QGIS_CUSTOM_CONFIG_PATH"}
-    environment.update(
-        FOUND=str(folder / "found.json"),
-        SCENE=str(scene),
-        THEMATICA_RUNTIME=str(real_runtime),
-        QT_QPA_PLATFORM="xcb",
-        # QGIS finds its Python by the path.
-        PATH=f"/usr/bin:{os.environ.get('PATH', '')}",
-    )
-    command = ["xvfb-run", "-a", "-s", "-screen 0 1500x1000x24", qgis, "--nologo", "--noversioncheck"]
-    command += ["--profiles-path", str(folder), "--code", str(script)]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    try:
-        said, _ = process.communicate(timeout=240)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        said, _ = process.communicate()
-    answer = folder / "found.json"
-    assert answer.is_file(), said
-    result = json.loads(answer.read_text())
-    print({name: value for name, value in result.items() if name.endswith("seconds")})
-    assert result["raised"] == [], (result, said)
-    return result
+    return run_in_window(folder, SCRIPT, "1500x1000", 240, SCENE=scene, THEMATICA_RUNTIME=real_runtime)
 
 
 pytestmark = pytest.mark.slow

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import signal
-import subprocess
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from .real_window import run_in_window
 
 # Runs inside QGIS; what it finds goes into a JSON file.
 SCRIPT = r"""
@@ -155,9 +148,6 @@ QTimer.singleShot(500, go)
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory, real_runtime, networks):
-    qgis = shutil.which("qgis.bin", path="/usr/bin") or shutil.which("qgis")
-    if qgis is None or shutil.which("xvfb-run") is None:
-        pytest.skip("QGIS's window needs qgis and xvfb-run")
     from .conftest import FOREST, SENTINEL_BANDS, _make_raster
 
     folder = tmp_path_factory.mktemp("window")
@@ -167,37 +157,10 @@ def found(tmp_path_factory, real_runtime, networks):
         400,
         descriptions=SENTINEL_BANDS,
     )
-    plugins = folder / "profiles" / "default" / "python" / "plugins"
-    plugins.mkdir(parents=True)
-    (plugins / "thematica").symlink_to(ROOT)
-    script = folder / "script.py"
-    script.write_text(SCRIPT, encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if name != "QGIS_CUSTOM_CONFIG_PATH"}
-    environment.update(
-        FOUND=str(folder / "found.json"),
-        SCENE=str(scene),
-        PATCH_MODEL=str(networks / "multilabel-sentinel2.onnx"),
-        THEMATICA_RUNTIME=str(real_runtime),
-        QT_QPA_PLATFORM="xcb",
-        # QGIS finds its Python by the path.
-        PATH=f"/usr/bin:{os.environ.get('PATH', '')}",
+    model = networks / "multilabel-sentinel2.onnx"
+    return run_in_window(
+        folder, SCRIPT, "1400x900", 180, SCENE=scene, PATCH_MODEL=model, THEMATICA_RUNTIME=real_runtime
     )
-    command = ["xvfb-run", "-a", "-s", "-screen 0 1400x900x24", qgis, "--nologo", "--noversioncheck"]
-    command += ["--profiles-path", str(folder), "--code", str(script)]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    try:
-        said, _ = process.communicate(timeout=180)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        said, _ = process.communicate()
-    answer = folder / "found.json"
-    assert answer.is_file(), said
-    result = json.loads(answer.read_text())
-    print({name: value for name, value in result.items() if name.endswith("seconds")})
-    assert result["raised"] == []
-    return result
 
 
 pytestmark = pytest.mark.slow

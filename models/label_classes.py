@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import InputError, OutputError
 from .card import distinct_colors
+from .geopackage import changing, open_geopackage
 from .usual_colors import usual_color
 
 #: Name of the table in the GeoPackage.
@@ -25,7 +26,6 @@ TABLE = "thematica_classes"
 HIGHEST_CODE = 65535
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-_SECONDS_TO_WAIT = 1.0
 _CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -128,16 +128,12 @@ def read_classes(path: str | Path, layer: str) -> list[LabelClass]:
         return []
     query = f"SELECT code, name, color, macro FROM {TABLE} WHERE layer = ? ORDER BY position, id"
     try:
-        with closing(_open(path, "ro")) as database:
+        with closing(open_geopackage(path, "ro")) as database:
             rows = database.execute(query, (layer,)).fetchall()
         return [LabelClass(int(code), str(name), str(color), str(macro or "")) for code, name, color, macro in rows]
     except (sqlite3.Error, ValueError, TypeError):
         # No GeoPackage, or none of ours.
         return []
-
-
-def _open(path: str | Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode={mode}", uri=True, timeout=_SECONDS_TO_WAIT)
 
 
 def write_classes(path: str | Path, layer: str, classes: Sequence[LabelClass]) -> None:
@@ -150,14 +146,7 @@ def write_classes(path: str | Path, layer: str, classes: Sequence[LabelClass]) -
     check_classes(classes)
     rows = [(layer, place, c.code, c.name, c.color, c.macro) for place, c in enumerate(classes)]
     try:
-        with closing(_open(path, "rw")) as database, database:
-            # Python opens no transaction of its own for CREATE, which would stay if what follows failed.
-            database.execute("BEGIN IMMEDIATE")
-            database.execute(_CREATE)
-            database.execute(
-                "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier) VALUES (?, 'attributes', ?)",
-                (TABLE, TABLE),
-            )
+        with changing(path, TABLE, _CREATE) as database:
             database.execute(f"DELETE FROM {TABLE} WHERE layer = ?", (layer,))
             database.executemany(
                 f"INSERT INTO {TABLE} (layer, position, code, name, color, macro) VALUES (?, ?, ?, ?, ?, ?)", rows

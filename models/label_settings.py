@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ..errors import OutputError
+from .geopackage import changing, open_geopackage
 
 #: Name of the table in the GeoPackage.
 TABLE = "thematica_label_layers"
@@ -21,7 +22,6 @@ ROLE = "role"
 #: What labels are for.
 ROLES = ("training", "validation", "test")
 
-_SECONDS_TO_WAIT = 1.0
 _CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -43,7 +43,7 @@ def read_label_settings(path: str | Path, layer: str) -> dict[str, str]:
     if not Path(path).is_file():
         return {}
     try:
-        with closing(_open(path, "ro")) as database:
+        with closing(open_geopackage(path, "ro")) as database:
             return dict(database.execute(f"SELECT name, value FROM {TABLE} WHERE layer = ?", (layer,)).fetchall())
     except (sqlite3.Error, ValueError, TypeError):
         # No GeoPackage, or none of ours.
@@ -57,14 +57,7 @@ def write_label_settings(path: str | Path, layer: str, settings: Mapping[str, st
         OutputError: the file cannot be written.
     """
     try:
-        with closing(_open(path, "rw")) as database, database:
-            # Python opens no transaction of its own for CREATE, which would stay if what follows failed.
-            database.execute("BEGIN IMMEDIATE")
-            database.execute(_CREATE)
-            database.execute(
-                "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier) VALUES (?, 'attributes', ?)",
-                (TABLE, TABLE),
-            )
+        with changing(path, TABLE, _CREATE) as database:
             database.executemany(
                 f"INSERT OR REPLACE INTO {TABLE} (layer, name, value) VALUES (?, ?, ?)",
                 [(layer, name, value) for name, value in settings.items()],
@@ -75,7 +68,3 @@ def write_label_settings(path: str | Path, layer: str, settings: Mapping[str, st
             "other programs that have it open, or save the labels under another name.",
             repr(error),
         ) from error
-
-
-def _open(path: str | Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode={mode}", uri=True, timeout=_SECONDS_TO_WAIT)

@@ -5,7 +5,6 @@ QGIS's own call asks a question when it finds a style, and none may be asked in 
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from sqlite3 import Error as SqliteError
 
@@ -13,12 +12,13 @@ from qgis.core import QgsMapLayer, QgsReadWriteContext, QgsVectorLayer
 from qgis.PyQt.QtXml import QDomDocument
 
 from ...errors import OutputError
+from ...models.geopackage import changing, open_geopackage
 from ..compat import STYLE_PARTS
 from .keeping import address_in_geopackage
 
 #: Name of the style among those of the layer.
 STYLE_NAME = "Thematica labels"
-_SECONDS_TO_WAIT = 1.0
+_TABLE = "layer_styles"
 _CREATE = """
 CREATE TABLE IF NOT EXISTS layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
@@ -45,7 +45,7 @@ def has_style(layer: QgsVectorLayer) -> bool:
         return False
     path, table = address
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(open_geopackage(path, "ro")) as database:
             query = "SELECT 1 FROM layer_styles WHERE f_table_name = ? AND styleName = ?"
             return database.execute(query, (table, STYLE_NAME)).fetchone() is not None
     except SqliteError:
@@ -66,14 +66,7 @@ def write_style(layer: QgsVectorLayer) -> None:
     layer.exportNamedStyle(document, QgsReadWriteContext(), _parts())
     of_layer = "f_table_name = ? AND styleName = ?"
     try:
-        uri = f"{path.resolve().as_uri()}?mode=rw"
-        with closing(sqlite3.connect(uri, uri=True, timeout=_SECONDS_TO_WAIT)) as database, database:
-            database.execute("BEGIN IMMEDIATE")
-            database.execute(_CREATE)
-            database.execute(
-                "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier) "
-                "VALUES ('layer_styles', 'attributes', 'layer_styles')"
-            )
+        with changing(path, _TABLE, _CREATE) as database:
             found = database.execute("SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (table,))
             column = (found.fetchone() or [""])[0]
             # One style is the layer's default; the analyst's own ones stay.

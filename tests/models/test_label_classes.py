@@ -99,7 +99,7 @@ def test_a_missing_file_is_not_made_by_writing(tmp_path):
 
 def test_a_locked_file_is_told_and_keeps_its_list(geopackage, monkeypatch):
     write_classes(geopackage, "labels", CLASSES)
-    monkeypatch.setattr("thematica.models.label_classes._SECONDS_TO_WAIT", 0.05)
+    monkeypatch.setattr("thematica.models.geopackage.SECONDS_TO_WAIT", 0.05)
     with sqlite3.connect(geopackage, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(OutputError, match="in use"):

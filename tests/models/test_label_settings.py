@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from thematica.errors import OutputError
-from thematica.models import label_settings
+from thematica.models import geopackage, label_settings
 from thematica.models.label_settings import FIELD, ROLE, read_label_settings, write_label_settings
 
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_written_is_told_and_makes_no_file(tmp_path):
 
 
 def test_a_file_that_another_program_writes_is_left_as_it_is(package, monkeypatch):
-    monkeypatch.setattr(label_settings, "_SECONDS_TO_WAIT", 0.05)
+    monkeypatch.setattr(geopackage, "SECONDS_TO_WAIT", 0.05)
     write_label_settings(package, "a", {ROLE: "test"})
     with closing(sqlite3.connect(package, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -11,7 +11,7 @@ from osgeo import ogr
 from qgis.core import QgsCategorizedSymbolRenderer, QgsProject, QgsVectorLayer
 
 from thematica.errors import InputError, OutputError
-from thematica.models import label_classes
+from thematica.models import geopackage
 from thematica.models.label_classes import LabelClass, read_classes
 from thematica.plugin.label_layer import LabelLayer, end_all
 from thematica.plugin.label_layer.class_list import ClassList
@@ -360,10 +360,8 @@ def lock(layer):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    from thematica.plugin.label_layer import style_in_file
 
-    monkeypatch.setattr(label_classes, "_SECONDS_TO_WAIT", 0.05)
-    monkeypatch.setattr(style_in_file, "_SECONDS_TO_WAIT", 0.05)
+    monkeypatch.setattr(geopackage, "SECONDS_TO_WAIT", 0.05)
 
 
 def test_a_file_that_is_locked_while_saving_gets_the_list_later(layer, labels, impatient):

@@ -30,6 +30,7 @@ from .metrics import SINGLE_FIGURES, Tally, check_monitor
 from .optimism import add_to_report
 from .optimism import measure as measure_optimism
 from .recipe import Recipe
+from .refit import NO_TEST, can_refit, with_validation
 from .run import UNMEASURED, TrainOptions, end_run, stop_on_signals
 from .run_folder import FINISH, STOP, prepare_folder
 
@@ -57,6 +58,10 @@ class Classifier(Protocol):
 
     def train(self, stage: int, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> None:
         """Train one stage more on samples (N, C), classes (N,) and weights of the samples (N,)."""
+        ...
+
+    def retrain(self, stage: int, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> None:
+        """Forget what was learned and train anew up to a stage; how sure scores are stays."""
         ...
 
     def calibrate(self, x: np.ndarray, y: np.ndarray) -> None:
@@ -102,6 +107,14 @@ class Trees:
         """See :class:`Classifier`."""
         self.model.set_params(n_estimators=self._count(stage))
         self.model.fit(x, y, sample_weight=weights)
+
+    def retrain(self, stage: int, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> None:
+        """See :class:`Classifier`."""
+        from sklearn.base import clone
+
+        # With its warm start the forest would keep its trees.
+        self.model = clone(self.model)
+        self.train(stage, x, y, weights)
 
     def calibrate(self, x: np.ndarray, y: np.ndarray) -> None:
         """See :class:`Classifier`; trees give probabilities by themselves."""
@@ -203,6 +216,10 @@ class SupportVectors:
         with config_context(enable_metadata_routing=True):
             self.model = OneVsRestClassifier(one.set_fit_request(sample_weight=True))
             self.model.fit(self._samples, y, sample_weight=weights)
+
+    def retrain(self, stage: int, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> None:
+        """See :class:`Classifier`; the kernel stays as wide as it was."""
+        self.train(stage, x, y, weights)
 
     def calibrate(self, x: np.ndarray, y: np.ndarray) -> None:
         """See :class:`Classifier`."""
@@ -387,9 +404,14 @@ class _Training:
         self.data, self.recipe, self.folder, self.events, self.classifier = data, recipe, folder, events, classifier
         self.history: list[dict[str, Any]] = []
         self.best_stage = 0
-        self._stopping = self.finishing = False
-        told = data.description
-        self.x, self.y = read_samples(data, TRAIN, most, recipe.seed)
+        self._stopping = self.finishing = self.refitted = False
+        self.most = most
+        self._take(data)
+
+    def _take(self, data: TrainingSet) -> None:
+        """Read what is trained on."""
+        told, recipe, events = data.description, self.recipe, self.events
+        self.x, self.y = read_samples(data, TRAIN, self.most, recipe.seed)
         self.present = np.unique(self.y)
         if len(self.present) < 2:
             raise InputError(
@@ -457,6 +479,19 @@ class _Training:
                 break
         classifier.keep(self.best_stage)
         classifier.calibrate(*validation)
+        if self.recipe.refit and not self.finishing:
+            self._refit()
+
+    def _refit(self) -> None:
+        """Train up to the best stage with the validation part as well."""
+        if not can_refit(self.data.description):
+            self.events.monitor.log(NO_TEST, "warning")
+            return
+        self.events.monitor.stage("With the validation part", 0.9)
+        self._take(with_validation(self.data))
+        self.classifier.retrain(self.best_stage, self.x, self.y, self.weights)
+        self.refitted = True
+        self.events.tell("refit", epoch=self.best_stage, epochs=self.best_stage + 1)
 
     def _wants_to_stop(self) -> bool:
         return self._stopping or self.events.monitor.cancelled or (self.folder / STOP).exists()
@@ -485,9 +520,10 @@ class _Training:
         held_out, _ = read_samples(data, part, _CHECKED, recipe.seed)
         difference = check_classical(model, self.scores(held_out), held_out)
         tally = run_onnx(model, data, part)
-        card = make_card(told, recipe, name, tally.figures(), part, Normaliser.of(told))
+        card = make_card(told, recipe, name, tally.figures(), part, Normaliser.of(told), refit=self.refitted)
         report = make_report(told, recipe, part, tally, difference, self.history, self.best_stage)
         report["samples"] = len(self.y)
+        report["refit"] = {"epochs": self.best_stage + 1} if self.refitted else None
 
         def save(staging: Path) -> None:
             report["parameters"] = save_model(model, card, staging / MODEL).parameters

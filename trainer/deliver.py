@@ -117,10 +117,28 @@ def run_onnx(model: onnx.ModelProto, data: TrainingSet, part: str) -> Tally:
 
 
 def make_card(
-    told: Description, recipe: Recipe, name: str, figures: dict[str, float], part: str, normaliser: Normaliser
+    told: Description,
+    recipe: Recipe,
+    name: str,
+    figures: dict[str, float],
+    part: str,
+    normaliser: Normaliser,
+    refit: bool = False,
 ) -> ModelCard:
-    """The card of a trained network, all but what :func:`.export.save_model` reads off the graph."""
+    """The card of a trained network, all but what :func:`.export.save_model` reads off the graph.
+
+    Args:
+        told: of the training set.
+        recipe: with which it was trained.
+        name: for the analyst.
+        figures: of the part that is named.
+        part: that was measured.
+        normaliser: of the training.
+        refit: the validation part was trained on in the end.
+    """
     counts = {part: told.samples(part) for part in told.shards}
+    learned = counts.get(TRAIN, 0) + (counts.get(VALIDATION, 0) if refit else 0)
+    in_the_end = " and in the end to train, too" if refit else ""
     split = told.split
     what = {"pixels": "pixels", "windows": "windows", "chips": "image chips", "patches": "patches"}[told.kind]
     optimistic = (
@@ -155,10 +173,10 @@ def make_card(
         # Of others the engine finds it in the graph.
         receptive_field={"pixels": 1, "windows": told.shape[-1]}.get(told.kind, 0),
         tile=told.shape[-1] if len(told.shape) == 3 else 0,
-        trained_on=f"{counts.get('train', 0)} {what} of {_scenes(told)}",
-        split=f"{split.get('method', 'unknown')}, seed {split.get('seed')}: {counts.get('train', 0)} to train, "
-        f"{counts.get(VALIDATION, 0)} to choose the best epoch, {counts.get(TEST, 0)} to test. The metrics are of the "
-        f"{part} part.{optimistic}",
+        trained_on=f"{learned} {what} of {_scenes(told)}",
+        split=f"{split.get('method', 'unknown')}, seed {split.get('seed')}: {counts.get(TRAIN, 0)} to train, "
+        f"{counts.get(VALIDATION, 0)} to choose the best epoch{in_the_end}, {counts.get(TEST, 0)} to test. "
+        f"The metrics are of the {part} part.{optimistic}",
         metrics=figures,
         sources=[recipe.source] if recipe.source else [],
         architecture=f"{recipe.network} {json.dumps(recipe.network_options)}",
@@ -200,9 +218,10 @@ def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, n
     dense, why_not = _dense_form(model, held_out) if told.kind == "windows" else (None, "")
     tally = run_onnx(model, data, part)
     figures = tally.figures()
-    card = make_card(told, recipe, name, figures, part, normaliser)
+    card = make_card(told, recipe, name, figures, part, normaliser, refit=trained.refit > 0)
     history = [asdict(epoch) for epoch in trained.history]
     report = make_report(told, recipe, part, tally, difference, history, trained.best_epoch)
+    report["refit"] = {"epochs": trained.refit} if trained.refit else None
     report["processes"] = trained.loader.processes.size
     report["parameters"] = sum(parameter.numel() for parameter in trained.network.parameters())
     if told.kind == "windows":

@@ -72,6 +72,8 @@ class Trained:
     history: list[Epoch]
     best_epoch: int
     loader: Loader
+    #: Epochs of the last training, on the validation part as well; 0: there was none.
+    refit: int = 0
 
 
 @dataclass
@@ -82,6 +84,8 @@ class _State:
     step: int = 0
     best: float = -math.inf
     best_epoch: int = -1
+    #: When the best figure came up first.
+    improved: int = -1
     history: list[dict[str, Any]] = field(default_factory=list)
     #: Sums of the epoch that is under way: loss and weight.
     loss_sum: float = 0.0
@@ -100,6 +104,8 @@ class Training:
         streams: see :class:`.loader.Loader`.
         compress: send gradients in 16 bits.
         prepare: changes the fresh network (given weights, frozen layers).
+        refit: train for so many epochs without a validation part; the last one counts.
+        wishes: folder in which files ask for an end; None: that of the run.
 
     Raises:
         InputError: recipe and training set do not go together.
@@ -115,13 +121,16 @@ class Training:
         streams: int = 8,
         compress: bool = False,
         prepare: Callable[[nn.Module], None] | None = None,
+        refit: int = 0,
+        wishes: Path | None = None,
     ) -> None:
         told = data.description
         self.data, self.recipe, self.folder, self.processes, self.events = data, recipe, folder, processes, events
+        self.refit, self.wishes = refit, wishes or folder
         self.several = told.task == "multi-label"
         check_monitor(recipe.monitor, self.several)
         check_schedule(recipe)
-        for part in (TRAIN, VALIDATION):
+        for part in (TRAIN,) if refit else (TRAIN, VALIDATION):
             if not told.samples(part):
                 raise InputError(
                     f"The training set has no {part} part: make it with a share for it, so that there is something to "
@@ -146,6 +155,8 @@ class Training:
         self.optimizer = self.plain_optimizer
         self.state = _State()
         self.stopping = self.finishing = False
+        #: An epoch has ended since this object was made.
+        self.advanced = False
         self._next_look = 0.0
 
     # -- from where --------------------------------------------------------------------------------
@@ -184,7 +195,7 @@ class Training:
     def _identity(self) -> dict[str, Any]:
         """What must be the same to go on; how long to train may change, and weights to start from are used up."""
         recipe = self.recipe.to_dict()
-        for free in ("epochs", "patience", "title", "source", "search", "weights"):
+        for free in ("epochs", "patience", "title", "source", "search", "weights", "refit"):
             recipe.pop(free)
         told = self.data.description
         return {
@@ -192,6 +203,8 @@ class Training:
             "dataset": told.fingerprint,
             "classes": [entry.label.name for entry in told.classes],
             "processes": self.processes.size,
+            # The learning rate of a training that is not cut short hangs on its length.
+            "length": [self.refit, self.recipe.epochs] if self.refit else None,
         }
 
     def _save(self) -> None:
@@ -226,7 +239,7 @@ class Training:
         )
         self._look_for_wishes()
         self.finishing = self.processes.sum(np.array([float(self.finishing)]))[0] > 0
-        while state.epoch < recipe.epochs and not self._lost_patience() and not self._is_finished():
+        while state.epoch < (self.refit or recipe.epochs) and not self._lost_patience() and not self._is_finished():
             self._train_epoch()
         best = load_checkpoint(self.folder / BEST)
         network = copy.deepcopy(self.network)
@@ -243,7 +256,12 @@ class Training:
 
     def _lost_patience(self) -> bool:
         patience, state = self.recipe.patience, self.state
-        return patience is not None and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
+        return (
+            patience is not None
+            and not self.refit
+            and state.best_epoch >= 0
+            and state.epoch - 1 - state.improved >= patience
+        )
 
     def _train_epoch(self) -> None:
         recipe, state = self.recipe, self.state
@@ -263,16 +281,19 @@ class Training:
         trained = time.perf_counter() - started
         loss = state.loss_sum / max(state.loss_weight, 1e-12)
         self.processes.average_buffers(self.network)
-        figures = self.validate(VALIDATION).figures()
+        figures = {} if self.refit else self.validate(VALIDATION).figures()
         share = (state.step - first) / steps
         samples = self.data.description.samples(TRAIN) * share
         epoch = Epoch(
             loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), self.loader.waited / trained
         )
         state.history.append(asdict(epoch))
-        better = figures[recipe.monitor] > state.best
+        # Of epochs that are alike the last one counts, and without a validation part the last of all.
+        figure = figures.get(recipe.monitor, math.inf)
+        better = figure >= state.best
         if better:
-            state.best, state.best_epoch = figures[recipe.monitor], state.epoch
+            state.improved = state.epoch if figure > state.best else state.improved
+            state.best, state.best_epoch = figure, state.epoch
             if self.processes.rank == 0:
                 save_checkpoint(self.folder / BEST, {"network": self._result().state_dict()})
         self.events.epoch(
@@ -285,6 +306,7 @@ class Training:
             best=better,
         )
         state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
+        self.advanced = True
         self._save()
 
     def _step(self, x: torch.Tensor, y: torch.Tensor, steps: int) -> None:
@@ -341,8 +363,8 @@ class Training:
         """Whether someone wants the training to stop, or to end with the best epoch so far."""
         if self.processes.rank == 0 and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-            self.stopping = self.stopping or (self.folder / STOP).exists()
-            self.finishing = self.finishing or (self.folder / FINISH).exists()
+            self.stopping = self.stopping or (self.wishes / STOP).exists()
+            self.finishing = self.finishing or (self.wishes / FINISH).exists()
         self.stopping = self.stopping or self.events.monitor.cancelled
 
     def _check_loss(self, loss: float, rate: float) -> None:
@@ -383,6 +405,7 @@ _NAMES = {
     "dataset": "training set",
     "classes": "list of classes",
     "processes": "number of processes",
+    "length": "number of epochs",
 }
 
 

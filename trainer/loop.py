@@ -419,7 +419,16 @@ def _running_mean(share: float) -> Callable[[torch.Tensor, torch.Tensor, torch.T
     return average
 
 
-def use_threads(processes: int) -> None:
-    """Share the cores among the processes of this machine, unless the caller has said how many each may use."""
-    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
+def use_threads(processes: int, light: bool = False) -> None:
+    """Share the cores among the processes of this machine, unless the caller has said how many each may use.
+
+    Args:
+        processes: of this machine.
+        light: a step is over in a millisecond: threads would mostly wait for each other, and on a busy machine for long.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    if light:
+        torch.set_num_threads(1)
+    elif processes > 1:
         torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))

@@ -169,7 +169,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     from .transfer import freeze, load_weights
 
     processes = find_processes()
-    use_threads(processes.size)
+    use_threads(processes.size, light=data.description.kind == "pixels")
     folder, first = options.folder(), processes.rank == 0
     held: AbstractContextManager[Any] = nullcontext()
     if first:

@@ -76,7 +76,8 @@ def test_labels_become_a_map_that_is_right_where_nobody_trained(
     codes = {entry["name"]: entry["code"] for entry in told["classes"]}
     shown = gdal.Open(str(output))
     band = shown.GetRasterBand(1)
-    names, colours = band.GetCategoryNames(), band.GetColorTable()
+    table, colours = band.GetDefaultRAT(), band.GetColorTable()
+    names = {table.GetValueAsInt(row, 0): table.GetValueAsString(row, 2) for row in range(table.GetRowCount())}
     for entry in told["classes"]:
         assert names[entry["code"]] == entry["name"]
         assert "#{:02x}{:02x}{:02x}".format(*colours.GetColorEntry(entry["code"])[:3]) == entry["color"].lower()

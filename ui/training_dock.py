@@ -38,7 +38,7 @@ _LOOKS_AT_OTHERS = 5
 _AROUND_TEXT = 14  # px
 _INTERRUPTED = (
     "The training ended without a word: the computer was switched off, or the program was killed, perhaps because "
-    "memory ran out. The log may tell more."
+    "memory ran out. “Go on” continues from its last checkpoint."
 )
 
 
@@ -245,7 +245,7 @@ class TrainingDock(QgsDockWidget):
         self.progress.setMaximum(0 if state in ("starting", "exporting") else 1000)
         self.progress.setValue(round(1000 * run.fraction))
         self.controls.setVisible(there and (not over or run.may_go_on))
-        self.results.setVisible(there and over)
+        self.results.setVisible(there and state == "finished")
         self._show_controls(run)
         self._tell(run, there)
         if over and self._timer.isActive():
@@ -257,17 +257,19 @@ class TrainingDock(QgsDockWidget):
         self.pause_button.setText("&Go on" if goes_on else "&Pause")
         self.pause_button.setEnabled(goes_on or run.may_pause)
         if word == "stage":
-            tip = "Begin anew" if goes_on else "Stop after this stage; such a training begins anew afterwards"
+            tip = "Train it anew" if goes_on else "Such a training is not paused: it would begin anew"
         else:
             tip = "Go on where it stopped" if goes_on else "Keep what was learned, and stop; you can go on at any time"
         self.pause_button.setToolTip(tip)
         self.finish_button.setEnabled(run.may_finish)
+        self.finish_button.setToolTip(
+            "Make the model of what has been learned best so far"
+            if goes_on
+            else "End the training now: what has been learned best so far becomes the model"
+        )
+        self.finish_button.setText("Keep the &best" if goes_on else "&Stop, keep the best")
         self.cancel_button.setEnabled(run.may_discard)
-        self.finish_button.setVisible(not goes_on)
-        finished = run.state == "finished"
-        self.classify_button.setVisible(finished)
         self.classify_button.setEnabled(run.model_path is not None or bool(run.stored))
-        self.figures_button.setVisible(finished)
         self.figures_button.setEnabled(bool(figure_files(run.folder)))
 
     def _tell(self, run: TrainingRun, there: bool) -> None:
@@ -326,7 +328,7 @@ class TrainingDock(QgsDockWidget):
         box = QMessageBox(
             QMessageBox.Icon.Question,
             "Cancel Training",
-            "End this training without a model? “Stop, keep the best” makes one of what it has learned so far.",
+            "End this training at once, without a model? “Stop, keep the best” makes one of what it has learned so far.",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
             self,
         )

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import Cancelled
 from ..models.file_lock import is_locked
-from .training_run import CHECKPOINT, EVENTS, JOB, LOCK, LOG, TOLD
+from .training_run import CHECKPOINT, EVENTS, JOB, LOCK, TOLD, has_just_begun
 
 #: What tells that a folder is a training's.
 _FILES = (EVENTS, "recipe.json", JOB, CHECKPOINT)
 #: An event with the figures of a thousand classes is shorter.
 _TAIL = 1 << 18
-#: A process that was just started has said nothing yet.
-_SECONDS_TO_START = 60.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def glance(folder: Path) -> Glance:
     for told in (answer, event):
         if told.get("event") == "error":
             return Glance(name, network, "failed", problem=str(told.get("message") or ""))
-    return Glance(name, network, "starting" if has_just_begun(folder) else "interrupted")
+    return Glance(name, network, "starting" if not event and has_just_begun(folder) else "interrupted")
 
 
 def stamp(folder: Path) -> tuple[int, int]:
@@ -74,21 +71,6 @@ def stamp(folder: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return told.st_mtime_ns, told.st_size
-
-
-def has_just_begun(folder: Path) -> bool:
-    """Whether a process may have been started that has not come so far as to lock the folder."""
-    try:
-        return time.time() - os.stat(folder / JOB).st_mtime < _SECONDS_TO_START and not _size(folder / LOG)
-    except OSError:
-        return False
-
-
-def _size(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def _last_event(path: Path) -> dict[str, Any]:

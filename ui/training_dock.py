@@ -35,7 +35,7 @@ from .wording import for_dialog
 _MILLISECONDS_BETWEEN_LOOKS = 1000
 #: Looks at the one that is shown for each look at the others in the list.
 _LOOKS_AT_OTHERS = 5
-_AROUND_TEXT = 14  # px
+_AROUND_TEXT = 10  # px
 _INTERRUPTED = (
     "The training ended without a word: the computer was switched off, or the program was killed, perhaps because "
     "memory ran out. “Go on” continues from its last checkpoint."
@@ -275,7 +275,7 @@ class TrainingDock(QgsDockWidget):
     def _tell(self, run: TrainingRun, there: bool) -> None:
         hint = waiting_hint(run)
         if not there:
-            self.notice.tell("warning", "The folder of this training is gone: moved, deleted, or on a disk that is off.")
+            self.notice.tell("warning", "The folder of this training is gone: moved, deleted, or on another disk.")
         elif self._problem is not None:
             button = "Runtime…" if isinstance(self._problem, RuntimeMissingError) else ""
             self.notice.tell("error", for_dialog(self._problem.message), button=button)
@@ -328,7 +328,7 @@ class TrainingDock(QgsDockWidget):
         box = QMessageBox(
             QMessageBox.Icon.Question,
             "Cancel Training",
-            "End this training at once, without a model? “Stop, keep the best” makes one of what it has learned so far.",
+            "End this training at once, without a model? “Stop, keep the best” makes one of what it has learned.",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
             self,
         )

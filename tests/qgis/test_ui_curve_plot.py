@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 from qgis.PyQt.QtCore import QEvent, QPointF, Qt
@@ -77,7 +78,8 @@ def test_a_series_of_any_length_is_few_points_with_the_same_mean(count):
         assert points == values
     if count == 100_000:
         assert sum(y for _, y in points) / len(points) == pytest.approx(0.5, abs=0.02)
-        assert points[0][0] < 10_000 and points[-1][0] > 90_000
+        assert points[0][0] < 10_000
+        assert points[-1][0] > 90_000
 
 
 def test_smoothing_leaves_a_straight_line_straight():
@@ -92,7 +94,7 @@ def test_smoothing_calms_noise():
     series.add((place, chance.random()) for place in range(200))
 
     def unrest(points):
-        return sum(abs(after[1] - before[1]) for before, after in zip(points, points[1:]))
+        return sum(abs(after[1] - before[1]) for before, after in pairwise(points))
 
     assert unrest(series.smooth(0.1)) < 0.3 * unrest(series.smooth(0))
 
@@ -156,8 +158,10 @@ def test_a_value_that_is_missing_breaks_the_line(plot, thin):
         column = [image.pixelColor(round(place.x()), round(place.y()) + shift) for shift in (-1, 0, 1)]
         return any(color.blue() > color.red() + 30 for color in column)
 
-    assert is_drawn(0.5) and is_drawn(3.5)
-    assert not is_drawn(1.6) and not is_drawn(2.4)
+    assert is_drawn(0.5)
+    assert is_drawn(3.5)
+    assert not is_drawn(1.6)
+    assert not is_drawn(2.4)
 
 
 def test_one_value_alone_is_a_dot(plot):

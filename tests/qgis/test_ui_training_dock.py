@@ -179,7 +179,9 @@ def test_the_buttons_of_a_training_at_work(open_dock, write):
         dock = open_dock()
         assert (dock.pause_button.text(), dock.finish_button.text()) == ("&Pause", "&Stop, keep the best")
         for button in (dock.pause_button, dock.finish_button, dock.cancel_button):
-            assert button.isVisible() and button.isEnabled() and button.toolTip()
+            assert button.isVisible()
+            assert button.isEnabled()
+            assert button.toolTip()
         assert not dock.results.isVisible()
         click(dock.pause_button)
         assert (folder / "stop").exists()
@@ -228,7 +230,8 @@ def test_a_training_that_was_paused_may_go_on_or_become_a_model(open_dock, write
     dock = open_dock()
     assert state(dock) == "◫ Paused after 3 of 40 epochs · best 0.900 (epoch 3)"
     assert (dock.pause_button.text(), dock.finish_button.text()) == ("&Go on", "Keep the &best")
-    assert dock.pause_button.isEnabled() and dock.finish_button.isEnabled()
+    assert dock.pause_button.isEnabled()
+    assert dock.finish_button.isEnabled()
     assert not dock.cancel_button.isVisible()
 
 
@@ -255,6 +258,7 @@ def test_a_training_that_has_just_been_started_is_not_called_interrupted(open_do
     folder = tmp_path / "fields"
     folder.mkdir()
     (folder / "job.json").write_text(json.dumps({"network": "mlp", "name": "fields"}))
+    (folder / "log.txt").touch()
     remember_run(folder)
     dock = open_dock()
     assert dock.notice.said == ""
@@ -366,7 +370,8 @@ def test_the_log_tells_what_happened_in_words_and_is_copied(open_dock, write):
     assert dock.log.events.toPlainText().count("Epoch 2,") == 1
     click(dock.log.copy_button)
     assert QGuiApplication.clipboard().text() == dock.log.text()
-    assert "a library says" in dock.log.text() and "Epoch 1" in dock.log.text()
+    assert "a library says" in dock.log.text()
+    assert "Epoch 1" in dock.log.text()
 
 
 def test_a_log_that_begins_anew_is_shown_anew(open_dock, write):

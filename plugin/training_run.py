@@ -33,8 +33,8 @@ AT_WORK = (STARTING, RUNNING, PAUSING, FINISHING, EXPORTING)
 
 # Until Python has loaded what the trainer needs, on a slow disk.
 _SECONDS_TO_BEGIN = 60.0
-# Of a file that has grown a lot, the rest comes with the next look.
-_LONGEST_READ = 8 << 20
+# Of a file that has grown a lot, the rest comes with the next look: this much is read in a moment.
+_LONGEST_READ = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,11 @@ class TrainingRun:
         return before != (
             self.state, len(self._told.epochs), len(self._told.steps), self._told.last, len(self._messages),
         )  # fmt: skip
+
+    @property
+    def is_behind(self) -> bool:
+        """True where it has told more than was read: look again, before anything is concluded."""
+        return self._events.is_behind or self._own.is_behind
 
     def is_alive(self) -> bool:
         """True while the process lives, whoever started it."""
@@ -497,6 +502,8 @@ class GrowingFile:
 
     def __init__(self, path: Path) -> None:
         self.path, self._place, self._inode = path, 0, 0
+        #: The rest comes with the next reading.
+        self.is_behind = False
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """New events, and whether the file was begun anew."""
@@ -509,9 +516,13 @@ class GrowingFile:
                 stream.seek(self._place)
                 text = stream.read(_LONGEST_READ)
         except OSError:
+            self.is_behind = False
             return [], False
         # A line that is still being written is read the next time.
         whole = text[: text.rfind(b"\n") + 1]
+        self.is_behind = len(text) == _LONGEST_READ
+        if self.is_behind and not whole:
+            whole = text  # no event is so long
         self._place += len(whole)
         return [event for event in map(_event, whole.splitlines()) if event is not None], anew
 

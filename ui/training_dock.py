@@ -70,6 +70,10 @@ class TrainingDock(QgsDockWidget):
         self._timer = QTimer(self, interval=_MILLISECONDS_BETWEEN_LOOKS)
         self._timer.timeout.connect(self._look)
 
+        # One that has told much is read piece by piece.
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self._look)
+
         self.menu = QMenu(self)
         self.open_action = self.menu.addAction("Open a run folder…")
         self.open_action.triggered.connect(lambda *_: self._choose_folder())
@@ -120,12 +124,13 @@ class TrainingDock(QgsDockWidget):
     def end(self) -> None:
         """Look no more; the training goes on."""
         self._timer.stop()
+        self._soon.stop()
 
     # -- which training ------------------------------------------------------------------------
 
     def _visibility_changed(self, visible: bool) -> None:
         if not visible:
-            self._timer.stop()
+            self.end()
             return
         self._list_runs()
         if not self._asked_for:
@@ -159,8 +164,10 @@ class TrainingDock(QgsDockWidget):
             self.runs.removeItem(self.runs.count() - 1)
         for place, folder in enumerate(known):
             seen = self._glance(folder)
-            state = self.run.state if self.run is not None and folder == self._folder else seen.state
-            text = run_label(seen.name, seen.network, state)
+            is_read = self.run is not None and folder == self._folder and not self.run.is_behind
+            text = run_label(
+                seen.name, seen.network, self.run.state if self.run is not None and is_read else seen.state
+            )
             if place == self.runs.count():
                 self.runs.addItem(text)
             elif self.runs.itemText(place) != text:
@@ -179,8 +186,8 @@ class TrainingDock(QgsDockWidget):
     def _show(self, folder: Path | None) -> None:
         self._folder, self._problem = folder, None
         self.run = TrainingRun(folder) if folder is not None else None
-        if self.run is not None:
-            self.run.look()
+        if self.run is not None and self.run.is_behind:
+            self._soon.start()
         self.curves.set_run(self.run)
         self.log.set_run(self.run)
         self._list_runs()
@@ -215,14 +222,16 @@ class TrainingDock(QgsDockWidget):
             if self._looks % _LOOKS_AT_OTHERS == 0:
                 self._list_runs()
             return
-        before = self.run.state
-        changed = self.run.look()
-        if changed or self.run.state != before or not self._folder.is_dir():
-            if self.run.state != before:
+        run, before, was_behind = self.run, self.run.state, self.run.is_behind
+        changed = run.look() or was_behind
+        if run.is_behind:
+            self._soon.start()
+        if changed or run.state != before or not self._folder.is_dir():
+            if run.state != before:
                 self._problem = None
             self._show_state()
             self._show_tab()
-        if self.run.state != before or self._looks % _LOOKS_AT_OTHERS == 0:
+        if was_behind or run.state != before or self._looks % _LOOKS_AT_OTHERS == 0:
             self._list_runs()
 
     def _show_tab(self) -> None:
@@ -237,6 +246,9 @@ class TrainingDock(QgsDockWidget):
         if run is None:
             self.notice.clear()
             return
+        if run.is_behind:
+            self._show_reading()
+            return
         state = run.state
         over = is_over(state)
         self.state.setText(f"{state_sign(state)}\u00a0{unbroken(state_line(run))}")
@@ -250,6 +262,16 @@ class TrainingDock(QgsDockWidget):
         self._tell(run, there)
         if over and self._timer.isActive():
             set_told(run.folder)
+
+    def _show_reading(self) -> None:
+        """What is known of it is old: nothing can be said yet."""
+        self.state.setText("Reading what the training has told so far…")
+        self.notice.clear()
+        self.under_way.setVisible(True)
+        self.progress.setMaximum(0)
+        self.cancel_button.setEnabled(False)
+        self.controls.setVisible(False)
+        self.results.setVisible(False)
 
     def _show_controls(self, run: TrainingRun) -> None:
         goes_on = run.may_go_on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtGui import QFontDatabase, QGuiApplication, QTextCursor
 from qgis.PyQt.QtWidgets import QPlainTextEdit, QWidget
 
@@ -30,6 +31,9 @@ class TrainingLog(QWidget):
         self.run: Any = None
         self._files: list[GrowingFile] = []
         self._said: set[str] = set()
+        # What has told much is read piece by piece.
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self.refresh)
         self.events.setMaximumBlockCount(_MOST_LINES)
         self.output.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.copy_button.clicked.connect(self._copy)
@@ -61,6 +65,8 @@ class TrainingLog(QWidget):
                 self.refresh()
                 return
             lines += filter(None, (self._words(event) for event in events))
+        if any(file.is_behind for file in self._files):
+            self._soon.start()
         _append(self.events, "\n".join(lines))
         tail = run.log_tail(_TAIL).strip()
         if tail != self.output.toPlainText():

@@ -65,7 +65,7 @@ def unbroken(text: str) -> str:
     """The text so that lines break between its parts only (``·``), not within them."""
     if " · " not in text:
         return text
-    return " · ".join(part.replace(" ", "\u00a0") for part in text.split(" · "))
+    return "\u00a0· ".join(part.replace(" ", "\u00a0") for part in text.split(" · "))
 
 
 def best_value(run: Any) -> float:

@@ -442,6 +442,23 @@ def test_a_checkpoint_without_events_is_a_training_that_was_interrupted(open_doc
     dock.grab()
 
 
+def test_a_training_that_has_told_megabytes_is_read_in_pieces_before_anything_is_said(open_dock, write):
+    many = [made.step(0, place, 30_000, 1.0) for place in range(1, 30_001)]
+    folder = write("fields", *many, made.epoch(0, 0.9, best=True), made.end())
+    assert (folder / "events.jsonl").stat().st_size > 2 << 20
+    dock = TrainingDock(None)
+    dock.show_run(str(folder))
+    assert state(dock) == "Reading what the training has told so far…"
+    assert dock.notice.said == ""
+    assert dock.runs.currentText() == "✓ fields · mlp · finished"
+    wait_for(lambda: state(dock).startswith("✓ Finished after 1"))
+    assert len(dock.run.steps) == 30_000
+    dock.tabs.setCurrentWidget(dock.log)
+    wait_for(lambda: "Finished: overall accuracy" in dock.log.events.toPlainText())
+    dock.end()
+    dock.deleteLater()
+
+
 # -- looking ---------------------------------------------------------------------------------------
 def test_it_looks_while_it_is_seen_only(open_dock, write):
     write("fields", *made.epochs(2), made.end())

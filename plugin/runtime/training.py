@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from . import process
-from .find import Runtime, runtime_problem
-from .installed import site_packages
+from .build import training_requirements, unmet
+from .find import Runtime, read_stamp, runtime_problem
+from .installed import installed_packages, site_packages
 
 _OPEN = "Raster ▸ Thematica ▸ Runtime…"
 NO_HOROVOD_ON_WINDOWS = "Horovod cannot be installed on Windows: training runs in one process."
@@ -35,10 +36,26 @@ def training_problem(runtime: Runtime | None, network_is_classical: bool) -> str
     if runtime.origin not in ("user", "setting"):
         lists = "requirements-torch.txt and requirements-training.txt"
         return f"{what} install what {lists} of the plugin name into “{runtime.folder}”."
-    if runtime.origin == "user" and lacking == ["skl2onnx"]:
-        # It was made with PyTorch by an older version of the plugin.
+    if _made_with_torch(runtime):
         return f"{what} open {_OPEN} and repair it."
     return f"{what} open {_OPEN}, tick “With PyTorch” and create it anew."
+
+
+def lacking_for_training(runtime: Runtime | None) -> list[str]:
+    """What the user's own runtime lacks for training although it was made with PyTorch, as requirements.
+
+    Older versions of the plugin put PyTorch alone into it.
+    """
+    if runtime is None or not _made_with_torch(runtime):
+        return []
+    packages = installed_packages(runtime.folder)
+    have = {name: package.version for name, package in packages.items() if package.has_record}
+    return unmet(training_requirements(), have)
+
+
+def _made_with_torch(runtime: Runtime) -> bool:
+    stamp = read_stamp(runtime.folder) if runtime.origin == "user" else None
+    return stamp is not None and bool(stamp.get("torch"))
 
 
 def horovod_problem(runtime: Runtime | None, platform: str = sys.platform) -> str:
@@ -76,5 +93,6 @@ def _own_packages(runtime: Runtime) -> Path | None:
 
 
 def _has(site: Path, module: str) -> bool:
-    # A package that was removed may leave a folder with what it wrote itself.
-    return (site / module / "__init__.py").is_file()
+    # A package that was removed may leave a folder with what it wrote itself; pip writes its list of files last.
+    complete = all((metadata / "RECORD").is_file() for metadata in site.glob(f"{module}-*.dist-info"))
+    return complete and (site / module / "__init__.py").is_file()

@@ -87,7 +87,7 @@ def no_runtime(monkeypatch, tmp_path):
     monkeypatch.setenv("THEMATICA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(process, "PLUGIN_FOLDER", tmp_path / "plugin")
     (tmp_path / "plugin").mkdir()
-    for name in ("requirements.txt", "requirements-torch.txt"):
+    for name in ("requirements.txt", "requirements-torch.txt", "requirements-training.txt"):
         shutil.copy(ROOT / name, tmp_path / "plugin")
 
 

@@ -7,6 +7,7 @@ and needs neither MPI nor a graphics card.  On Windows Horovod cannot be built.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tarfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from ...errors import RuntimeMissingError
 from .network import Network
 from .pip import explained
-from .process import CommandFailed, Listener, run_command
+from .process import CommandFailed, Listener, masked, run_command
 from .training import NO_HOROVOD_ON_WINDOWS
 
 VERSION = "0.28.1"
@@ -35,6 +36,9 @@ _PROBE = (
     "os.path.isfile(os.path.join(sysconfig.get_path('include'), 'Python.h')))"
 )
 _WORKS = "import horovod.torch as horovod; print(horovod.gloo_built())"
+# How make tells how far it is.
+_PERCENT = re.compile(r"\s*\[\s*(\d+)%\]")
+_LINES_KEPT = 200
 _INSTALL_TOOLS = {
     "linux": "on Debian and Ubuntu: sudo apt install cmake g++ make python3-dev; on Fedora: sudo dnf install cmake "
     "gcc-c++ make python3-devel; on a cluster: load the modules of a compiler and of CMake",
@@ -75,17 +79,43 @@ def build_horovod(python: Path, listener: Listener, network: Network, wheels: Pa
         except CommandFailed as failure:
             raise explained(failure.lines, wheels) from failure
         source = _unpack(Path(folder) / f"horovod-{VERSION}.tar.gz")
-        listener.step("Compiling Horovod; this takes some minutes", 0.2)
+        compiling = _Compiling(listener)
         try:
-            run_command([*pip, "install", *options, *source_only, "-v", str(source)], listener, environment)
+            command = [*pip, "install", *options, *source_only, "--verbose", str(source)]
+            run_command(command, listener, environment, take=compiling.take)
             works = run_command([str(python), "-I", "-c", _WORKS], listener, environment)[-1:] == ["True"]
         except CommandFailed as failure:
-            raise RuntimeMissingError(
-                "Horovod could not be built; the log says more.", "\n".join(failure.lines[-200:])
-            ) from failure
+            said = [*compiling.lines, *failure.lines][-_LINES_KEPT:]
+            for line in said:
+                listener.line(line)
+            raise RuntimeMissingError("Horovod could not be built; the log says more.", "\n".join(said)) from failure
     if not works:
         raise RuntimeMissingError("Horovod was built without Gloo, and cannot be used; the log says more.")
     listener.step("Horovod is installed", 1.0)
+
+
+class _Compiling:
+    """Thousands of lines of a compiler, of which only the progress is told.
+
+    Args:
+        listener: gets it.
+
+    Attributes:
+        lines: all of them.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self.lines: list[str] = []
+        self._listener = listener
+        self._told = "Compiling Horovod; this takes some minutes"
+        listener.step(self._told, 0.2)
+
+    def take(self, line: str) -> bool:
+        """Take a line."""
+        self.lines.append(masked(line))
+        if found := _PERCENT.match(line):
+            self._listener.step(self._told, 0.2 + 0.75 * int(found[1]) / 100)
+        return True
 
 
 def _require_tools(python: Path, listener: Listener, environment: dict[str, str]) -> None:

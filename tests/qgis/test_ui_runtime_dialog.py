@@ -429,7 +429,7 @@ def test_a_runtime_with_pytorch_that_cannot_train_is_completed_by_repair(open_di
     own_runtime(torch=True, requirements=requirements(torch=True, training=False))
     dialog = open_dialog()
     assert dialog.state.kind == "warning"
-    assert "cannot train: it lacks skl2onnx, tensorboard and pyarrow. Press “Repair”" in dialog.state.said
+    assert "lacks skl2onnx, tensorboard and pyarrow, which training needs. Press “Repair”" in dialog.state.said
     assert dialog.repair_button.isDefault()
     assert dialog.check_button.isEnabled(), "it classifies"
     run(dialog, dialog.repair_button)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import InputError, ThematicaError
 from .base_python import OLDEST_PYTHON
 from .build import BUILDS, builds_here, bytes_free, bytes_needed, propose_build, size_label
-from .find import check_runtime, default_runtime_folder, find_own_runtime, judge
+from .find import check_runtime, default_runtime_folder, find_own_runtime, interpreter_of, judge
 from .install import (
     Choice,
     create_runtime,
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--build", choices=[*BUILDS, "auto"], default="auto", help="auto: what fits this machine")
     parser.add_argument("--torch", action="store_true", help="with PyTorch, and what training needs")
     parser.add_argument("--wheels", type=Path, metavar="DIR", help="folder of wheels: install from it, or fill it")
-    parser.add_argument("--python", type=Path, metavar="FILE", help="for horovod: of another environment than ours")
+    parser.add_argument("--python", type=Path, metavar="PATH", help="for horovod: another environment than ours")
     parser.add_argument("--certificates", default="", metavar="FILE", help="PEM file with certificates to trust")
     parser.add_argument("--proxy", default="", metavar="URL", help="otherwise HTTPS_PROXY and pip's configuration")
     parser.add_argument("--torch-index", default="", metavar="URL", help="package index for PyTorch's wheels")
@@ -71,7 +71,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.action == "check":
         return _check()
     if options.action == "horovod":
-        install_horovod(_Console(), network, options.wheels, options.python)
+        python = interpreter_of(str(options.python)) if options.python else None
+        install_horovod(_Console(), network, options.wheels, python)
         return 0
     if options.action in ("command", "wheels"):
         return _wheels(options, Choice(build, options.torch, None, network))

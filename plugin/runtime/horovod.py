@@ -7,6 +7,7 @@ and needs neither MPI nor a graphics card.  On Windows Horovod cannot be built.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -61,7 +62,11 @@ def build_horovod(python: Path, listener: Listener, network: Network, wheels: Pa
     """
     if sys.platform == "win32":
         raise RuntimeMissingError(NO_HOROVOD_ON_WINDOWS)
-    environment = {**network.environment(), **_SETTINGS}
+    # Not resolved: the link is what makes it the environment's.
+    python = Path(os.path.abspath(python))
+    # A cluster's modules name the libraries of their compiler so, and it is no QGIS that starts this.
+    libraries = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
+    environment = {**network.environment(), **_SETTINGS, **libraries}
     listener.step("Looking for a compiler", 0.0)
     _require_tools(python, listener, environment)
     pip = [str(python), "-X", "utf8", "-I", "-m", "pip"]
@@ -83,12 +88,18 @@ def build_horovod(python: Path, listener: Listener, network: Network, wheels: Pa
         try:
             command = [*pip, "install", *options, *source_only, "--verbose", str(source)]
             run_command(command, listener, environment, take=compiling.take)
-            works = run_command([str(python), "-I", "-c", _WORKS], listener, environment)[-1:] == ["True"]
         except CommandFailed as failure:
             said = [*compiling.lines, *failure.lines][-_LINES_KEPT:]
             for line in said:
                 listener.line(line)
             raise RuntimeMissingError("Horovod could not be built; the log says more.", "\n".join(said)) from failure
+    try:
+        # As a training of QGIS finds it, which knows nothing of a shell's modules.
+        works = run_command([str(python), "-I", "-c", _WORKS], listener, network.environment())[-1:] == ["True"]
+    except CommandFailed as failure:
+        raise RuntimeMissingError(
+            "Horovod was built, but does not load; the log says more.", "\n".join(failure.lines)
+        ) from failure
     if not works:
         raise RuntimeMissingError("Horovod was built without Gloo, and cannot be used; the log says more.")
     listener.step("Horovod is installed", 1.0)
@@ -122,7 +133,7 @@ def _require_tools(python: Path, listener: Listener, environment: dict[str, str]
     try:
         has_torch, has_headers = run_command([str(python), "-I", "-c", _PROBE], Listener(), environment)[-1].split()
     except (CommandFailed, OSError, ValueError, IndexError) as error:
-        raise RuntimeMissingError(f"“{python}” does not run: repair the runtime first.", str(error)) from error
+        raise RuntimeMissingError(f"“{python}” does not run as a Python: name another one, or repair the runtime.", str(error)) from error
     if has_torch != "True":
         raise RuntimeMissingError(
             "Horovod is compiled against PyTorch, which the runtime does not have: make it with PyTorch first."

@@ -77,6 +77,11 @@ class RefitEvents(Events):
         super().__init__(None, outer.monitor, epochs)
         self._outer = outer
 
+    def tell(self, event: str, **values: Any) -> None:
+        """See :class:`.Events`; the run hears only how it ended."""
+        if event in ("stopped", "finishing"):
+            self._outer.tell(event, **values)
+
     def step(self, epoch: int, step: int, steps: int, loss: float, rate: float) -> None:
         """See :class:`.Events`."""
         share = (epoch + step / max(steps, 1)) / self.epochs

@@ -96,5 +96,6 @@ def test_labels_become_a_map_that_is_right_where_nobody_trained(
         *zip(places["test"]["row"], places["test"]["col"], strict=False)
     }
     accuracy = (found == truth)[tested].mean()
-    assert accuracy == pytest.approx(trained["ACCURACY"], abs=1e-6)
+    # Figures are rounded to four digits.
+    assert round(accuracy, 4) == trained["ACCURACY"]
     assert accuracy >= reference

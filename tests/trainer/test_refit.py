@@ -137,6 +137,7 @@ def test_a_last_training_that_was_stopped_goes_on_to_the_last_bit(tmp_path, pixe
     with pytest.raises(Cancelled):
         run(folder, pixels, monitor=StopsInRefit(1))
     assert not (folder / "model.onnx").exists()
+    assert len(told(folder, "stopped")) == 1
     assert (folder / "refit" / "checkpoint.pt").exists()
     run(folder, pixels, resume=True)
     assert len(told(folder, "epoch")) == 3

@@ -45,7 +45,7 @@ _SMALLEST = 1e-7
 #: Held-out samples on which ONNX must give what scikit-learn gives, and samples that measure the loss while training.
 _CHECKED = 20_000
 #: Normalised samples of a part, in memory at once.
-_SAMPLE_BYTES = 1 << 30
+_SAMPLE_BYTES = 512 << 20
 #: Held-out windows on which both forms of a network must agree.
 _SHOWN = 256
 #: Options that are whole numbers.

@@ -18,7 +18,7 @@ import onnx
 import torch
 
 from ..errors import InputError
-from .conv_svm_network import POOLINGS, Branch, Branches, ConvSvmNetwork
+from .conv_svm_network import POOLINGS, Branch, ConvSvmNetwork, layer_features
 from .deliver import to_onnx
 from .recipe import Recipe
 from .steepness import find_steepness
@@ -30,6 +30,7 @@ OPTIONS = ("scales", "layers", "filters", "windows_per_filter", "C", "C_last", "
 _DRAWN, _DRAWN_BYTES = 20, 256 << 20
 #: Share of the time for a layer's filters that drawing the windows takes, more or less.
 _DRAWING = 0.3
+_FEWEST_WINDOWS = 10
 _BATCH = 64
 _ITERATIONS = 1000
 
@@ -150,11 +151,11 @@ class ConvSvm:
         for samples, features in self._known:
             if samples is x:
                 return features
-        branches, pieces = Branches(self._branches), []
+        pieces = []
         with torch.no_grad():
             for place, batch in _batches(x):
                 step(place / len(x))
-                pieces.append([features.numpy() for features in branches.layers(batch)])
+                pieces.append([features.numpy() for features in layer_features(self._branches, batch)])
         found = [np.concatenate(layer) for layer in zip(*pieces, strict=True)]
         self._known.append((x, found))
         return found
@@ -184,7 +185,7 @@ def build_conv_svm(options: dict[str, Any], recipe: Recipe, shape: tuple[int, ..
     Raises:
         InputError: an option that cannot be, or samples that are smaller than the filters.
     """
-    scales = options.get("scales", [3, 5])
+    scales = options.get("scales", [3, 5, 7])
     if not (isinstance(scales, list) and scales and all(type(scale) is int and scale > 0 for scale in scales)):
         raise InputError(
             f"The option “scales” of “convsvm” must be a list of filter sizes, such as [3, 5], not {scales}."
@@ -197,9 +198,14 @@ def build_conv_svm(options: dict[str, Any], recipe: Recipe, shape: tuple[int, ..
             f"Filters of {max(scales)} × {max(scales)} pixels do not fit into samples of {shape[1]} × {shape[2]}: give "
             f"smaller ones (--set network_options.scales=[1,3]), or make the training set with a larger --size."
         )
+    windows = options.get("windows_per_filter", 1000)
+    if windows < _FEWEST_WINDOWS:
+        raise InputError(
+            f"A filter of “convsvm” needs at least {_FEWEST_WINDOWS} windows to learn from, not {windows}."
+        )
     return ConvSvm(
         shape, tuple(scales), options.get("layers", 2), options.get("filters", 32),
-        options.get("windows_per_filter", 1000), options.get("C", 0.01), options.get("C_last", 0.01), pooling,
+        windows, options.get("C", 0.01), options.get("C_last", 0.1), pooling,
         options.get("cells", 1), recipe.seed,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ The form in which a multi-scale convolutional SVM network runs and is exported; 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -27,17 +28,21 @@ class CellMoments(nn.Module):
 
     def __init__(self, sides: tuple[int, int], cells: int) -> None:
         super().__init__()
-        counts = [min(cells, side) for side in sides]
-        steps = [side // count for side, count in zip(sides, counts, strict=True)]
-        # Cells overlap where the map cannot be divided evenly, so that the middle one lies in the middle.
-        kernel = [side - (count - 1) * step for side, count, step in zip(sides, counts, steps, strict=True)]
-        self.mean = nn.AvgPool2d(kernel, steps)
+        (rows, row_step), (columns, column_step) = (_divide(side, cells) for side in sides)
+        self.mean = nn.AvgPool2d((rows, columns), (row_step, column_step))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """See the class."""
         mean = self.mean(maps)
         variance = functional.relu(self.mean(maps * maps) - mean * mean)
         return torch.cat([mean.flatten(1), torch.sqrt(variance + _LITTLE).flatten(1)], dim=1)
+
+
+def _divide(side: int, cells: int) -> tuple[int, int]:
+    """Length of a cell, and from one to the next; they overlap where they must, so that one lies in the middle."""
+    cells = min(cells, side)
+    step = side // cells
+    return side - (cells - 1) * step, step
 
 
 class Branch(nn.Module):
@@ -99,34 +104,31 @@ class Branch(nn.Module):
         return found
 
 
-class Branches(nn.ModuleList):
-    """What stands side by side: the features of all layers and branches, a layer after the other."""
-
-    def layers(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """(N, C, rows, columns) → (N, …) of each layer; branches with fewer layers have none in the last ones."""
-        found = [branch.features(x) for branch in self]
-        depth = max(len(layers) for layers in found)
-        return [
-            torch.cat([layers[number] for layers in found if number < len(layers)], dim=1) for number in range(depth)
-        ]
+def layer_features(branches: Sequence[Branch], x: torch.Tensor) -> list[torch.Tensor]:
+    """(N, C, rows, columns) → (N, …) of each layer, a branch beside the other; shorter branches end earlier."""
+    found = [branch.features(x) for branch in branches]
+    depth = max(len(layers) for layers in found)
+    return [torch.cat([layers[number] for layers in found if number < len(layers)], dim=1) for number in range(depth)]
 
 
 class ConvSvmNetwork(nn.Module):
     """(N, C, rows, columns) → (N, K).
 
     Args:
-        branches: see :class:`Branches`.
+        branches: whose features stand side by side, see :func:`layer_features`.
         weights: of the linear layer, (K, features).
         biases: (K,).
     """
 
     def __init__(self, branches: Sequence[Branch], weights: torch.Tensor, biases: torch.Tensor) -> None:
         super().__init__()
-        self.branches = Branches(branches)
+        self.branches = nn.ModuleList(branches)
         self.classify = nn.Linear(weights.shape[1], len(weights))
         self.classify.weight, self.classify.bias = nn.Parameter(weights, False), nn.Parameter(biases, False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits."""
-        scores: torch.Tensor = self.classify(torch.cat(self.branches.layers(x), dim=1))
+        scores: torch.Tensor = self.classify(
+            torch.cat(layer_features(cast("Sequence[Branch]", self.branches), x), dim=1)
+        )
         return scores

@@ -28,8 +28,9 @@ from .svm_filters import Windows, cut_windows, learn_filters
 OPTIONS = ("scales", "layers", "filters", "windows_per_filter", "C", "C_last", "pooling", "cells")
 #: Windows that the filters of a layer are learned from: so many times what one of them takes, if there is room.
 _DRAWN, _DRAWN_BYTES = 20, 256 << 20
-#: Share of the time for a layer's filters that drawing the windows takes, more or less.
-_DRAWING = 0.3
+#: Shares of a stage's time, more or less, after which filters are learned and features seen; and of the time for
+#: filters, after which windows are drawn.
+_LEARNING, _SEEN, _DRAWING = 0.7, 0.9, 0.3
 _FEWEST_WINDOWS = 10
 _BATCH = 64
 _ITERATIONS = 1000
@@ -83,20 +84,16 @@ class ConvSvm:
         growing = [branch for branch in self._branches if branch.fits()]
         learned = []
         for number, branch in enumerate(growing):
-            share = number / len(growing)
-
-            def tell(part: float, share: float = share) -> None:
-                step(0.8 * (share + part / len(growing)))
-
-            windows = self._draw(branch, x, y, np.random.default_rng([self.seed, stage, number, 0]), tell)
-            chance = np.random.default_rng([self.seed, stage, number, 1])
-            learned.append(learn_filters(windows, self.filters, self.windows, self.cost, chance, _rest(tell)))
+            begin, middle, end = (_LEARNING * (number + part) / len(growing) for part in (0, _DRAWING, 1))
+            drawing, chance = (np.random.default_rng([self.seed, stage, number, use]) for use in (0, 1))
+            windows = self._draw(branch, x, y, drawing, _between(step, begin, middle))
+            filters = learn_filters(windows, self.filters, self.windows, self.cost, chance, _between(step, middle, end))
+            learned.append(filters)
         # All of a layer, or nothing: the training may be ended in between.
         for branch, (filters, biases) in zip(growing, learned, strict=True):
             branch.add(torch.from_numpy(filters), torch.from_numpy(biases))
         self._known.clear()
-        features = self._features(x, lambda part: step(0.8 + 0.1 * part))
-        step(0.9)
+        features = self._features(x, _between(step, _LEARNING, _SEEN))
         found = self._learn_last(np.concatenate(features, axis=1), y, weights)
         self._last.append((*found, [len(branch.layers) for branch in self._branches]))
 
@@ -109,7 +106,7 @@ class ConvSvm:
         pieces, labels = [], []
         with torch.no_grad():
             for place, batch in _batches(x):
-                step(_DRAWING * place / len(x))
+                step(place / len(x))
                 cut = cut_windows(branch.maps(batch).numpy(), branch.size, each, chance)
                 pieces.append(cut)
                 labels.append(np.repeat(y[place : place + len(batch)], len(cut) // len(batch)))
@@ -210,8 +207,9 @@ def build_conv_svm(options: dict[str, Any], recipe: Recipe, shape: tuple[int, ..
     )  # fmt: skip
 
 
-def _rest(tell: Callable[[float], None]) -> Callable[[float], None]:
-    return lambda part: tell(_DRAWING + (1 - _DRAWING) * part)
+def _between(step: Callable[[float], None], begin: float, end: float) -> Callable[[float], None]:
+    """Tells shares of a part of the stage as shares of the stage."""
+    return lambda share: step(begin + (end - begin) * share)
 
 
 def _batches(x: np.ndarray) -> Iterator[tuple[int, torch.Tensor]]:

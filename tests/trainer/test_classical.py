@@ -79,7 +79,7 @@ def test_a_run_leaves_what_a_network_leaves_and_nothing_else(tmp_path, pixels, n
     names = {"events.jsonl", "figures", "model.json", "model.onnx", "recipe.json", "tensorboard", "training.json"}
     assert {path.name for path in folder.iterdir()} == names | {"running.lock"}
     assert [event["event"] for event in map(json.loads, (folder / "events.jsonl").open())] == (
-        ["start"] + ["epoch"] * len(result["report"]["history"]) + ["end"]
+        ["start"] + ["epoch"] * len(result["report"]["history"]) + ["exporting", "end"]
     )
     card = json.loads((folder / "model.json").read_text())
     assert "logits" in json.dumps(card)

@@ -87,15 +87,15 @@ class ConvSvm:
             begin, middle, end = (_LEARNING * (number + part) / len(growing) for part in (0, _DRAWING, 1))
             drawing, chance = (np.random.default_rng([self.seed, stage, number, use]) for use in (0, 1))
             windows = self._draw(branch, x, y, drawing, _between(step, begin, middle))
-            filters = learn_filters(windows, self.filters, self.windows, self.cost, chance, _between(step, middle, end))
-            learned.append(filters)
+            found = learn_filters(windows, self.filters, self.windows, self.cost, chance, _between(step, middle, end))
+            learned.append(found)
         # All of a layer, or nothing: the training may be ended in between.
         for branch, (filters, biases) in zip(growing, learned, strict=True):
             branch.add(torch.from_numpy(filters), torch.from_numpy(biases))
         self._known.clear()
         features = self._features(x, _between(step, _LEARNING, _SEEN))
-        found = self._learn_last(np.concatenate(features, axis=1), y, weights)
-        self._last.append((*found, [len(branch.layers) for branch in self._branches]))
+        last = self._learn_last(np.concatenate(features, axis=1), y, weights)
+        self._last.append((*last, [len(branch.layers) for branch in self._branches]))
 
     def _draw(
         self, branch: Branch, x: np.ndarray, y: np.ndarray, chance: np.random.Generator, step: Callable[[float], None]

@@ -27,7 +27,7 @@ from .losses import build_loss
 from .metrics import Tally, check_monitor
 from .networks import build_network
 from .optimizers import build_optimizer
-from .processes import Processes
+from .processes import Processes, wait
 from .recipe import Recipe
 from .run_folder import FINISH, STOP
 from .schedules import check_schedule, learning_rate
@@ -228,6 +228,8 @@ class Training:
         self.finishing = self.processes.sum(np.array([float(self.finishing)]))[0] > 0
         while state.epoch < recipe.epochs and not self._lost_patience() and not self._is_finished():
             self._train_epoch()
+        # Process 0 may still be writing it.
+        wait(self.processes)
         best = load_checkpoint(self.folder / BEST)
         network = copy.deepcopy(self.network)
         network.load_state_dict(best["network"])

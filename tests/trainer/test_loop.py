@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -296,6 +297,30 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path):
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
     figures = [[entry["validation"] for entry in told(tmp_path / name, "epoch")] for name in ("one", "two")]
     assert figures[0][-1]["overall accuracy"] == pytest.approx(figures[1][-1]["overall accuracy"], abs=0.01)
+
+
+def test_no_process_reads_the_best_weights_before_the_first_one_has_written_them(tmp_path, pixels):
+    first = training(tmp_path / "first", pixels, epochs=1).run()
+
+    class Second(OneProcess):
+        rank, size = 1, 2
+        ended = False
+
+        def average_buffers(self, network):
+            self.ended = True
+
+        def sum(self, values):
+            # The first process takes part in this when it has written, and not before.
+            if self.ended and len(values) == 1:
+                shutil.copy(tmp_path / "first" / BEST, tmp_path / "second" / BEST)
+            return super().sum(values)
+
+    recipe = Recipe(**{**RECIPE, "epochs": 1})
+    (tmp_path / "second").mkdir()
+    events = Events(None, Monitor(), 1)
+    second = Training(TrainingSet(pixels), recipe, tmp_path / "second", Second(), events).run()
+    for mine, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(mine, other)
 
 
 @needs_horovod

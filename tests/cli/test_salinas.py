@@ -17,6 +17,7 @@ SIZE = 5
 
 
 @pytest.mark.real
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_windows_of_salinas_are_learned_on_ground_of_their_own_and_mapped(real_data, tmp_path):
     labels, scene = real_data("salinas_a/salinasA_gt.tif"), tmp_path / "scene.tif"
     # Every sixth band: the same scene in a sixth of the time.

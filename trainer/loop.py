@@ -26,7 +26,7 @@ from .losses import build_loss
 from .metrics import Tally, check_monitor
 from .networks import build_network
 from .optimizers import build_optimizer
-from .processes import Processes
+from .processes import Processes, wait
 from .recipe import Recipe
 from .run_folder import FINISH, STOP
 from .running_mean import RunningMean
@@ -82,6 +82,8 @@ class _State:
     step: int = 0
     best: float = -math.inf
     best_epoch: int = -1
+    #: The last epoch that was better than all before, and not only as good: patience counts from it.
+    better_epoch: int = -1
     history: list[dict[str, Any]] = field(default_factory=list)
     #: Sums of the epoch that is under way: loss and weight.
     loss_sum: float = 0.0
@@ -248,6 +250,8 @@ class Training:
         self.finishing = self.processes.sum(np.array([float(self._wants_finish)]))[0] > 0
         while state.epoch < recipe.epochs and not self._lost_patience() and not self._is_finished():
             self._train_epoch()
+        # Process 0 may still be writing it.
+        wait(self.processes)
         best = load_checkpoint(self.folder / BEST)
         network = copy.deepcopy(self.network)
         network.load_state_dict(best["network"])
@@ -263,7 +267,7 @@ class Training:
 
     def _lost_patience(self) -> bool:
         patience, state = self.recipe.patience, self.state
-        return patience is not None and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
+        return patience is not None and state.better_epoch >= 0 and state.epoch - 1 - state.better_epoch >= patience
 
     def _train_epoch(self) -> None:
         recipe, state = self.recipe, self.state
@@ -294,9 +298,13 @@ class Training:
             loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), self.loader.waited / trained
         )
         state.history.append(asdict(epoch))
-        better = figures[recipe.monitor] > state.best
-        if better:
-            state.best, state.best_epoch = figures[recipe.monitor], state.epoch
+        figure = figures[recipe.monitor]
+        if figure > state.best:
+            state.better_epoch = state.epoch
+        # Of equals the last: a small validation part is soon right as a whole, while the rate is still high.
+        best = figure >= state.best
+        if best:
+            state.best, state.best_epoch = figure, state.epoch
             if self.processes.rank == 0:
                 save_checkpoint(self.folder / BEST, {"network": self._result().state_dict()})
         self.events.epoch(
@@ -306,7 +314,7 @@ class Training:
             seconds=epoch.seconds,
             samples_per_second=epoch.samples_per_second,
             waiting_share=epoch.waiting_share,
-            best=better,
+            best=best,
         )
         state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
         self._save()

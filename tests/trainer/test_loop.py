@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from thematica.progress import Monitor
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.events import Events
 from thematica.trainer.loop import BEST, CHECKPOINT, NotANumberError, Training
+from thematica.trainer.metrics import Tally
 from thematica.trainer.processes import OneProcess
 from thematica.trainer.recipe import Recipe
 
@@ -59,6 +61,18 @@ def test_it_learns_what_a_linear_rule_finds(tmp_path, pixels):
     # The network that is handed out is the best one, measured anew.
     again = made.validate("validation", trained.network).figures()
     assert again["overall accuracy"] == trained.history[trained.best_epoch].validation["overall accuracy"]
+
+
+def test_of_epochs_that_are_as_good_the_last_counts_and_patience_does_not_wait_for_them(tmp_path, pixels, monkeypatch):
+    figures = iter([0.5, 0.9, 0.8, 0.9, 0.9, 0.7, 0.9, 0.9])
+    made = training(tmp_path / "run", pixels, epochs=8, patience=4)
+    figures_of = Tally.figures
+    monkeypatch.setattr(Tally, "figures", lambda tally: {**figures_of(tally), "overall accuracy": next(figures)})
+    trained = made.run()
+    # The second epoch was the last that was better than all before.
+    assert len(trained.history) == 6
+    assert trained.best_epoch == 4
+    assert [entry["best"] for entry in told(tmp_path / "run", "epoch")] == [True, True, False, True, True, False]
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
@@ -170,8 +184,9 @@ def test_patience_ends_a_training_that_gets_no_better(tmp_path, pixels):
     trained = training(
         tmp_path / "run", pixels, optimizer="sgd", learning_rate=1e-12, schedule="constant", epochs=50, patience=3
     ).run()
+    # Four epochs that are as good: patience counts from the first, and the last is taken.
     assert len(trained.history) == 4
-    assert trained.best_epoch == 0
+    assert trained.best_epoch == 3
 
 
 def test_accumulated_steps_change_weights_as_one_large_step_does(tmp_path, pixels):
@@ -296,6 +311,30 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path):
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
     figures = [[entry["validation"] for entry in told(tmp_path / name, "epoch")] for name in ("one", "two")]
     assert figures[0][-1]["overall accuracy"] == pytest.approx(figures[1][-1]["overall accuracy"], abs=0.01)
+
+
+def test_no_process_reads_the_best_weights_before_the_first_one_has_written_them(tmp_path, pixels):
+    first = training(tmp_path / "first", pixels, epochs=1).run()
+
+    class Second(OneProcess):
+        rank, size = 1, 2
+        ended = False
+
+        def average_buffers(self, network):
+            self.ended = True
+
+        def sum(self, values):
+            # The first process takes part in this when it has written, and not before.
+            if self.ended and len(values) == 1:
+                shutil.copy(tmp_path / "first" / BEST, tmp_path / "second" / BEST)
+            return super().sum(values)
+
+    recipe = Recipe(**{**RECIPE, "epochs": 1})
+    (tmp_path / "second").mkdir()
+    events = Events(None, Monitor(), 1)
+    second = Training(TrainingSet(pixels), recipe, tmp_path / "second", Second(), events).run()
+    for mine, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(mine, other)
 
 
 @needs_horovod

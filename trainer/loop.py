@@ -289,14 +289,14 @@ class Training:
                 self.events.tell("finishing", reason="asked to", epoch=state.epoch, step=state.step)
                 break
         self._settle(steps)
-        trained = time.perf_counter() - started
+        trained, waited = time.perf_counter() - started, self.loader.waited
         loss = state.loss_sum / max(state.loss_weight, 1e-12)
         self.processes.average_buffers(self.network)
         figures = self.validate(VALIDATION).figures()
         share = (state.step - first) / steps
         samples = self.data.description.samples(TRAIN) * share
         epoch = Epoch(
-            loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), self.loader.waited / trained
+            loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), waited / trained
         )
         state.history.append(asdict(epoch))
         better = figures[recipe.monitor] > state.best

@@ -1,17 +1,17 @@
 """The trainer: its loop beside a bare one, two processes beside one, waiting for data, and whole scenes at once.
 
-- *loop*: for each network, epochs of ``trainer/loop.py`` and of a bare loop in turn, with one thread and with two.  Ours
-  reads a training set from disk, shuffles, normalises and augments it, keeps the recipe's running mean of the weights and
-  clips gradients, tells events and can be stopped; the bare loop runs the same network, optimiser and loss over an epoch's
-  batches that lie in memory, and nothing else.  Both leave out validation and checkpoints, which come once an epoch
-  (*beside* is their share of it).  Waiting for data is what the epochs' events say.
-- *processes*: our loop in two processes of one thread each (Horovod) beside one process of one thread, samples per second,
-  with the recipe's batch in each process; and two such processes that know nothing of each other: what the machine gives.
+- *loop*: for each network, epochs of ``trainer/loop.py`` and of a bare loop in turn, with one thread and with two.
+  Ours reads a training set from disk, shuffles, normalises and augments it, keeps the recipe's running mean of the
+  weights and clips gradients, tells events and can be stopped; the bare loop runs the same network, optimiser and loss
+  over an epoch's batches that lie in memory, and nothing else.  Both leave out validation and checkpoints, which come
+  once an epoch (*beside* is their share of it).  Waiting for data is what the epochs' events say.
+- *processes*: our loop in two processes of one thread each (Horovod) beside one such process, samples per second, with
+  the recipe's batch in each; and two processes that know nothing of each other: what the machine gives.
 - *dense*: the 3D-CNN over a scene in one pass beside window by window, the windows cut out before the clock runs.
 - *device*: ResNet-50 in mixed precision on 12 bands of 120 × 120 beside the bare loop, and beside what the device would
   reach if all of it ran like a large matrix product (the floor of the time).
 
-    python tools/bench.py --only train                    all but a GPU: four minutes on two cores
+    python tools/bench.py --only train                    all but a GPU: five minutes on two cores
     python tools/bench.py --only train --device cuda      the device alone
     python tools/bench_train.py --small                   a trial of everything, with figures that say nothing
 """
@@ -39,7 +39,12 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "resnet50": ("multi-label", ["batch=8"]),
 }
 TOGETHER = ("small-resnet", "unet", "mlp")
-_SMALL = {"small-resnet": ["batch=16"], "unet": ["batch=4"], "cnn3d": ["batch=32"], "resnet50": ["network_options.width=8"]}
+_SMALL = {
+    "small-resnet": ["batch=16"],
+    "unet": ["batch=4"],
+    "cnn3d": ["batch=32"],
+    "resnet50": ["network_options.width=8"],
+}
 Figures = dict[str, dict[str, float]]
 
 
@@ -101,9 +106,15 @@ def measure_train(device: str = "cpu", small: bool = False) -> Figures:
 
     Args:
         device: ``cpu``, or ``cuda`` for the device alone.
-        small: a trial.
+        small: a trial, which takes the processor where there is no GPU.
     """
     if device != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            if not small:
+                raise SystemExit("There is no GPU here that PyTorch can use: leave --device away.")
+            device = "cpu"
         return {f"device {device}": _measure_device(small)}
     found: Figures = {}
     for network in CASES:
@@ -130,50 +141,64 @@ def _measure_device(small: bool) -> dict[str, float]:
 
 def table_train(figures: Figures) -> str:
     """The figures as Markdown."""
-    lines = [
-        "| network | batch | threads | bare step | samples/s | bare loop | ratio | lowest to highest | processor time, bare "
-        "÷ ours | waiting for data | beside |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    groups: dict[str, list[tuple[str, dict[str, float]]]] = {"loop": [], "processes": [], "dense": [], "device": []}
     for name, row in figures.items():
-        what, _, rest = name.partition(" ")
-        if what == "loop":
-            network, threads = rest.rsplit(" ", 1)
-            lines.append(
-                f"| `{network}` | {row['batch']:.0f} | {threads} | {row['step_ms']:.3g} ms | {row['per_second']:,.0f} | "
-                f"{row['bare_per_second']:,.0f} | **{row['ratio']:.3f}** | {row['lowest']:.2f} to {row['highest']:.2f} | "
-                f"{row['cpu_ratio']:.2f} | **{row['waiting']:.1%}** | {row['beside']:.0%} |"
-            )
-    lines += [
+        what, _, of = name.partition(" ")
+        groups[what].append((of, row))
+    lines = [
+        "| network | batch | threads | bare step | samples/s | bare loop | ratio | lowest to highest | processor time, "
+        "bare ÷ ours | waiting for data | beside |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(_loop_row(of, row) for of, row in groups["loop"]),
         "",
         "| network | one process, samples/s | two | ratio | lowest to highest | two that know nothing of each other |",
         "| --- | --- | --- | --- | --- | --- |",
+        *(_processes_row(of, row) for of, row in groups["processes"]),
     ]
-    for name, row in figures.items():
-        if name.startswith("processes "):
-            lines.append(
-                f"| `{name.partition(' ')[2]}` | {row['one_per_second']:,.0f} | {row['two_per_second']:,.0f} | "
-                f"**{row['ratio']:.2f}** | {row['lowest']:.2f} to {row['highest']:.2f} | {row['apart']:.2f} |"
-            )
-    for name, row in figures.items():
-        if name.startswith("dense "):
-            lines += [
-                "",
-                f"`{name.partition(' ')[2]}` over a scene of {row['scene']:.0f}² pixels and {row['bands']:.0f} bands, windows "
-                f"of {row['side']:.0f}²: {row['once_s']:.2f} s in one pass, {row['windows_s']:.1f} s window by window, "
-                f"**{row['ratio']:.1f}** times as fast ({row['lowest']:.1f} to {row['highest']:.1f}); scores differ by "
-                f"{row['difference']:.1g} at most.",
-            ]
-        if name.startswith("device "):
-            lines += [
-                "",
-                f"ResNet-50, 12 bands, 120 × 120, mixed precision, batches of {row['batch']:.0f}, on `{name.partition(' ')[2]}`: "
-                f"{row['per_second']:,.0f} images/s, the bare loop {row['bare_per_second']:,.0f} (ratio "
-                f"**{row['ratio']:.3f}**), the device's floor {row['floor_per_second']:,.0f} ({row['gflop']:.1f} GFLOP an image "
-                f"at {row['peak_tflops']:.3g} TFLOP/s of a matrix product: "
-                f"**{row['per_second'] / row['floor_per_second']:.0%}**).",
-            ]
+    for of, row in groups["dense"]:
+        lines += ["", _dense_sentence(of, row)]
+    for of, row in groups["device"]:
+        lines += ["", _device_sentence(of, row)]
     return "\n".join(lines)
+
+
+def _range(row: dict[str, float], digits: int) -> str:
+    return f"{row['lowest']:.{digits}f} to {row['highest']:.{digits}f}"
+
+
+def _loop_row(of: str, row: dict[str, float]) -> str:
+    network, threads = of.rsplit(" ", 1)
+    return (
+        f"| `{network}` | {row['batch']:.0f} | {threads} | {row['step_ms']:,.1f} ms | {row['per_second']:,.0f} | "
+        f"{row['bare_per_second']:,.0f} | **{row['ratio']:.3f}** | {_range(row, 2)} | {row['cpu_ratio']:.2f} | "
+        f"**{row['waiting']:.1%}** | {row['beside']:.0%} |"
+    )
+
+
+def _processes_row(network: str, row: dict[str, float]) -> str:
+    return (
+        f"| `{network}` | {row['one_per_second']:,.0f} | {row['two_per_second']:,.0f} | **{row['ratio']:.2f}** | "
+        f"{_range(row, 2)} | {row['apart']:.2f} |"
+    )
+
+
+def _dense_sentence(network: str, row: dict[str, float]) -> str:
+    return (
+        f"`{network}` over a scene of {row['scene']:.0f}² pixels and {row['bands']:.0f} bands, windows of "
+        f"{row['side']:.0f}²: {row['once_s']:.2f} s in one pass, {row['windows_s']:.1f} s window by window, "
+        f"**{row['ratio']:.1f}** times as fast ({_range(row, 1)}); scores differ by {row['difference']:.1g} at most."
+    )
+
+
+def _device_sentence(device: str, row: dict[str, float]) -> str:
+    share = row["per_second"] / row["floor_per_second"]
+    return (
+        f"ResNet-50, 12 bands, 120 × 120, mixed precision, batches of {row['batch']:.0f}, on `{device}`: "
+        f"{row['per_second']:,.0f} images/s, the bare loop {row['bare_per_second']:,.0f} (ratio "
+        f"**{row['ratio']:.3f}**); at the rate of a matrix product ({row['peak_tflops']:.3g} TFLOP/s, "
+        f"{row['gflop']:.1f} GFLOP an image) it would be {row['floor_per_second']:,.0f}, of which this is "
+        f"**{share:.0%}**."
+    )
 
 
 def main() -> None:

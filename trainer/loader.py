@@ -147,11 +147,13 @@ class Loader:
             try:
                 steps = self.steps(part)
                 drawn = seeds(self.seed, epoch, self.processes.rank, steps, "loader")
-                for start, pieces in zip(range(0, steps, self._together), self._pieces(part, epoch, shuffle)):
+                pieces = self._pieces(part, epoch, shuffle)
+                for start in range(0, steps, self._together):
+                    given = next(pieces)
                     numbers = range(start, min(start + self._together, steps))
                     if numbers.stop <= first:
                         continue
-                    made = self._batches(pieces, [drawn[number] for number in numbers], shuffle)
+                    made = self._batches(given, [drawn[number] for number in numbers], shuffle)
                     if not put(made[max(first - start, 0) :]):
                         return
                 put(None)

@@ -295,9 +295,7 @@ class Training:
         figures = self.validate(VALIDATION).figures()
         share = (state.step - first) / steps
         samples = self.data.description.samples(TRAIN) * share
-        epoch = Epoch(
-            loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), waited / trained
-        )
+        epoch = Epoch(loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), waited / trained)
         state.history.append(asdict(epoch))
         better = figures[recipe.monitor] > state.best
         if better:

@@ -126,9 +126,7 @@ class HorovodProcesses:
     def begin_sums(self, values: list[float]) -> Callable[[], list[float]]:
         """See :class:`Processes`."""
         # Horovod remembers tensors by name: those without one are agreed upon anew every time.
-        handle = self._hvd.allreduce_async(
-            torch.tensor(values, dtype=torch.float64), name="sums", op=self._hvd.Sum
-        )
+        handle = self._hvd.allreduce_async(torch.tensor(values, dtype=torch.float64), name="sums", op=self._hvd.Sum)
 
         def wait_for_them() -> list[float]:
             summed: list[float] = self._hvd.synchronize(handle).tolist()

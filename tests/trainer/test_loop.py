@@ -277,7 +277,12 @@ def start(count: int, folder: Path, data: Path, recipe: dict, dies: int = -1, st
     command = [sys.executable, str(program), str(data), str(folder), json.dumps(recipe), str(dies)]
     if count > 1:
         command = [str(Path(sys.executable).parent / "horovodrun"), "--gloo", "-np", str(count), *command]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "build" / "pkg"), "OMP_NUM_THREADS": "1", "STOPS_IN": str(stops)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "build" / "pkg"),
+        "OMP_NUM_THREADS": "1",
+        "STOPS_IN": str(stops),
+    }
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

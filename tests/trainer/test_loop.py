@@ -17,6 +17,7 @@ import torch
 
 from thematica.errors import Cancelled, InputError, OutputError
 from thematica.progress import Monitor
+from thematica.trainer.checkpoint import load_checkpoint
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.events import Events
 from thematica.trainer.loop import BEST, CHECKPOINT, NotANumberError, Training
@@ -244,6 +245,7 @@ def test_a_set_without_validation_is_refused(tmp_path):
 PROGRAM = """
 import json, os, signal, sys
 from pathlib import Path
+from thematica.errors import Cancelled
 from thematica.progress import Monitor
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.events import Events
@@ -256,6 +258,7 @@ recipe, folder = Recipe(**json.loads(recipe)), Path(folder)
 processes = find_processes()
 events = Events(folder if processes.rank == 0 else None, Monitor(), recipe.epochs)
 made = Training(TrainingSet(data), recipe, folder, processes, events)
+made.resume()
 if int(dies) == processes.rank:
     steps = [0]
     step = made._step
@@ -265,19 +268,36 @@ if int(dies) == processes.rank:
             os.kill(os.getpid(), signal.SIGKILL)
         step(*arguments)
     made._step = dying
-trained = made.run()
+if stops := int(os.environ.get("STOPS_IN", 0)):
+    left = [stops]
+    whole = made._step
+    def stopping(*arguments):
+        left[0] -= 1
+        if not left[0] and processes.rank == 1:
+            made.stop()
+        whole(*arguments)
+    made._step = stopping
+try:
+    trained = made.run()
+except Cancelled:
+    sys.exit()
 print("WEIGHTS", sum(float(p.double().sum()) for p in trained.network.parameters()), flush=True)
 """
 
 
-def start(count: int, folder: Path, data: Path, recipe: dict, dies: int = -1) -> subprocess.Popen:
-    folder.mkdir()
+def start(count: int, folder: Path, data: Path, recipe: dict, dies: int = -1, stops: int = 0) -> subprocess.Popen:
+    folder.mkdir(exist_ok=True)
     program = folder / "program.py"
     program.write_text(PROGRAM)
     command = [sys.executable, str(program), str(data), str(folder), json.dumps(recipe), str(dies)]
     if count > 1:
         command = [str(Path(sys.executable).parent / "horovodrun"), "--gloo", "-np", str(count), *command]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "build" / "pkg"), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "build" / "pkg"),
+        "OMP_NUM_THREADS": "1",
+        "STOPS_IN": str(stops),
+    }
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -300,7 +320,9 @@ needs_horovod = pytest.mark.skipif(
 def test_two_processes_give_the_loss_curve_of_one(tmp_path):
     # 601 samples: the last batches are uneven.
     data = spectra(tmp_path / "set", count=601)
-    options = {**RECIPE, "optimizer": "sgd", "optimizer_options": {"momentum": 0.9}, "scale_learning_rate": False}
+    options = {
+        **RECIPE, "optimizer": "sgd", "optimizer_options": {"momentum": 0.9}, "scale_learning_rate": False, "clip": 0.5,
+    }  # fmt: skip
     one = start(1, tmp_path / "one", data, {**options, "batch": 64})
     assert "WEIGHTS" in finish(one)
     two = start(2, tmp_path / "two", data, {**options, "batch": 32})
@@ -335,6 +357,22 @@ def test_no_process_reads_the_best_weights_before_the_first_one_has_written_them
     second = Training(TrainingSet(pixels), recipe, tmp_path / "second", Second(), events).run()
     for mine, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(mine, other)
+
+
+@needs_horovod
+def test_two_processes_that_were_stopped_go_on_to_the_last_bit(tmp_path, pixels):
+    # The mean of past gradients is part of the optimiser's state, and clipping needs those of both processes.
+    recipe = {**RECIPE, "batch": 16, "epochs": 2, "clip": 0.1, "average": 0.9}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert "WEIGHTS" in finish(start(2, whole, pixels, recipe))
+    assert "WEIGHTS" not in finish(start(2, parts, pixels, recipe, stops=9))
+    assert told(parts, "stopped")[0]["step"] == 9
+    assert "WEIGHTS" in finish(start(2, parts, pixels, recipe))
+    one, other = (load_checkpoint(folder / CHECKPOINT) for folder in (whole, parts))
+    assert one["state"]["history"][-1]["loss"] == other["state"]["history"][-1]["loss"]
+    assert one["optimizer"]["state"]
+    for name, tensor in one["network"].items():
+        assert torch.equal(tensor, other["network"][name]), name
 
 
 @needs_horovod

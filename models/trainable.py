@@ -66,6 +66,15 @@ NETWORKS: dict[str, NetworkKind] = {
         NetworkKind("unet", "U-Net", ("chips",), False, "unet", "unet"),
         NetworkKind("random-forest", "Random forest", ("pixels",), False, "random-forest"),
         NetworkKind("gradient-boosting", "Gradient-boosted trees", ("pixels",), False, "gradient-boosting"),
+        NetworkKind(
+            "convsvm",
+            "Multi-scale convolutional SVM network",
+            ("patches", "windows"),
+            False,
+            "convsvm",
+            "",
+            (("windows", "convsvm-windows"),),
+        ),
         NetworkKind("svm", "Support vector machine (RBF)", ("pixels",), False, "svm"),
     )
 }

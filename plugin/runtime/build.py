@@ -1,4 +1,4 @@
-"""The builds of the runtime: for the processor or for a graphics card, with PyTorch or without.
+"""The builds of the runtime: for the processor or for a graphics card, with PyTorch (then it can train, too) or without.
 
 ``onnxruntime``, ``onnxruntime-gpu`` and ``onnxruntime-directml`` install the same files (the package ``onnxruntime``):
 of two of them, each overwrites the other's.  So a build has exactly one.  Since 1.27 the wheels of ``onnxruntime-gpu``
@@ -132,13 +132,31 @@ def find_build(name: str) -> Build:
     return BUILDS[name]
 
 
-def requirements(build: str = "cpu", torch: bool = False) -> list[str]:
-    """The packages that a runtime of this build needs, from the one list in ``requirements.txt``."""
+def requirements(build: str = "cpu", torch: bool = False, training: bool = True) -> list[str]:
+    """The packages that a runtime of this build needs, from the one list in ``requirements.txt``.
+
+    Args:
+        build: its name.
+        torch: with PyTorch, and with what training needs beside it.
+        training: False leaves away what only training needs.
+    """
     replaced = find_build(build).package
     listed = _read_list("requirements.txt")
     if replaced:
         listed = [replaced if package_name(line) in RIVALS else line for line in listed]
-    return listed + (_read_list("requirements-torch.txt") if torch else [])
+    if torch and training:
+        listed += training_requirements()
+    return listed + (torch_requirements() if torch else [])
+
+
+def torch_requirements() -> list[str]:
+    """PyTorch: what comes from an index of its own on some systems."""
+    return _read_list("requirements-torch.txt")
+
+
+def training_requirements() -> list[str]:
+    """What training needs beside PyTorch."""
+    return _read_list("requirements-training.txt")
 
 
 def _read_list(name: str) -> list[str]:

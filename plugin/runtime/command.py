@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="runtime", description=__doc__)
     parser.add_argument("action", choices=("create", "repair", "check", "command", "wheels"))
     parser.add_argument("--build", choices=[*BUILDS, "auto"], default="auto", help="auto: what fits this machine")
-    parser.add_argument("--torch", action="store_true", help="with PyTorch")
+    parser.add_argument("--torch", action="store_true", help="with PyTorch, and what training needs")
     parser.add_argument("--wheels", type=Path, metavar="DIR", help="folder of wheels: install from it, or fill it")
     parser.add_argument("--certificates", default="", metavar="FILE", help="PEM file with certificates to trust")
     parser.add_argument("--proxy", default="", metavar="URL", help="otherwise HTTPS_PROXY and pip's configuration")

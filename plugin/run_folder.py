@@ -10,12 +10,18 @@ from pathlib import Path
 from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QStandardPaths
 
+from ..models.file_lock import is_locked
 from ..models.store import BUNDLED_FOLDER, SUFFIXES, user_models_folder
 
 #: In the folder of a training from labels: the set that was made of them.
 SET_FOLDER = "training-set"
-# Files of a run: a folder that holds one is another training's.
-_OF_A_RUN = ("job.json", "events.jsonl", "recipe.json", "checkpoint.pt", "model.onnx", "training.json")
+# What a training has learned: a folder that holds it is left alone.
+_LEARNED = {"checkpoint.pt", "best.pt", "model.onnx", "training.json"}
+# What one leaves that could not begin: it may be tried again in its folder.
+_LEFT = {
+    "job.json", "told.jsonl", "log.txt", "events.jsonl", "recipe.json", "running.lock", "stop", "finish", "tensorboard",
+    SET_FOLDER, f"{SET_FOLDER}.partial",
+}  # fmt: skip
 _LONGEST_NAME = 60
 
 
@@ -50,7 +56,7 @@ def free_folder(folder: Path) -> Path:
 
 
 def is_taken(folder: Path) -> bool:
-    """True where a folder holds a training, or files that no training made."""
+    """True where a folder holds what a training has learned, one that is at work, or files that no training made."""
     if not folder.exists():
         return False
     if not folder.is_dir():
@@ -59,8 +65,7 @@ def is_taken(folder: Path) -> bool:
         names = {entry.name for entry in folder.iterdir()}
     except OSError:
         return True
-    # What a training set left that could not be finished, or on which no training began, is gone on with.
-    return bool(names & set(_OF_A_RUN)) or bool(names - {SET_FOLDER, f"{SET_FOLDER}.partial"})
+    return bool(names & _LEARNED) or bool(names - _LEFT) or is_locked(folder / "running.lock")
 
 
 def folder_problem(folder: str) -> str:

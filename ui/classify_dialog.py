@@ -100,6 +100,10 @@ class ClassifyDialog(QDialog):
         if isinstance(layer, QgsRasterLayer):
             self.raster.setLayer(layer)
 
+    def choose_model(self, name: str) -> None:
+        """Choose a model of the store by its name; one that is not there changes nothing."""
+        self.model.choose_stored(name)
+
     def check_runtime(self) -> None:
         """Look whether there is a runtime, and say so where there is none."""
         problem = runtime_problem(find_runtime())

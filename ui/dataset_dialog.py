@@ -16,6 +16,7 @@ from ..plugin.dataset_job import folder_job, labels_job
 from ..plugin.job import PreparedJob
 from ..plugin.raster_facts import ground_sampling_distance
 from ..plugin.runtime import find_runtime, runtime_problem
+from ..plugin.training_set import remember_set
 from .block_lattice import BlockLattice
 from .dataset_choices import suggested_folder
 from .dataset_run import DatasetRun
@@ -40,6 +41,8 @@ class DatasetDialog(QDialog):
     runtime_wanted = pyqtSignal()
     #: A training set is finished: its folder.
     made = pyqtSignal(str)
+    #: A network is to be trained on the finished set: its folder.
+    train_wanted = pyqtSignal(str)
 
     def __init__(self, iface: Any, runs: QObject | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,7 +68,9 @@ class DatasetDialog(QDialog):
         self.close_button.clicked.connect(self.close)
         self.sheet_button.clicked.connect(self.show_sheet)
         self.runtime_notice.clicked.connect(self.runtime_wanted)
-        self.sheet_button.setEnabled(False)
+        self.train_button.clicked.connect(self._train)
+        for button in (self.sheet_button, self.train_button):
+            button.setEnabled(False)
         self._look()
         # There is no horizontal scroll bar: the whole width must be seen.
         bar = self.scroll.verticalScrollBar().sizeHint().width()
@@ -192,13 +197,19 @@ class DatasetDialog(QDialog):
         if kind == "ok" and self.current_run.warnings:
             self.notice.tell("warning", sentence, self.current_run.warnings)
         self.sheet_button.setEnabled(bool(self.current_run.sheet()))
+        self.train_button.setEnabled(bool(self.current_run.folder()))
         if kind == "ok":
+            remember_set(self.current_run.folder())
             self._made_on = next(iter(self.sources.layers()), None)
             self._draw_blocks()
             self.made.emit(self.current_run.folder())
             if self.isVisible():
                 self.show_sheet()
         self._show_whether_ready()
+
+    def _train(self) -> None:
+        if self.current_run is not None and self.current_run.folder():
+            self.train_wanted.emit(self.current_run.folder())
 
     def show_sheet(self) -> None:
         """Show the picture of the finished set: samples per class, and the split on the map."""

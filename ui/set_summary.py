@@ -67,7 +67,7 @@ def split_label(facts: TrainingSetFacts) -> str:
     """``"whole blocks of ground of 500 m"``."""
     words = _METHODS.get(str(facts.split.get("method")), "unknown")
     block = facts.split.get("block")
-    if isinstance(block, dict):
+    if isinstance(block, dict) and facts.split.get("method") == "blocks":
         if isinstance(block.get("metres"), (int, float)):
             words += f" of {block['metres']:,.0f} m"
         elif isinstance(block.get("pixels"), (int, float)):

@@ -120,6 +120,11 @@ class TrainDialog(QDialog):
         self._show_processes(network, horovod_problem(runtime))
         self._show_whether_ready()
 
+    def end(self) -> None:
+        """Look no more: the plugin is being switched off.  A training goes on."""
+        for timer in (self._look_soon, self._watch):
+            timer.stop()
+
     # -- what is given --------------------------------------------------------------------------
 
     def _look(self) -> None:
@@ -143,7 +148,7 @@ class TrainDialog(QDialog):
         self.epochs.setSpecialValueText(f"{own}, as the recipe says")
         grows = network.is_classical
         self.epochs.setSuffix(" stages" if grows else " passes over the samples")
-        self.epochs_label.setText("&Stages" if grows else "&Passes")
+        self.epochs_label.setText("Sta&ges" if grows else "&Passes")
         for widget in (self.epochs_label, self.epochs):
             # Support vectors are found at once.
             widget.setEnabled(own != 1 or not grows)

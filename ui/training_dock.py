@@ -273,7 +273,9 @@ class TrainingDock(QgsDockWidget):
     def _tell(self, run: TrainingRun, there: bool) -> None:
         hint = waiting_hint(run)
         if not there:
-            self.notice.tell("warning", "The folder of this training is gone: moved, deleted, or on a disk that is off.")
+            self.notice.tell(
+                "warning", "The folder of this training is gone: moved, deleted, or on a disk that is off."
+            )
         elif self._problem is not None:
             button = "Runtime…" if isinstance(self._problem, RuntimeMissingError) else ""
             self.notice.tell("error", for_dialog(self._problem.message), button=button)

@@ -124,7 +124,9 @@ def waiting_hint(run: Any) -> str:
         return ""
     if not _is_number(last.seconds) or share * last.seconds < _SECONDS_WORTH_A_WORD:
         return ""
-    return f"Waits for samples {100 * share:.0f} % of the time: with the training set on a faster disk it is done earlier."
+    return (
+        f"Waits for samples {100 * share:.0f} % of the time: with the training set on a faster disk it is done earlier."
+    )
 
 
 def epoch_label(run: Any, done: Any, line: str = "\n") -> str:

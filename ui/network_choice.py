@@ -1,4 +1,4 @@
-"""Choosing the network: each with one plain sentence; those that do not learn from such samples say from what they do."""
+"""Choosing the network: each with one plain sentence, which says of those that do not fit why."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from .forms import load_form
 _SETTINGS = "thematica/training"
 # Entries of the recipe that have a widget of their name, and those of them that scikit-learn's learners know.
 _ENTRIES = (
-    "learning_rate", "batch", "patience", "loss", "optimizer", "precision", "seed", "class_weights", "weights", "freeze",
+    "learning_rate", "batch", "patience", "loss", "optimizer", "precision", "seed", "class_weights", "weights",
+    "freeze",
 )  # fmt: skip
 _OF_CLASSICAL = ("seed", "class_weights")
 #: The one of them that adds up trees, each by a learning rate.

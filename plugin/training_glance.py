@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .training_run import TrainingRun
+from ..errors import Cancelled
+from ..models.file_lock import is_locked
+from .training_run import CHECKPOINT, EVENTS, JOB, LOCK, TOLD, has_just_begun
 
 #: What tells that a folder is a training's.
-_FILES = ("events.jsonl", "recipe.json", "job.json", "checkpoint.pt")
+_FILES = (EVENTS, "recipe.json", JOB, CHECKPOINT)
 #: An event with the figures of a thousand classes is shorter.
 _TAIL = 1 << 18
-#: A process that was just started has said nothing yet.
-_SECONDS_TO_START = 60.0
-_ENDS = {"end": "finished", "error": "failed", "stopped": "paused"}
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,15 @@ class Glance:
         name: of the model, or the folder's.
         network: what is trained; empty where unknown.
         state: as :attr:`.TrainingRun.state`, but of one at work only that it is ``running``.
-        last: the last event, empty where there is none.
+        end: the event that tells of the finished model, where there is one.
+        problem: why it failed.
     """
 
     name: str
     network: str
     state: str
-    last: dict[str, Any] = field(default_factory=dict)
+    end: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -44,35 +44,33 @@ def is_run_folder(folder: Path) -> bool:
 
 def glance(folder: Path) -> Glance:
     """Look at a training without reading all that it has told."""
-    job, recipe = _read_object(folder / "job.json"), _read_object(folder / "recipe.json")
-    last = _last_event(folder / "events.jsonl")
-    if TrainingRun(folder).is_alive():
-        state = "running"
-    else:
-        state = _ENDS.get(str(last.get("event")), "interrupted")
-        if state == "interrupted" and _seconds_since_a_word(folder) < _SECONDS_TO_START:
-            state = "starting"
+    job, recipe = _read_object(folder / JOB), _read_object(folder / "recipe.json")
     name = str(job.get("name") or folder.name)
-    return Glance(name, str(job.get("network") or recipe.get("network") or ""), state, last)
+    network = str(job.get("network") or recipe.get("network") or "")
+    if is_locked(folder / LOCK):
+        return Glance(name, network, "running")
+    # What the process said last; where it was started in a shell, the folder's events alone tell.
+    event, answer = _last_event(folder / EVENTS), _last_event(folder / TOLD)
+    if event.get("event") == "end" and answer.get("event") != "error":
+        return Glance(name, network, "finished", event)
+    if answer.get("event") == "result":
+        report = answer.get("report")
+        return Glance(name, network, "finished", dict(report) if isinstance(report, dict) else {})
+    if event.get("event") == "stopped" or answer.get("code") == Cancelled.code:
+        return Glance(name, network, "paused" if (folder / CHECKPOINT).exists() else "interrupted")
+    for told in (answer, event):
+        if told.get("event") == "error":
+            return Glance(name, network, "failed", problem=str(told.get("message") or ""))
+    return Glance(name, network, "starting" if not event and has_just_begun(folder) else "interrupted")
 
 
 def stamp(folder: Path) -> tuple[int, int]:
     """Changes when the training tells something: what one saw at a glance need not be looked at again."""
     try:
-        told = os.stat(folder / "events.jsonl")
+        told = os.stat(folder / EVENTS)
     except OSError:
         return 0, 0
     return told.st_mtime_ns, told.st_size
-
-
-def _seconds_since_a_word(folder: Path) -> float:
-    last = 0.0
-    for name in ("events.jsonl", "job.json", "log.txt"):
-        try:
-            last = max(last, os.stat(folder / name).st_mtime)
-        except OSError:
-            continue
-    return time.time() - last
 
 
 def _last_event(path: Path) -> dict[str, Any]:
@@ -87,7 +85,7 @@ def _last_event(path: Path) -> dict[str, Any]:
     for line in reversed(lines):
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict) and "event" in event:
             return event
@@ -97,6 +95,6 @@ def _last_event(path: Path) -> dict[str, Any]:
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

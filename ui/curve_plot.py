@@ -296,8 +296,12 @@ class CurvePlot(QWidget):
         area, text = self._area, ink(self.palette())
         painter.fillRect(area, self.palette().color(QPalette.ColorRole.Base))
         if any(curve.points for curve in self.picture.curves):
+            written = math.inf
             for value, label in self._value_ticks(metrics):
                 y = self._y(value)
+                if written - y < metrics.height():
+                    continue
+                written = y
                 painter.setPen(QPen(faint(text, 38), 1))
                 painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
                 painter.setPen(text)

@@ -14,7 +14,7 @@ def event_words(event: Mapping[str, Any], network: str, monitor: str) -> str:
     """One line, or empty for what needs no word (single steps).
 
     Args:
-        event: a line of ``events.jsonl``; any entry of it may be missing.
+        event: a line of ``events.jsonl`` or ``told.jsonl``; any entry of it may be missing.
         network: what is trained.
         monitor: the figure that chooses the epoch.
     """
@@ -60,6 +60,11 @@ def _note(event: Mapping[str, Any], word: str, monitor: str) -> str:
     return for_dialog(str(event.get("message") or ""))
 
 
+def _log(event: Mapping[str, Any], word: str, monitor: str) -> str:
+    sign = "⚠ " if event.get("level") == "warning" else ""
+    return f"{sign}{_note(event, word, monitor)}"
+
+
 def _optimism(event: Mapping[str, Any], word: str, monitor: str) -> str:
     gap = event.get(monitor)
     if not isinstance(gap, Mapping):
@@ -103,6 +108,7 @@ _TELL = {
     "epoch": _epoch,
     "checkpoint": _checkpoint,
     "note": _note,
+    "log": _log,
     "optimism": _optimism,
     "stopped": _stopped,
     "finishing": _finishing,

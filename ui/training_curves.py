@@ -74,9 +74,8 @@ class TrainingCurves(QWidget):
         means = [(place, _number(done.train_loss)) for place, done in epochs]
         curves = [Curve("per step", _LOSS, steps, thin=True), Curve(f"{word}'s mean", _LOSS, means)]
         axis = loss_axis([value for curve in curves for _, value in curve.points])
-        self.loss.set_picture(
-            Picture(curves, axis, first, last, best, empty=self._nothing(word, "Here comes the loss."))
-        )
+        empty = self._nothing(word, "Here comes the loss.")
+        self.loss.set_picture(Picture(curves, axis, first, last, best, empty=empty))
 
     def _show_accuracy(self, epochs: list[Any], first: float, last: float, best: float | None, word: str) -> None:
         run = self.run

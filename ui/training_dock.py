@@ -35,10 +35,10 @@ from .wording import for_dialog
 _MILLISECONDS_BETWEEN_LOOKS = 1000
 #: Looks at the one that is shown for each look at the others in the list.
 _LOOKS_AT_OTHERS = 5
-_AROUND_TEXT = 14  # px
+_AROUND_TEXT = 10  # px
 _INTERRUPTED = (
     "The training ended without a word: the computer was switched off, or the program was killed, perhaps because "
-    "memory ran out. The log may tell more."
+    "memory ran out. “Go on” continues from its last checkpoint."
 )
 
 
@@ -69,6 +69,10 @@ class TrainingDock(QgsDockWidget):
         self._looks = 0
         self._timer = QTimer(self, interval=_MILLISECONDS_BETWEEN_LOOKS)
         self._timer.timeout.connect(self._look)
+
+        # One that has told much is read piece by piece.
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self._look)
 
         self.menu = QMenu(self)
         self.open_action = self.menu.addAction("Open a run folder…")
@@ -120,12 +124,13 @@ class TrainingDock(QgsDockWidget):
     def end(self) -> None:
         """Look no more; the training goes on."""
         self._timer.stop()
+        self._soon.stop()
 
     # -- which training ------------------------------------------------------------------------
 
     def _visibility_changed(self, visible: bool) -> None:
         if not visible:
-            self._timer.stop()
+            self.end()
             return
         self._list_runs()
         if not self._asked_for:
@@ -159,8 +164,10 @@ class TrainingDock(QgsDockWidget):
             self.runs.removeItem(self.runs.count() - 1)
         for place, folder in enumerate(known):
             seen = self._glance(folder)
-            state = self.run.state if self.run is not None and folder == self._folder else seen.state
-            text = run_label(seen.name, seen.network, state)
+            is_read = self.run is not None and folder == self._folder and not self.run.is_behind
+            text = run_label(
+                seen.name, seen.network, self.run.state if self.run is not None and is_read else seen.state
+            )
             if place == self.runs.count():
                 self.runs.addItem(text)
             elif self.runs.itemText(place) != text:
@@ -179,8 +186,8 @@ class TrainingDock(QgsDockWidget):
     def _show(self, folder: Path | None) -> None:
         self._folder, self._problem = folder, None
         self.run = TrainingRun(folder) if folder is not None else None
-        if self.run is not None:
-            self.run.look()
+        if self.run is not None and self.run.is_behind:
+            self._soon.start()
         self.curves.set_run(self.run)
         self.log.set_run(self.run)
         self._list_runs()
@@ -215,14 +222,16 @@ class TrainingDock(QgsDockWidget):
             if self._looks % _LOOKS_AT_OTHERS == 0:
                 self._list_runs()
             return
-        before = self.run.state
-        changed = self.run.look()
-        if changed or self.run.state != before or not self._folder.is_dir():
-            if self.run.state != before:
+        run, before, was_behind = self.run, self.run.state, self.run.is_behind
+        changed = run.look() or was_behind
+        if run.is_behind:
+            self._soon.start()
+        if changed or run.state != before or not self._folder.is_dir():
+            if run.state != before:
                 self._problem = None
             self._show_state()
             self._show_tab()
-        if self.run.state != before or self._looks % _LOOKS_AT_OTHERS == 0:
+        if was_behind or run.state != before or self._looks % _LOOKS_AT_OTHERS == 0:
             self._list_runs()
 
     def _show_tab(self) -> None:
@@ -237,6 +246,9 @@ class TrainingDock(QgsDockWidget):
         if run is None:
             self.notice.clear()
             return
+        if run.is_behind:
+            self._show_reading()
+            return
         state = run.state
         over = is_over(state)
         self.state.setText(f"{state_sign(state)}\u00a0{unbroken(state_line(run))}")
@@ -245,11 +257,21 @@ class TrainingDock(QgsDockWidget):
         self.progress.setMaximum(0 if state in ("starting", "exporting") else 1000)
         self.progress.setValue(round(1000 * run.fraction))
         self.controls.setVisible(there and (not over or run.may_go_on))
-        self.results.setVisible(there and over)
+        self.results.setVisible(there and state == "finished")
         self._show_controls(run)
         self._tell(run, there)
         if over and self._timer.isActive():
             set_told(run.folder)
+
+    def _show_reading(self) -> None:
+        """What is known of it is old: nothing can be said yet."""
+        self.state.setText("Reading what the training has told so far…")
+        self.notice.clear()
+        self.under_way.setVisible(True)
+        self.progress.setMaximum(0)
+        self.cancel_button.setEnabled(False)
+        self.controls.setVisible(False)
+        self.results.setVisible(False)
 
     def _show_controls(self, run: TrainingRun) -> None:
         goes_on = run.may_go_on
@@ -257,25 +279,25 @@ class TrainingDock(QgsDockWidget):
         self.pause_button.setText("&Go on" if goes_on else "&Pause")
         self.pause_button.setEnabled(goes_on or run.may_pause)
         if word == "stage":
-            tip = "Begin anew" if goes_on else "Stop after this stage; such a training begins anew afterwards"
+            tip = "Train it anew" if goes_on else "Such a training is not paused: it would begin anew"
         else:
             tip = "Go on where it stopped" if goes_on else "Keep what was learned, and stop; you can go on at any time"
         self.pause_button.setToolTip(tip)
         self.finish_button.setEnabled(run.may_finish)
+        self.finish_button.setToolTip(
+            "Make the model of what has been learned best so far"
+            if goes_on
+            else "End the training now: what has been learned best so far becomes the model"
+        )
+        self.finish_button.setText("Keep the &best" if goes_on else "&Stop, keep the best")
         self.cancel_button.setEnabled(run.may_discard)
-        self.finish_button.setVisible(not goes_on)
-        finished = run.state == "finished"
-        self.classify_button.setVisible(finished)
         self.classify_button.setEnabled(run.model_path is not None or bool(run.stored))
-        self.figures_button.setVisible(finished)
         self.figures_button.setEnabled(bool(figure_files(run.folder)))
 
     def _tell(self, run: TrainingRun, there: bool) -> None:
         hint = waiting_hint(run)
         if not there:
-            self.notice.tell(
-                "warning", "The folder of this training is gone: moved, deleted, or on a disk that is off."
-            )
+            self.notice.tell("warning", "The folder of this training is gone: moved, deleted, or on another disk.")
         elif self._problem is not None:
             button = "Runtime…" if isinstance(self._problem, RuntimeMissingError) else ""
             self.notice.tell("error", for_dialog(self._problem.message), button=button)
@@ -328,7 +350,7 @@ class TrainingDock(QgsDockWidget):
         box = QMessageBox(
             QMessageBox.Icon.Question,
             "Cancel Training",
-            "End this training without a model? “Stop, keep the best” makes one of what it has learned so far.",
+            "End this training at once, without a model? “Stop, keep the best” makes one of what it has learned.",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
             self,
         )

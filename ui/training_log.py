@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtGui import QFontDatabase, QGuiApplication, QTextCursor
 from qgis.PyQt.QtWidgets import QPlainTextEdit, QWidget
 
+from ..plugin.training_run import EVENTS, TOLD, GrowingFile
 from .event_words import event_words
 from .forms import load_form
 
@@ -27,7 +29,11 @@ class TrainingLog(QWidget):
         super().__init__(parent)
         load_form(self, "training_log")
         self.run: Any = None
-        self._taken = 0
+        self._files: list[GrowingFile] = []
+        self._said: set[str] = set()
+        # What has told much is read piece by piece.
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self.refresh)
         self.events.setMaximumBlockCount(_MOST_LINES)
         self.output.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.copy_button.clicked.connect(self._copy)
@@ -35,26 +41,48 @@ class TrainingLog(QWidget):
 
     def set_run(self, run: Any) -> None:
         """Show another training; None: none."""
-        self.run, self._taken = run, 0
-        self.events.clear()
+        self.run = run
+        self._begin_anew()
         self.output.clear()
-        self.refresh()
+        self.lower.setVisible(False)
+
+    def _begin_anew(self) -> None:
+        names = (EVENTS, TOLD) if self.run is not None else ()
+        self._files = [GrowingFile(self.run.folder / name) for name in names]
+        self._said = set()
+        self.events.clear()
 
     def refresh(self) -> None:
-        """Add what has come since."""
+        """Add what has come since; nothing is read before somebody wants to see it."""
         run = self.run
-        told = run.told if run is not None else []
-        if len(told) < self._taken:
-            self.events.clear()
-            self._taken = 0
-        lines = [event_words(event, run.network, run.monitor) for event in told[self._taken :]]
-        self._taken = len(told)
-        _append(self.events, "\n".join(line for line in lines if line))
-        tail = run.log_tail(_TAIL).strip() if run is not None else ""
+        if run is None:
+            return
+        lines: list[str] = []
+        for file in self._files:
+            events, anew = file.read()
+            if anew and file.path.name == EVENTS:
+                self._begin_anew()
+                self.refresh()
+                return
+            lines += filter(None, (self._words(event) for event in events))
+        if any(file.is_behind for file in self._files):
+            self._soon.start()
+        _append(self.events, "\n".join(lines))
+        tail = run.log_tail(_TAIL).strip()
         if tail != self.output.toPlainText():
             self.output.clear()
             _append(self.output, tail)
         self.lower.setVisible(bool(tail))
+
+    def _words(self, event: dict[str, Any]) -> str:
+        words = event_words(event, self.run.network, self.run.monitor)
+        # Some of it is told in the events and by the process, too.
+        said = str(event.get("message") or "")
+        if said in self._said:
+            return ""
+        if said:
+            self._said.add(said)
+        return words
 
     def text(self) -> str:
         """All of it."""

@@ -69,8 +69,8 @@ class TrainingWatch(QObject):
     def _tell(self, folder: Path, seen: Glance) -> None:
         show = {"Show training": lambda: self.show_wanted.emit(str(folder))}
         if seen.state == "finished":
-            stored = str(seen.last.get("stored") or "")
-            figures = seen.last.get("metrics")
+            stored = str(seen.end.get("stored") or "")
+            figures = seen.end.get("metrics")
             figures = figures if isinstance(figures, Mapping) else {}
             name = next((name for name in _TOLD if name in figures), "")
             accuracy = f": {name} {figure_label(figures[name])}" if name else ""
@@ -80,8 +80,8 @@ class TrainingWatch(QObject):
             else:
                 self._push(f"“{seen.name}” is trained{accuracy}.", LEVEL_SUCCESS, show)
         elif seen.state == "failed":
-            reason = for_dialog(str(seen.last.get("message") or ""))
-            self._push(f"The training of “{seen.name}” failed. {reason}".strip(), LEVEL_WARNING, show)
+            sentence = f"The training of “{seen.name}” failed. {for_dialog(seen.problem)}".strip()
+            self._push(sentence, LEVEL_WARNING, show)
         else:
             self._push(f"The training of “{seen.name}” was interrupted.", LEVEL_WARNING, show)
 

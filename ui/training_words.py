@@ -65,7 +65,7 @@ def unbroken(text: str) -> str:
     """The text so that lines break between its parts only (``·``), not within them."""
     if " · " not in text:
         return text
-    return " · ".join(part.replace(" ", "\u00a0") for part in text.split(" · "))
+    return "\u00a0· ".join(part.replace(" ", "\u00a0") for part in text.split(" · "))
 
 
 def best_value(run: Any) -> float:
@@ -124,9 +124,7 @@ def waiting_hint(run: Any) -> str:
         return ""
     if not _is_number(last.seconds) or share * last.seconds < _SECONDS_WORTH_A_WORD:
         return ""
-    return (
-        f"Waits for samples {100 * share:.0f} % of the time: with the training set on a faster disk it is done earlier."
-    )
+    return f"Waits for samples {100 * share:.0f} % of the time: with the training set on a faster disk it ends earlier."
 
 
 def epoch_label(run: Any, done: Any, line: str = "\n") -> str:

@@ -183,7 +183,8 @@ def _make_labels(path):
     for code in (1, 2, 3):
         for number in range(6):
             left, top = 500000 + 400 * (code - 1) + 100 + 40 * (number % 2), 5000000 - 200 * number - 30
-            wkt = f"Polygon(({left} {top}, {left + 120} {top}, {left + 120} {top - 120}, {left} {top - 120}, {left} {top}))"
+            right, bottom = left + 120, top - 120
+            wkt = f"Polygon(({left} {top}, {right} {top}, {right} {bottom}, {left} {bottom}, {left} {top}))"
             values = [code if name == "class" else None for name in fields]
             feature = feature_of(layer, wkt, values)
             feature.setGeometry(QgsGeometry.fromWkt(wkt).coerceToType(layer.wkbType())[0])

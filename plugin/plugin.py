@@ -199,7 +199,7 @@ class ThematicaPlugin:
             from ..ui.labels_dock import LabelsDock
 
             self.labels_dock = LabelsDock(self.iface, self.iface.mainWindow())
-            self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.labels_dock)
+            self._add_dock(self.labels_dock)
             self.labels_dock.runtime_wanted.connect(self.open_runtime)
             self.labels_dock.offer_training_set(self.open_dataset)
             self.labels_dock.offer_training(self.open_train)
@@ -208,6 +208,13 @@ class ThematicaPlugin:
         self.labels_dock.setUserVisible(True)
         self._labels_shown()
         return self.labels_dock
+
+    def _add_dock(self, dock: Any) -> None:
+        """Show a dock at the right: one behind the other, since each needs the whole height."""
+        self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        for other in (self.labels_dock, self.training_dock):
+            if other is not None and other is not dock and not other.isFloating():
+                self.iface.mainWindow().tabifyDockWidget(other, dock)
 
     def _labels_shown(self, *_: object) -> None:
         if self.labels_dock is not None:
@@ -277,7 +284,7 @@ class ThematicaPlugin:
             from ..ui.training_dock import TrainingDock
 
             self.training_dock = TrainingDock(self.iface, self.iface.mainWindow())
-            self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.training_dock)
+            self._add_dock(self.training_dock)
             self.training_dock.classify_wanted.connect(self.classify_with)
             self.training_dock.runtime_wanted.connect(self.open_runtime)
             # QGIS's own menus close docks, too.

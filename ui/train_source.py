@@ -29,7 +29,8 @@ class TrainSource(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.sets, self.sources, self.choices = SetChoice(self), DatasetSources(self), DatasetChoices(self)
+        # In the order of the Tab key.
+        self.sources, self.sets, self.choices = DatasetSources(self), SetChoice(self), DatasetChoices(self)
         tabs = self.tabs = self.sources.tabs
         tabs.insertTab(0, self.sets, "Training set")
         tabs.setTabText(tabs.indexOf(self.sources.labels_tab), "Labels of a layer")

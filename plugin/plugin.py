@@ -234,7 +234,7 @@ class ThematicaPlugin:
     def _labels_in_hand(self) -> tuple[QgsVectorLayer | None, list[QgsRasterLayer]]:
         """What the dock "Labels" works on, or else the active layer."""
         dock, layer = self.labels_dock, self.iface.activeLayer()
-        if dock is not None and dock.isUserVisible() and dock.label_layer is not None:
+        if dock is not None and not dock.isHidden() and dock.label_layer is not None:
             return dock.label_layer.layer, dock.sources.rasters()
         return (
             layer if isinstance(layer, QgsVectorLayer) else None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Callable
+from typing import Any
 
 #: Beside PyTorch: what classical learners cannot do without, and what only draws curves.
 CLASSICAL, CURVES = "skl2onnx", "tensorboard"

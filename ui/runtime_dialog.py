@@ -219,8 +219,8 @@ class RuntimeDialog(QDialog):
         elif lacking := lacking_for_training(runtime):
             self.state.tell(
                 "warning",
-                f"The runtime classifies, but cannot train: it lacks {_enumerated(lacking)}. Press “Repair”: that is "
-                "installed beside what there is.",
+                f"The runtime lacks {_enumerated(lacking)}, which training needs. Press “Repair”: that is installed "
+                "beside what there is.",
             )
         else:
             self.state.tell("info", f"A runtime is in place ({_ORIGIN[runtime.origin]}). Press “Check” to test it.")
@@ -320,7 +320,7 @@ class RuntimeDialog(QDialog):
             )
         elif answer.get("ok"):
             lacking = lacking_for_training(found)
-            more = f" It cannot train: it lacks {_enumerated(lacking)}; press “Repair”." if lacking else ""
+            more = f" For training it lacks {_enumerated(lacking)}: press “Repair”." if lacking else ""
             self.state.tell("warning" if lacking else "ok", f"The runtime works.{more}", problems)
         else:
             own = found is not None and found.origin == "user"
@@ -382,7 +382,6 @@ def _enumerated(listed: list[str]) -> str:
 def doctor_html(answer: Mapping[str, Any]) -> str:
     """The doctor's answer as rich text."""
     rows = [("Thematica", str(answer.get("version", "?"))), ("Python", str(answer.get("python", "?")))]
-    rows += [(name, str(version)) for name, version in dict(answer.get("packages", {})).items()]
     providers = [str(provider).replace("ExecutionProvider", "") for provider in answer.get("providers", ())]
     # Every wheel lists Azure, which is a service far away and computes nothing here.
     providers = [provider for provider in providers if provider != "Azure"]
@@ -400,7 +399,8 @@ def doctor_html(answer: Mapping[str, Any]) -> str:
         horovod = training.get("horovod")
         horovod = horovod if isinstance(horovod, Mapping) else {}
         version = horovod.get("version")
-        rows.append(("In several processes", f"Horovod {version}" if version else str(horovod.get("why_not", "?"))))
+        rows.append(("Several processes", f"Horovod {version}" if version else str(horovod.get("why_not", "?"))))
+    rows += [(name, str(version)) for name, version in dict(answer.get("packages", {})).items()]
     table = "".join(
         f'<tr><td style="padding-right:24px;"><b>{html.escape(name)}</b></td><td>{html.escape(value)}</td></tr>'
         for name, value in rows

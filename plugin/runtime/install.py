@@ -38,11 +38,14 @@ from .find import (
     building_folder,
     check_runtime,
     default_runtime_folder,
+    find_own_runtime,
     finish_exchange,
     interpreter_in,
     old_folders,
     read_stamp,
+    runtime_problem,
 )
+from .horovod import build_horovod
 from .installed import Damage, damage_of, examine, forget, installed_packages, site_packages
 from .lock import InstallationLock
 from .network import Network
@@ -55,6 +58,7 @@ from .training import lacking_for_training
 JOURNAL = "thematica-building.json"
 #: Lies there too, until the runtime is complete.
 DOWNLOADS = "thematica-downloads"
+_BUILD_AGAIN = "Horovod was compiled for what was there before: build it again to train in several processes"
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,8 @@ def _create(choice: Choice, listener: Listener, folder: Path, lock: Installation
         downloads.remove()
         _write_stamp(building, choice, base)
         (building / JOURNAL).unlink()
+        if "horovod" in installed_packages(folder):
+            listener.line(_BUILD_AGAIN)
         _put_in_place(building, folder)
     except Cancelled:
         # What was downloaded stays in pip's cache; gigabytes that nobody asked for do not stay.
@@ -380,7 +386,11 @@ def _mend(choice: Choice, listener: Listener, folder: Path, stamp: dict[str, Any
             if package is not None and package.has_record and damage.name != "pip":
                 pip.uninstall(damage.name)
             forget(folder, damage.name)
-        again = [f"{damage.name}=={damage.version}" for damage in damages if damage.version]
+        again = [
+            f"{damage.name}=={damage.version}" for damage in damages if damage.version and damage.name != "horovod"
+        ]
+        if "horovod" in [damage.name for damage in damages]:
+            listener.line(_BUILD_AGAIN)
         if again:
             pip.install(again, (0.3, 0.8), ["--no-deps"], extra=any(line.startswith("torch==") for line in again))
         # What only training needs comes afterwards: where it cannot be had, the runtime classifies all the same.
@@ -411,6 +421,35 @@ def _complete_for_training(choice: Choice, listener: Listener, folder: Path, loc
     _require_health(check_runtime(Runtime(interpreter_in(folder), "user"), timeout=300))
     stamp = read_stamp(folder) or {}
     _write_stamp(folder, choice, Path(str(stamp.get("base", ""))))
+
+
+def install_horovod(
+    listener: Listener, network: Network, wheels: Path | None = None, python: Path | None = None
+) -> None:
+    """Build Horovod into the user's own runtime, which is repaired and checked with it from then on.
+
+    Args:
+        listener: gets log and progress; may cancel.
+        network: how the network is reached.
+        wheels: take the source from this folder, without network.
+        python: of another environment, which is not ours.
+
+    Raises:
+        RuntimeMissingError: there is no runtime, or it could not be built.
+        Cancelled: Horovod is not installed.
+    """
+    if python is not None:
+        build_horovod(python, listener, network, wheels)
+        return
+    folder = default_runtime_folder()
+    with InstallationLock(folder.with_name(f"{folder.name}.lock"), listener):
+        runtime = find_own_runtime()
+        problem = runtime_problem(runtime)
+        stamp = read_stamp(folder)
+        if problem or stamp is None:
+            raise RuntimeMissingError(problem)
+        build_horovod(interpreter_in(folder), listener, network, wheels)
+        _write_json(folder / STAMP, {**stamp, "packages": _versions(folder)})
 
 
 def _versions(folder: Path) -> dict[str, str]:

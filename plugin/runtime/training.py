@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -70,10 +71,12 @@ def horovod_problem(runtime: Runtime | None, platform: str = sys.platform) -> st
     # Where the training itself looks for it: beside the interpreter.
     if runtime is not None and (runtime.python.parent / "horovodrun").is_file():
         return ""
-    installer = process.PLUGIN_FOLDER / "plugin" / "runtime"
+    command = ["python3", str(process.PLUGIN_FOLDER / "plugin" / "runtime"), "horovod"]
+    if runtime is not None and runtime.origin != "user":
+        command += ["--python", str(runtime.python)]
     return (
         "Horovod is not in the runtime, so training runs in one process. To build it into the runtime, run this in a "
-        f"terminal: python3 “{installer}” horovod"
+        f"terminal: {shlex.join(command)}"
     )
 
 

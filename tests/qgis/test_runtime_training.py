@@ -93,7 +93,8 @@ def test_horovod_lies_beside_the_interpreter(environment):
     folder = environment("torch")
     problem = horovod_problem(named(folder), "linux")
     assert "one process" in problem
-    assert problem.endswith("runtime” horovod")
+    assert problem.endswith(f"runtime horovod --python {interpreter_in(folder)}")
+    assert horovod_problem(Runtime(interpreter_in(folder), "user"), "linux").endswith("runtime horovod")
     interpreter_in(folder).with_name("horovodrun").touch()
     assert horovod_problem(named(folder), "linux") == ""
     assert horovod_problem(named(folder), "darwin") == ""

@@ -50,12 +50,14 @@ class RecipeFile:
         network: that it is for.
         title: one line for the analyst.
         entries: what :data:`DEFAULTS` lists, with the recipe's own values.
+        options: what the network is built with.
     """
 
     name: str
     network: str
     title: str
     entries: dict[str, Any]
+    options: dict[str, Any]
 
 
 def read_recipe(path: Path, name: str = "") -> RecipeFile:
@@ -84,7 +86,10 @@ def read_recipe(path: Path, name: str = "") -> RecipeFile:
         if not isinstance(value, _KINDS_OF[key]) or wrong_bool:
             shown = json.dumps(value, ensure_ascii=False)[:60]
             raise InputError(f"The recipe “{path}” is wrong: its “{key}” cannot be {shown}.")
-    return RecipeFile(name or str(path), content["network"], str(content.get("title") or path.stem), entries)
+    options = content.get("network_options") or {}
+    if not isinstance(options, dict):
+        raise InputError(f"The recipe “{path}” is wrong: its “network_options” must be an object.")
+    return RecipeFile(name or str(path), content["network"], str(content.get("title") or path.stem), entries, options)
 
 
 def recipes_for(network: NetworkKind, kind: str, task: str) -> list[RecipeFile]:

@@ -12,9 +12,8 @@ from qgis.PyQt.QtCore import QStandardPaths
 
 from ..models.file_lock import is_locked
 from ..models.store import BUNDLED_FOLDER, SUFFIXES, user_models_folder
+from .training_set import SET_FOLDER
 
-#: In the folder of a training from labels: the set that was made of them.
-SET_FOLDER = "training-set"
 # What a training has learned: a folder that holds it is left alone.
 _LEARNED = {"checkpoint.pt", "best.pt", "model.onnx", "training.json"}
 # What one leaves that could not begin: it may be tried again in its folder.

@@ -13,6 +13,8 @@ from ..errors import InputError
 from ..models.trainable import NetworkKind
 
 FILE = "dataset.json"
+#: In the folder of a training from labels: the set that was made of them.
+SET_FOLDER = "training-set"
 PARTS = ("train", "validation", "test")
 #: Version of the format that is read.
 _FORMAT = 1
@@ -20,6 +22,8 @@ _FORMAT = 1
 _MOST_BYTES = 64 * 2**20
 _SETTING = "thematica/training/sets"
 _MOST_KNOWN = 20
+# What “Make Training Set” proposes ends so.
+_SUFFIX = "_training_set"
 _KINDS = ("pixels", "windows", "chips", "patches")
 _TASKS = ("single-label", "multi-label", "segmentation")
 
@@ -155,6 +159,13 @@ def training_set_warnings(facts: TrainingSetFacts) -> list[str]:
             cannot = "cannot be learned" if part == "train" else "cannot be measured"
             warnings.append(f"“{names}”{more} {cannot}: no samples in the {part} part.")
     return warnings
+
+
+def set_title(folder: str | Path) -> str:
+    """What a training set is called: by its folder, or by that of the training that it was made for."""
+    path = Path(folder)
+    name = path.parent.name if path.name == SET_FOLDER else path.name
+    return name[: -len(_SUFFIX)] if name.endswith(_SUFFIX) and name != _SUFFIX else name or str(path)
 
 
 # -- sets that are known ----------------------------------------------------------------------------

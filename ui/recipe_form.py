@@ -22,6 +22,8 @@ _ENTRIES = (
     "freeze",
 )  # fmt: skip
 _OF_CLASSICAL = ("seed", "class_weights")
+# Of the network's own options so many are shown as an example.
+_SHOWN_OPTIONS = 2
 #: The one of them that adds up trees, each by a learning rate.
 _WITH_RATE = ("gradient-boosting",)
 
@@ -42,6 +44,8 @@ class RecipeForm(QWidget):
         # What was changed in each recipe: another network and back must not lose it.
         self._kept: dict[str, dict[str, Any]] = {}
         self._shown = ""
+        # The same column whichever labels are shown.
+        self.layout().setColumnMinimumWidth(0, self.learning_rate_label.sizeHint().width())
         self.weights.setDialogTitle("Choose the weights to start from")
         self.weights.setFilter("Weights of torch (*.pt *.pth *.bin);;All files (*)")
         self.weights.lineEdit().setPlaceholderText("fresh weights")
@@ -135,6 +139,9 @@ class RecipeForm(QWidget):
         self._shown = recipe.name if recipe is not None else ""
         kept = self._kept.get(self._shown, {})
         self._fill({**(recipe.entries if recipe is not None else {}), **kept})
+        shown = list(recipe.options.items())[:_SHOWN_OPTIONS] if recipe is not None else []
+        examples = [f"network_options.{name}={json.dumps(value)}" for name, value in shown]
+        self.more.setPlaceholderText("; ".join(examples) or "clip=1.0")
         self.more.setText(kept.get("more", ""))
         self._edited()
 

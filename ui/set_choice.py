@@ -15,6 +15,7 @@ from ..plugin.training_set import (
     known_sets,
     read_training_set,
     remember_set,
+    set_title,
     training_set_problem,
     training_set_warnings,
 )
@@ -76,7 +77,7 @@ class SetChoice(QWidget):
             self._read()
 
     def _add(self, folder: str) -> None:
-        self.sets.addItem(Path(folder).name or folder, folder)
+        self.sets.addItem(set_title(folder), folder)
         self.sets.setItemData(self.sets.count() - 1, folder, Qt.ItemDataRole.ToolTipRole)
 
     def _browse(self) -> None:

@@ -15,7 +15,6 @@ from qgis.PyQt.QtWidgets import QDialog, QWidget
 from ..errors import InputError, ThematicaError
 from ..models.trainable import NetworkKind, network_kind
 from ..plugin.run_folder import (
-    SET_FOLDER,
     folder_for_labels,
     folder_for_set,
     folder_problem,
@@ -29,7 +28,7 @@ from ..plugin.runtime import find_runtime, runtime_problem
 from ..plugin.runtime.training import horovod_problem, training_problem
 from ..plugin.training_list import remember_run
 from ..plugin.training_run import TrainingRun
-from ..plugin.training_set import FILE, read_training_set, remember_set, training_set_problem
+from ..plugin.training_set import FILE, SET_FOLDER, read_training_set, remember_set, training_set_problem
 from .class_row import small_font
 from .dataset_run import DatasetRun
 from .forms import load_form

@@ -13,7 +13,7 @@ from ..models.trainable import NetworkKind, proposed_network
 from ..plugin.dataset_job import KINDS, LAYOUTS, folder_job, labels_job
 from ..plugin.job import PreparedJob
 from ..plugin.raster_facts import ground_sampling_distance
-from ..plugin.training_set import training_set_problem
+from ..plugin.training_set import set_title, training_set_problem
 from .dataset_choices import DatasetChoices
 from .dataset_sources import DatasetSources
 from .set_choice import SetChoice
@@ -69,7 +69,7 @@ class TrainSource(QWidget):
     def title(self) -> str:
         """What it is called; empty where nothing is chosen."""
         if self.is_set():
-            return Path(self.sets.folder()).name
+            return set_title(self.sets.folder()) if self.sets.folder() else ""
         if self.sources.from_folder():
             return Path(self.sources.folder.filePath().strip()).stem
         labels = self.sources.labels.currentLayer()

@@ -290,6 +290,15 @@ def test_a_network_that_was_chosen_is_kept_where_it_fits(on_set, make_set):
     assert dialog.network.current().name == "unet"
 
 
+def test_arrow_keys_choose_a_network_too(on_set):
+    dialog = on_set()
+    dialog.network.buttons["random-forest"].setFocus()
+    QTest.keyClick(dialog.network.buttons["random-forest"], Qt.Key.Key_Down)
+    settle()
+    assert dialog.network.current().name == "gradient-boosting"
+    assert dialog.network.by_hand
+
+
 def test_a_click_on_its_sentence_chooses_a_network(on_set):
     dialog = on_set()
     QTest.mouseClick(dialog.network.sentences["mlp"], Qt.MouseButton.LeftButton)
@@ -315,6 +324,31 @@ def test_labels_are_cut_as_the_network_needs_them(open_train, image, labels, run
         assert job["output"] == str(Path(dialog.folder.filePath()) / "training-set")
     assert seen == {"random-forest": ("pixels", None), "cnn3d": ("windows", 9), "unet": ("chips", 128)}
     assert not dialog.network.buttons["resnet50"].isEnabled()
+
+
+def test_a_folder_of_patches_is_learned_from_as_its_layout_says(open_train, runtime, starts, tmp_path, real_runtime):
+    runtime(BUILDS.replace('job["kind"]', '"patches"').replace('"pixels": ([2]', '"patches": ([2, 64, 64]'))
+    dialog = open_train()
+    dialog.source.tabs.setCurrentWidget(dialog.source.sources.folder_tab)
+    settle()
+    assert not dialog.train_button.isEnabled()
+    assert "folder of patches" in dialog.train_button.toolTip()
+    dialog.source.sources.folder.setFilePath(str(tmp_path / "EuroSAT.zip"))
+    settle()
+    assert {name for name, button in dialog.network.buttons.items() if button.isEnabled()} == {
+        "small-resnet",
+        "resnet50",
+    }
+    assert dialog.name.text() == "EuroSAT small-resnet"
+    click(dialog.train_button)
+    wait_for(lambda: not dialog.current_run.is_running)
+    job = runtime.job()
+    assert (job["folder"], job["layout"]) == (str(tmp_path / "EuroSAT.zip"), "eurosat")
+    assert "kind" not in job
+    # Several labels have other losses.
+    pick(dialog.source.sources.layout_kind, "BigEarthNet (version 1)")
+    losses = [dialog.recipe.loss.itemText(i) for i in range(dialog.recipe.loss.count())]
+    assert losses == ["Binary cross-entropy", "Mean squared error", "Focal"]
 
 
 # A worker that makes a set whose description has one class only, and notes its job.

@@ -228,7 +228,8 @@ class CurvePlot(QWidget):
         painter.setPen(text)
         title = metrics.elidedText(self.title, Qt.TextElideMode.ElideRight, self.width() - 4)
         painter.drawText(QPointF(2, metrics.ascent() + 1), title)
-        x, y, line = 2 + metrics.horizontalAdvance(title) + 3 * _GAP, 1.0, metrics.height()
+        # The legend below it: of two plots side by side the frames begin at one height.
+        x, y = 2.0, 1.0 + metrics.height()
         painter.setFont(small_font(self.font()))
         metrics = QFontMetricsF(painter.font())
         # What lies on top is named first.
@@ -236,8 +237,6 @@ class CurvePlot(QWidget):
         if self.picture.best_text:
             signs.append(None)
         widths = [_SIGN + 4 + metrics.horizontalAdvance(name) + 2 * _GAP for name in self.legend()]
-        if signs and x + sum(widths) > self.width():
-            x, y = 2.0, y + line
         for sign, name, width in zip(signs, self.legend(), widths):
             if x + width - 2 * _GAP > self.width() and x > 2:
                 x, y = 2.0, y + metrics.height() + 1
@@ -245,7 +244,7 @@ class CurvePlot(QWidget):
             painter.setPen(text)
             painter.drawText(QPointF(x + _SIGN + 4, y + metrics.ascent()), name)
             x += width
-        return y + line
+        return y + metrics.height() + 1
 
     def _draw_sign(self, painter: QPainter, curve: Curve | None, left: QPointF) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -270,7 +269,9 @@ class CurvePlot(QWidget):
         height = max(self.height() - top - metrics.height() / 2 - bottom, 10.0)
         # The widest label decides; the number of ticks hangs on the height alone, so this does not go round.
         self._area = QRectF(0, top + 2, self.width(), height)
-        widest = max((metrics.horizontalAdvance(text) for _, text in self._value_ticks(metrics)), default=0.0)
+        labels = [text for _, text in self._value_ticks(metrics)]
+        # Seldom is one wider than this: of two plots one above the other the frames begin at one place.
+        widest = max(metrics.horizontalAdvance(text) for text in ("0.000", *labels))
         left = widest + 2 * _GAP
         self._area = QRectF(left, top + metrics.height() / 4 + 2, max(self.width() - left - _GAP, 10.0), height)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -22,9 +23,14 @@ def event_words(event: Mapping[str, Any], network: str, monitor: str) -> str:
     said = tell(event, step_word(network), monitor) if tell else ""
     if not said:
         return ""
-    moment = event.get("time")
-    clock = time.strftime("%H:%M:%S", time.localtime(moment)) if isinstance(moment, (int, float)) else ""
-    return f"{clock}  {said}".strip()
+    return f"{_clock(event.get('time'))}  {said}".strip()
+
+
+def _clock(moment: Any) -> str:
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(moment)) if isinstance(moment, (int, float)) else ""
+    except (OverflowError, ValueError, OSError):
+        return ""  # no moment that a clock could show
 
 
 def _start(event: Mapping[str, Any], word: str, monitor: str) -> str:
@@ -46,8 +52,9 @@ def _epoch(event: Mapping[str, Any], word: str, monitor: str) -> str:
     parts = [f"training loss {loss_label(event.get('train_loss'))}"]
     names = dict.fromkeys((monitor, "overall accuracy", "kappa"))
     parts += [f"{name} {figure_label(figures[name])}" for name in names if name in figures]
-    if isinstance(event.get("seconds"), (int, float)):
-        parts.append(duration_label(event["seconds"]))
+    seconds = event.get("seconds")
+    if isinstance(seconds, (int, float)) and math.isfinite(seconds):
+        parts.append(duration_label(seconds))
     best = ", the best so far" if event.get("best") and word == "epoch" else ""
     return f"{word.capitalize()} {_count(event)}{best}: {', '.join(parts)}."
 

@@ -57,7 +57,7 @@ class ThinSeries:
             for one, other in pairs
         ]
 
-    def smooth(self, share: float = 0.05) -> list[tuple[float, float]]:
+    def smooth(self, share: float = 0.1) -> list[tuple[float, float]]:
         """The points, each the mean of its surroundings.
 
         Args:

@@ -114,7 +114,7 @@ class TrainingDock(QgsDockWidget):
         path = Path(folder).absolute()
         if path not in known_runs():
             remember_run(path)
-        self._asked_for = True
+        self._asked_for = not self._timer.isActive()
         self._show(path)
 
     def shown_folder(self) -> str:
@@ -324,25 +324,21 @@ class TrainingDock(QgsDockWidget):
         run = self.run
         if run is None:
             return
-        self._problem = None
+        self._problem, was_alive = None, run.is_alive()
         try:
             act(run)
         except ThematicaError as error:
             self._problem = error
             QgsApplication.messageLog().logMessage(f"{error.message}\n{error.details}".strip(), "Thematica")
         run.look()
+        if run.is_alive() and not was_alive:
+            remember_run(run.folder)  # it will have another end
         self._show_state()
         self._list_runs()
 
     def _pause_or_go_on(self) -> None:
-        run = self.run
-        if run is not None and run.may_go_on:
-            self._do(lambda run: run.go_on())
-            if self._problem is None:
-                remember_run(run.folder)
-                self._list_runs()
-        else:
-            self._do(lambda run: run.pause())
+        goes_on = self.run is not None and self.run.may_go_on
+        self._do(lambda run: run.go_on() if goes_on else run.pause())
 
     def _cancel(self) -> None:
         if self.run is None:

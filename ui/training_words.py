@@ -65,7 +65,9 @@ def unbroken(text: str) -> str:
     """The text so that lines break between its parts only (``·``), not within them."""
     if " · " not in text:
         return text
-    return "\u00a0· ".join(part.replace(" ", "\u00a0") for part in text.split(" · "))
+    # Lines break after a slash, too, unless a word joiner follows.
+    parts = (part.replace(" ", "\u00a0").replace("/", "/\u2060") for part in text.split(" · "))
+    return "\u00a0· ".join(parts)
 
 
 def best_value(run: Any) -> float:

@@ -11,6 +11,7 @@ from qgis.PyQt.QtGui import QColor, QDesktopServices, QGuiApplication, QImage
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QFileDialog, QMessageBox
 
+from thematica.models.store import BUNDLED_FOLDER
 from thematica.plugin.training_list import known_runs, remember_run, untold_runs
 from thematica.plugin.training_run import TrainingRun
 from thematica.ui.training_dock import TrainingDock
@@ -69,7 +70,7 @@ def shown(dock):
 
 
 def state(dock):
-    return dock.state.text().replace("\u00a0", " ")
+    return dock.state.text().replace("\u00a0", " ").replace("\u2060", "")
 
 
 # -- which training --------------------------------------------------------------------------------
@@ -297,6 +298,18 @@ def test_a_model_of_the_store_goes_to_classify_layer(open_dock, write, tmp_path,
     assert dock.classified == ["fields-2"]
 
 
+def test_a_model_that_is_not_in_the_store_is_put_there_once(open_dock, write, tmp_path, monkeypatch):
+    monkeypatch.setenv("THEMATICA_MODELS", str(tmp_path / "store"))
+    folder = write("fields", *made.epochs(3), made.end(""))
+    shutil.copy(next(BUNDLED_FOLDER.glob("*.onnx")), folder / "model.onnx")
+    dock = open_dock()
+    assert "not in the store" in dock.notice.said
+    click(dock.classify_button)
+    click(dock.classify_button)
+    assert dock.classified == ["fields", "fields"]
+    assert [path.name for path in (tmp_path / "store").glob("*.onnx")] == ["fields.onnx"]
+
+
 def test_a_model_that_is_gone_cannot_classify(open_dock, write, tmp_path, monkeypatch):
     monkeypatch.setenv("THEMATICA_MODELS", str(tmp_path / "store"))
     write("fields", *made.epochs(3), made.end("fields-2"))
@@ -508,6 +521,7 @@ def test_a_real_training_is_paused_goes_on_and_becomes_a_model(open_dock, job, r
         assert "Paused" in state(dock)
         click(dock.pause_button)
         until(lambda: dock.run.state == "running" and len(dock.run.epochs_done) > epochs)
+        assert untold_runs() == [started.folder]
         click(dock.finish_button)
         until(lambda: dock.run.state == "finished")
         assert "“fields” is in the store" in dock.notice.said

@@ -133,7 +133,9 @@ def _require_tools(python: Path, listener: Listener, environment: dict[str, str]
     try:
         has_torch, has_headers = run_command([str(python), "-I", "-c", _PROBE], Listener(), environment)[-1].split()
     except (CommandFailed, OSError, ValueError, IndexError) as error:
-        raise RuntimeMissingError(f"“{python}” does not run as a Python: name another one, or repair the runtime.", str(error)) from error
+        raise RuntimeMissingError(
+            f"“{python}” does not run as a Python: name another one, or repair the runtime.", str(error)
+        ) from error
     if has_torch != "True":
         raise RuntimeMissingError(
             "Horovod is compiled against PyTorch, which the runtime does not have: make it with PyTorch first."

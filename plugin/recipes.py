@@ -39,6 +39,8 @@ _KINDS_OF = {
     "seed": int,
 }
 _MOST_BYTES = 2**20
+# What a box for whole numbers can show.
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,11 @@ def read_recipe(path: Path, name: str = "") -> RecipeFile:
     entries = {key: content.get(key, default) for key, default in DEFAULTS.items()}
     for key, value in entries.items():
         wrong_bool = isinstance(value, bool) and _KINDS_OF[key] is not bool
-        if not isinstance(value, _KINDS_OF[key]) or wrong_bool:
+        beyond = isinstance(value, int) and not 0 <= value <= _LARGEST
+        if not isinstance(value, _KINDS_OF[key]) or wrong_bool or beyond:
             shown = json.dumps(value, ensure_ascii=False)[:60]
             raise InputError(f"The recipe “{path}” is wrong: its “{key}” cannot be {shown}.")
-    options = content.get("network_options") or {}
+    options = content.get("network_options", {})
     if not isinstance(options, dict):
         raise InputError(f"The recipe “{path}” is wrong: its “network_options” must be an object.")
     return RecipeFile(name or str(path), content["network"], str(content.get("title") or path.stem), entries, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,8 @@ class RecipeForm(QWidget):
         elif name == "weights":
             widget.setFilePath(str(value))
         else:
-            widget.setText(value if isinstance(value, str) else f"{value:.10g}")
+            # As it is written in the recipe: nothing that was not touched may count as changed.
+            widget.setText(value if isinstance(value, str) else re.sub(r"\.0$", "", repr(value)))
 
     def reset(self, *_: object) -> None:
         """Set everything back to what the recipe says."""

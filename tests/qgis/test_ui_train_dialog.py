@@ -524,6 +524,8 @@ def test_recipes_that_fit_are_offered_and_one_of_ones_own(on_set, starts, tmp_pa
         ("{", "not JSON"),
         ("[]", "names no network"),
         ('{"network": "unet"}', "for the network “unet”"),
+        ('{"network": "random-forest", "seed": 4294967296}', "its “seed” cannot be 4294967296"),
+        ('{"network": "random-forest", "network_options": []}', "“network_options” must be an object"),
         ('{"network": "random-forest", "epochs": "many"}', 'its “epochs” cannot be "many"'),
     ],
 )
@@ -603,6 +605,23 @@ def test_a_folder_that_cannot_be_made_is_told(on_set, starts, tmp_path):
     click(dialog.train_button)
     assert "cannot be made" in dialog.notice.said
     assert starts == []
+
+
+def test_a_recipe_of_ones_own_is_taken_as_it_is_written(on_set, starts, tmp_path):
+    dialog = on_set()
+    click(dialog.network.buttons["mlp"])
+    own = {"learning_rate": 0.12345678901234567, "batch": 2000000, "loss": "ours", "patience": 3, "weights": "best.pt"}
+    (tmp_path / "ours.json").write_text(json.dumps({"network": "mlp", **own}))
+    dialog.recipe.choose_file(str(tmp_path / "ours.json"))
+    settle()
+    assert dialog.recipe.count_of_changes() == 0
+    click(dialog.train_button)
+    # Whether there is such a loss, the trainer says.
+    assert (starts[-1]["recipe"], starts[-1]["set"]) == (str(tmp_path / "ours.json"), [])
+    dialog.recipe.weights.setFilePath("")
+    settle()
+    click(dialog.train_button)
+    assert starts[-1]["set"] == ['weights=""']
 
 
 # -- runtime and Horovod ----------------------------------------------------------------------------

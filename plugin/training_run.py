@@ -36,10 +36,6 @@ _SECONDS_TO_BEGIN = 60.0
 # Of a file that has grown a lot, the rest comes with the next look: this much is read in a moment.
 _LONGEST_READ = 1 << 20
 
-# The processes that this QGIS has started, by folder: whoever looks there knows that one lives before it holds its
-# lock, and of what it died.
-_started: dict[str, subprocess.Popen] = {}
-
 
 @dataclass(frozen=True)
 class StepDone:
@@ -102,7 +98,7 @@ class TrainingRun:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._process = _started.get(os.path.abspath(folder))
+        self._process: subprocess.Popen | None = None
         self._told = _Told()
         self._events = GrowingFile(self.folder / EVENTS)
         self._own = GrowingFile(self.folder / TOLD)
@@ -153,7 +149,6 @@ class TrainingRun:
             (self.folder / JOB).write_text(json.dumps(self.job, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
             with (self.folder / TOLD).open("wb") as told, (self.folder / LOG).open("wb") as log:
                 self._process = _start_detached(arguments, told, log)
-            _started[os.path.abspath(self.folder)] = self._process
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         self._answer, self._progress, self._messages = {}, {}, []

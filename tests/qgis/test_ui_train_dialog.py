@@ -140,8 +140,7 @@ def write(widget, text):
 def finish(dialog):
     """Wait for the training that was started last."""
     run = TrainingRun(Path(dialog.begun[-1]))
-    wait_for(lambda: (run.look(), not run.is_alive())[1], seconds=120)
-    run.look()
+    wait_for(lambda: (run.look(), run.state in ("finished", "failed"))[1], seconds=120)
     return run
 
 

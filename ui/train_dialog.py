@@ -232,6 +232,8 @@ class TrainDialog(QDialog):
                 f"U-Net halves its chips three times, which a side of {self.source.side()} pixels does not allow: make "
                 f"them with a side that is a multiple of {_SIDE_OF_CHIPS}."
             )
+        # QGIS's working folder is not that of the training's process.
+        folder = os.path.abspath(os.path.expanduser(folder)) if folder else ""
         problem = folder_problem(folder)
         if problem:
             raise InputError(problem)
@@ -301,7 +303,7 @@ class TrainDialog(QDialog):
         run.look()
         if run.state == "failed":
             self._refuse(run.problem)
-        if run.state != "starting" and (run.epochs_done or not run.is_alive()):
+        if run.epochs_done or not run.is_alive():
             self._begun = None
             self._watch.stop()
 

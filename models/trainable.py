@@ -123,6 +123,16 @@ NETWORKS: dict[str, NetworkKind] = {
             summary="Decision trees that correct each other: as fast as a forest, and worth a comparison with it.",
         ),
         NetworkKind(
+            "convsvm",
+            "Multi-scale convolutional SVM network",
+            ("patches", "windows"),
+            False,
+            "convsvm",
+            "",
+            (("windows", "convsvm-windows"),),
+            summary="Support vector machines as filters, learned layer by layer: for some hundred patches or windows.",
+        ),
+        NetworkKind(
             "svm",
             "Support vector machine (RBF)",
             ("pixels",),

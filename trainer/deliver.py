@@ -10,7 +10,7 @@ import platform
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -197,7 +197,7 @@ def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, n
     normaliser = Normaliser.of(told)
     held_out = normaliser(next(iter(data.batches(part, _BATCH, shuffle=False))).samples)
     difference = check_export(model, trained.network, held_out)
-    dense, why_not = _dense_form(model, held_out) if told.kind == "windows" else (None, "")
+    forms = Forms.of(model, told, held_out)
     tally = run_onnx(model, data, part)
     figures = tally.figures()
     card = make_card(told, recipe, name, figures, part, normaliser)
@@ -205,15 +205,10 @@ def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, n
     report = make_report(told, recipe, part, tally, difference, history, trained.best_epoch)
     report["processes"] = trained.loader.processes.size
     report["parameters"] = sum(parameter.numel() for parameter in trained.network.parameters())
-    if told.kind == "windows":
-        report["fully_convolutional"] = {"done": dense is not None, "why_not": why_not}
+    report.update(forms.told())
 
     def save(staging: Path) -> None:
-        if dense is not None:
-            save_model(model, replace(card), staging / WINDOW_MODEL)
-            save_model(dense, _dense_card(card, told), staging / MODEL)
-        else:
-            save_model(model, card, staging / MODEL)
+        forms.save(card, told, staging)
 
     return write_run(save, report, tally, folder, name, _rates(trained, recipe))
 
@@ -286,14 +281,45 @@ def _install(staging: Path, folder: Path) -> None:
         os.replace(staging / file, folder / file)
 
 
-def _dense_form(model: onnx.ModelProto, samples: np.ndarray) -> tuple[onnx.ModelProto | None, str]:
-    """The fully convolutional form of a network of windows, or None and why there is none."""
-    try:
-        dense = to_dense(model)
-        check_dense(model, dense, samples)
-    except NoDenseFormError as error:
-        return None, str(error)
-    return dense, ""
+@dataclass(frozen=True)
+class Forms:
+    """The forms in which a model is written.
+
+    Args:
+        model: as it was trained.
+        dense: of a network of windows, the form that runs over whole tiles with the same scores, if there is one.
+        why_not: why there is none; None where there can be none.
+    """
+
+    model: onnx.ModelProto
+    dense: onnx.ModelProto | None = None
+    why_not: str | None = None
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto, told: Description, samples: np.ndarray) -> Forms:
+        """All that there are of a model; the dense one gives the same scores on held-out samples, normalised."""
+        if told.kind != "windows":
+            return cls(model)
+        try:
+            dense = to_dense(model)
+            check_dense(model, dense, samples)
+        except NoDenseFormError as error:
+            return cls(model, None, str(error))
+        return cls(model, dense, "")
+
+    def told(self) -> dict[str, Any]:
+        """What the report says of it."""
+        if self.why_not is None:
+            return {}
+        return {"fully_convolutional": {"done": self.dense is not None, "why_not": self.why_not}}
+
+    def save(self, card: ModelCard, told: Description, folder: Path) -> None:
+        """Write them with their cards."""
+        if self.dense is None:
+            save_model(self.model, card, folder / MODEL)
+            return
+        save_model(self.model, replace(card), folder / WINDOW_MODEL)
+        save_model(self.dense, _dense_card(card, told), folder / MODEL)
 
 
 def check_dense(model: onnx.ModelProto, dense: onnx.ModelProto, samples: np.ndarray) -> float:

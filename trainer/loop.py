@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,12 +21,12 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .dataset.description import TRAIN, VALIDATION
 from .dataset.read import TrainingSet
 from .events import Events
-from .loader import Loader, seeds
+from .loader import Batch, Loader, seeds
 from .losses import build_loss
 from .metrics import Tally, check_monitor
 from .networks import build_network
 from .optimizers import build_optimizer
-from .processes import Processes
+from .processes import Processes, wait
 from .recipe import Recipe
 from .run_folder import FINISH, STOP
 from .running_mean import RunningMean
@@ -82,14 +82,15 @@ class _State:
     step: int = 0
     best: float = -math.inf
     best_epoch: int = -1
+    #: The last epoch that was better than all before, and not only as good: patience counts from it.
+    better_epoch: int = -1
     history: list[dict[str, Any]] = field(default_factory=list)
     #: Sums of the epoch that is under way: loss and weight.
     loss_sum: float = 0.0
     loss_weight: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Taken:
+class _Taken(NamedTuple):
     """A step that was taken here, and of whose loss the other processes have not heard yet.
 
     Args:
@@ -154,7 +155,13 @@ class Training:
         self.plain_optimizer = build_optimizer(recipe, self.network)
         self.averaged = RunningMean(self.network, recipe.average) if recipe.average else None
         self.loader = Loader(
-            data, recipe.batch, processes, streams, recipe.seed, build_augmentation(recipe, told.shape, told.kind)
+            data,
+            recipe.batch,
+            processes,
+            streams,
+            recipe.seed,
+            self.loss.weights,
+            build_augmentation(recipe, told.shape, told.kind),
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.compress = compress
@@ -248,6 +255,8 @@ class Training:
         self.finishing = self.processes.sum(np.array([float(self._wants_finish)]))[0] > 0
         while state.epoch < recipe.epochs and not self._lost_patience() and not self._is_finished():
             self._train_epoch()
+        # Process 0 may still be writing it.
+        wait(self.processes)
         best = load_checkpoint(self.folder / BEST)
         network = copy.deepcopy(self.network)
         network.load_state_dict(best["network"])
@@ -263,7 +272,7 @@ class Training:
 
     def _lost_patience(self) -> bool:
         patience, state = self.recipe.patience, self.state
-        return patience is not None and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
+        return patience is not None and state.better_epoch >= 0 and state.epoch - 1 - state.better_epoch >= patience
 
     def _train_epoch(self) -> None:
         recipe, state = self.recipe, self.state
@@ -273,8 +282,8 @@ class Training:
         # What is drawn in a step depends on the step alone, so that a training goes on as if it had not stopped.
         self._seeds = seeds(recipe.seed, state.epoch, self.processes.rank, steps, "network")
         self.network.train()
-        for x, y in self.loader.batches(TRAIN, state.epoch, first):
-            self._step(x, y, steps)
+        for batch in self.loader.batches(TRAIN, state.epoch, first):
+            self._step(batch, steps)
             if self._stopping:
                 self._settle(steps)
                 self._save()
@@ -284,19 +293,21 @@ class Training:
                 self.events.tell("finishing", reason="asked to", epoch=state.epoch, step=state.step)
                 break
         self._settle(steps)
-        trained = time.perf_counter() - started
+        trained, waited = time.perf_counter() - started, self.loader.waited
         loss = state.loss_sum / max(state.loss_weight, 1e-12)
         self.processes.average_buffers(self.network)
         figures = self.validate(VALIDATION).figures()
         share = (state.step - first) / steps
         samples = self.data.description.samples(TRAIN) * share
-        epoch = Epoch(
-            loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), self.loader.waited / trained
-        )
+        epoch = Epoch(loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), waited / trained)
         state.history.append(asdict(epoch))
-        better = figures[recipe.monitor] > state.best
-        if better:
-            state.best, state.best_epoch = figures[recipe.monitor], state.epoch
+        figure = figures[recipe.monitor]
+        if figure > state.best:
+            state.better_epoch = state.epoch
+        # Of equals the last: a small validation part is soon right as a whole, while the rate is still high.
+        best = figure >= state.best
+        if best:
+            state.best, state.best_epoch = figure, state.epoch
             if self.processes.rank == 0:
                 save_checkpoint(self.folder / BEST, {"network": self._result().state_dict()})
         self.events.epoch(
@@ -306,12 +317,12 @@ class Training:
             seconds=epoch.seconds,
             samples_per_second=epoch.samples_per_second,
             waiting_share=epoch.waiting_share,
-            best=better,
+            best=best,
         )
         state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
         self._save()
 
-    def _step(self, x: torch.Tensor, y: torch.Tensor, steps: int) -> None:
+    def _step(self, batch: Batch, steps: int) -> None:
         recipe, state, processes = self.recipe, self.state, self.processes
         number = state.epoch * steps + state.step
         rate = learning_rate(recipe, number, steps * recipe.epochs, processes.size)
@@ -321,9 +332,9 @@ class Training:
         # One message per step, on its way while the network works: the weight that makes the mean, the loss of the
         # step before, and whether someone wants to stop.
         self._look_for_wishes()
-        answer = processes.begin_sum(self._message(self.loss.weight(y)))
-        total = self._total(x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True))
-        weight, before, stop, finish = answer().tolist()
+        answer = processes.begin_sums(self._message(batch.weight))
+        total = self._total(batch.x.to(self.device, non_blocking=True), batch.y.to(self.device, non_blocking=True))
+        weight, before, stop, finish = answer()
         self._hear(before, steps)
         self._stopping, self.finishing = stop > 0, finish > 0
         share = processes.size / max(weight, 1e-12) / recipe.accumulate
@@ -332,12 +343,12 @@ class Training:
             self._change_weights()
         # To look at a loss is to wait for the GPU.
         if self.device.type == "cpu" or state.step % _GPU_LOOKS == 0 or state.step + 1 == steps:
-            self._taken = _Taken(state.step + 1, float(total.detach()), weight, rate)
+            self._taken = _Taken(state.step + 1, total.item(), weight, rate)
         state.step += 1
 
-    def _message(self, weight: float) -> np.ndarray:
+    def _message(self, weight: float) -> list[float]:
         loss = self._taken.loss if self._taken is not None else 0.0
-        return np.array([weight, loss, float(self._wants_stop), float(self._wants_finish)])
+        return [weight, loss, float(self._wants_stop), float(self._wants_finish)]
 
     def _hear(self, loss: float, steps: int) -> None:
         """Take in the loss of the step before, the sum over all processes."""
@@ -353,7 +364,7 @@ class Training:
 
     def _settle(self, steps: int) -> None:
         """Hear of the last step, which no other followed."""
-        self._hear(self.processes.sum(self._message(0.0)).tolist()[1], steps)
+        self._hear(self.processes.begin_sums(self._message(0.0))()[1], steps)
 
     def _total(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The loss of a batch, not divided by anything."""
@@ -408,7 +419,7 @@ class Training:
         network = network or self._result()
         network.eval()
         tally = Tally([entry.label.name for entry in told.classes], self.several, told.ignore_index)
-        for x, y in self.loader.batches(part, 0, shuffle=False):
+        for x, y, _ in self.loader.batches(part, 0, shuffle=False):
             if len(x):
                 tally.add(network(x.to(self.device)).float().cpu().numpy(), y.numpy())
         tally.set_vector(self.processes.sum(tally.vector()))

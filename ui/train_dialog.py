@@ -38,6 +38,8 @@ from .wording import for_dialog
 
 _SETTINGS = "thematica/train"
 _MILLISECONDS_BETWEEN_LOOKS = 500
+# Support vectors are found at once, or layer by layer.
+_WITHOUT_PASSES = ("svm", "convsvm")
 # U-Net halves its chips three times.
 _SIDE_OF_CHIPS = 8
 
@@ -149,8 +151,7 @@ class TrainDialog(QDialog):
         self.epochs.setSuffix(" stages" if grows else " passes over the samples")
         self.epochs_label.setText("Sta&ges" if grows else "&Passes")
         for widget in (self.epochs_label, self.epochs):
-            # Support vectors are found at once.
-            widget.setEnabled(own != 1 or not grows)
+            widget.setEnabled(network.name not in _WITHOUT_PASSES)
 
     def _propose_names(self, network: NetworkKind) -> None:
         if self.name.text() == self._proposed_name:

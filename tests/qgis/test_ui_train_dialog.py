@@ -334,10 +334,8 @@ def test_a_folder_of_patches_is_learned_from_as_its_layout_says(open_train, runt
     assert "folder of patches" in dialog.train_button.toolTip()
     dialog.source.sources.folder.setFilePath(str(tmp_path / "EuroSAT.zip"))
     settle()
-    assert {name for name, button in dialog.network.buttons.items() if button.isEnabled()} == {
-        "small-resnet",
-        "resnet50",
-    }
+    enabled = {name for name, button in dialog.network.buttons.items() if button.isEnabled()}
+    assert enabled == {name for name, entry in NETWORKS.items() if "patches" in entry.kinds}
     assert dialog.name.text() == "EuroSAT small-resnet"
     click(dialog.train_button)
     wait_for(lambda: not dialog.current_run.is_running)
@@ -475,6 +473,7 @@ def test_what_is_changed_under_advanced_becomes_changes_of_the_recipe(on_set, st
     # Another network and back: nothing is lost, until it is reset.
     click(dialog.network.buttons["svm"])
     assert not form.batch.isVisible()
+    assert not dialog.epochs.isEnabled()
     click(dialog.network.buttons["mlp"])
     assert form.batch.value() == 16
     assert form.more.text().startswith("network_options")

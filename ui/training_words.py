@@ -99,6 +99,9 @@ def state_line(run: Any) -> str:
     else:
         now = min(done + 1, run.epochs) if run.epochs else done + 1
         parts = [f"{word.capitalize()} {now}" + (f" of {run.epochs}" if run.epochs else "")]
+        if run.refit is not None:
+            epoch, epochs = run.refit
+            parts = [f"Once more, with the validation part: {word} {min(epoch + 2, epochs)} of {epochs}"]
         if state == "pausing":
             parts.append("pausing after this step…" if word == "epoch" else "stopping after this stage…")
         elif state == "finishing":

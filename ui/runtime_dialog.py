@@ -95,7 +95,7 @@ class RuntimeTask(QgsTask):
                 raise ThematicaError(problem)
             self.line.emit(f"Checking {runtime.python}")
             self.step.emit("Checking", -1.0)
-            self.answer = check_runtime(runtime)
+            self.answer = check_runtime(runtime, is_cancelled=self.isCanceled)
             if self.action == "use" and not self.answer.get("ok"):
                 problems = " ".join(str(problem) for problem in self.answer.get("problems", ()))
                 self.answer = None

@@ -6,22 +6,25 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...errors import RuntimeMissingError
+from ...errors import Cancelled, RuntimeMissingError
 from ...models.store import user_data_folder
 from . import process
 from .build import BUILDS, numbers, requirements, unmet
-from .process import clean_environment, process_options, worker_command
+from .process import clean_environment, kill_process, process_options, worker_command
 
 SETTING = "thematica/runtime"
 #: Written last into a runtime that we made: without it the runtime is not finished.
 STAMP = "thematica-runtime.json"
 #: The stamp while the runtime is being repaired: then it is not finished either.
 REPAIRING = "thematica-repairing.json"
+_SECONDS_BETWEEN_POLLS = 0.1
 
 _CREATE = "Open Raster ▸ Thematica ▸ Runtime… and create it."
 _NO_RUNTIME = f"Thematica has no runtime yet (a Python environment of its own). {_CREATE}"
@@ -214,28 +217,26 @@ def read_stamp(folder: Path, name: str = STAMP) -> dict[str, Any] | None:
     return stamp if isinstance(stamp, dict) else None
 
 
-def check_runtime(runtime: Runtime, timeout: float = 60) -> dict[str, Any]:
+def check_runtime(
+    runtime: Runtime, timeout: float = 60, is_cancelled: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
     """Run ``thematica doctor --json`` in the runtime.
+
+    Args:
+        runtime: to be asked.
+        timeout: in seconds.
+        is_cancelled: polled ten times a second; True ends the doctor with all that it started.
 
     Returns:
         Its answer: ``ok``, ``version``, ``python``, ``packages``, ``providers``, ``problems``.
 
     Raises:
         RuntimeMissingError: it did not start, did not answer in time, or is of another version.
+        Cancelled: as asked for.
     """
     command = worker_command(runtime, "doctor", "--json")
     try:
-        done = subprocess.run(
-            command,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout,
-            check=False,
-            **process_options(),
-        )
+        status, output, errors = _ask(command, timeout, is_cancelled)
     except subprocess.TimeoutExpired as error:
         raise RuntimeMissingError(
             f"The runtime did not answer within {timeout:g} seconds; try again, or repair it.", str(command)
@@ -245,13 +246,41 @@ def check_runtime(runtime: Runtime, timeout: float = 60) -> dict[str, Any]:
             f"The runtime's Python does not start. {_to('repair it')}", f"{command}\n{error}"
         ) from error
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(output)
         version = answer["version"]
     except (ValueError, TypeError, KeyError) as error:
-        details = f"{command}\nexit status {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        details = f"{command}\nexit status {status}\n{output[-4000:]}\n{errors[-4000:]}"
         raise RuntimeMissingError(f"The runtime does not work. {_to('repair it')}", details) from error
     if version != __version__:
         raise RuntimeMissingError(
             f"The runtime answers as Thematica {version}, this is {__version__}. {_to('update it')}"
         )
     return answer
+
+
+def _ask(command: list[str], timeout: float, is_cancelled: Callable[[], bool]) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command."""
+    with subprocess.Popen(
+        command,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        **process_options(),
+    ) as asked:
+        limit = time.monotonic() + timeout
+        try:
+            while True:
+                try:
+                    output, errors = asked.communicate(timeout=_SECONDS_BETWEEN_POLLS)
+                    return asked.returncode, output, errors
+                except subprocess.TimeoutExpired:
+                    if is_cancelled():
+                        raise Cancelled("Cancelled; the runtime was left as it was.") from None
+                    if time.monotonic() > limit:
+                        raise
+        finally:
+            if asked.poll() is None:
+                kill_process(asked)

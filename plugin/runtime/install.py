@@ -122,7 +122,7 @@ def _create(choice: Choice, listener: Listener, folder: Path, lock: Installation
         listener.line("Installing " + ", ".join(listed))
         _install(pip, choice, (0.08, 0.92))
         listener.step("Checking the new runtime", 0.95)
-        _require_health(check_runtime(Runtime(python, "user"), timeout=300))
+        _require_health(python, listener)
         downloads.remove()
         _write_stamp(building, choice, base)
         (building / JOURNAL).unlink()
@@ -259,7 +259,8 @@ def _require_space(choice: Choice, folder: Path) -> None:
         )
 
 
-def _require_health(answer: dict[str, Any]) -> None:
+def _require_health(python: Path, listener: Listener) -> None:
+    answer = check_runtime(Runtime(python, "user"), timeout=300, is_cancelled=listener.is_cancelled)
     if not answer.get("ok"):
         problems = [str(problem) for problem in answer.get("problems", ())]
         first = problems[0].rstrip(".") if problems else "it does not say why"
@@ -397,7 +398,7 @@ def _mend(choice: Choice, listener: Listener, folder: Path, stamp: dict[str, Any
         if unmet(requirements(choice.build, choice.torch, training=False), _versions(folder)):
             _install(pip, choice, (0.8, 0.9))
         listener.step("Checking the runtime", 0.9)
-        _require_health(check_runtime(Runtime(interpreter_in(folder), "user"), timeout=300))
+        _require_health(interpreter_in(folder), listener)
     except RuntimeMissingError as error:
         listener.line(error.message)
         listener.line(error.details)
@@ -418,7 +419,7 @@ def _complete_for_training(choice: Choice, listener: Listener, folder: Path, loc
     pip = Pip(interpreter_in(folder), choice.network.environment(), listener, lock.inherited, choice.wheels)
     pip.install(lacking, (0.9, 0.97))
     listener.step("Checking the runtime", 0.98)
-    _require_health(check_runtime(Runtime(interpreter_in(folder), "user"), timeout=300))
+    _require_health(interpreter_in(folder), listener)
     stamp = read_stamp(folder) or {}
     _write_stamp(folder, choice, Path(str(stamp.get("base", ""))))
 

@@ -12,7 +12,7 @@ import pytest
 from qgis.core import QgsSettings
 
 from thematica import __version__
-from thematica.errors import RuntimeMissingError
+from thematica.errors import Cancelled, RuntimeMissingError
 from thematica.plugin.runtime import (
     SETTING,
     STAMP,
@@ -266,6 +266,16 @@ def test_check_refuses_another_version_and_nonsense(tmp_path):
     python.write_text("#!/bin/sh\nsleep 30\n")
     with pytest.raises(RuntimeMissingError, match="did not answer"):
         check_runtime(Runtime(python, "user"), timeout=0.3)
+
+
+def test_a_cancelled_doctor_ends_at_once_with_all_that_it_started(tmp_path):
+    python, told = make_interpreter(tmp_path / "r"), tmp_path / "children"
+    python.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {told}.new; mv {told}.new {told}\nwait\n")
+    with pytest.raises(Cancelled):
+        check_runtime(Runtime(python, "user"), timeout=30, is_cancelled=told.exists)
+    # The group was killed; its orphan is gone, or not yet collected by the system.
+    stat = Path(f"/proc/{told.read_text().strip()}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 def test_doctor_in_a_poisoned_environment(monkeypatch, real_runtime, repository):

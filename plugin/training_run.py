@@ -199,14 +199,21 @@ class TrainingRun:
         answer = self._answer.get("event")
         if answer == "result" or (told.last in ("end", "optimism") and told.end and answer != "error"):
             return FINISHED
-        if told.last == "stopped" or self._answer.get("code") == Cancelled.code:
-            return PAUSED if self._has_checkpoint() else INTERRUPTED
+        if self.was_asked_to_end:
+            return PAUSED if self.has_checkpoint else INTERRUPTED
         if answer == "error" or told.last == "error" or self._died_of():
             return FAILED
         return STARTING if not told.last and has_just_begun(self.folder) else INTERRUPTED
 
-    def _has_checkpoint(self) -> bool:
+    @property
+    def has_checkpoint(self) -> bool:
+        """True where something was kept that it can go on from."""
         return (self.folder / CHECKPOINT).exists()
+
+    @property
+    def was_asked_to_end(self) -> bool:
+        """True where somebody paused or cancelled it; otherwise it was an accident."""
+        return self._told.last == "stopped" or self._answer.get("code") == Cancelled.code
 
     @property
     def problem(self) -> str:
@@ -359,7 +366,7 @@ class TrainingRun:
     def may_finish(self) -> bool:
         """True where it can end with the best epoch so far."""
         if self.state in (PAUSED, INTERRUPTED, FAILED):
-            return self._has_checkpoint() and (self.folder / BEST).exists()
+            return self.has_checkpoint and (self.folder / BEST).exists()
         return self.state == RUNNING
 
     @property
@@ -374,7 +381,7 @@ class TrainingRun:
 
     def _keeps_checkpoints(self) -> bool:
         # Those of scikit-learn have no steps.
-        return bool(self._told.steps) or self._has_checkpoint()
+        return bool(self._told.steps) or self.has_checkpoint
 
     def pause(self) -> None:
         """Stop with a checkpoint, after the present step.
@@ -413,13 +420,25 @@ class TrainingRun:
         Raises:
             InputError: it runs on another machine.
         """
+        if not self.is_alive():
+            return
         if self._process is not None and self._process.poll() is None:
             kill_group(self._process.pid)
             self._process.wait()
         else:
             self._kill_owner()
         self._answer = {"event": "error", "code": Cancelled.code, "message": "Cancelled."}
+        self._leave_word()
         self.look()
+
+    def _leave_word(self) -> None:
+        """Whoever looks at the folder later must not take it for an accident; the process cannot tell any more."""
+        try:
+            with (self.folder / TOLD).open("a", encoding="utf-8") as told:
+                # What it was just writing is a line of its own.
+                told.write(f"\n{json.dumps({**self._answer, 'time': time.time()})}\n")
+        except OSError:
+            pass  # ended it is, all the same
 
     def _kill_owner(self) -> None:
         owner = _read_json(self.folder / LOCK)

@@ -22,6 +22,7 @@ from .forms import load_form
 from .training_figures import TrainingFigures, figure_files
 from .training_words import (
     finished_sentence,
+    interrupted_sentence,
     is_over,
     run_label,
     state_line,
@@ -36,10 +37,6 @@ _MILLISECONDS_BETWEEN_LOOKS = 1000
 #: Looks at the one that is shown for each look at the others in the list.
 _LOOKS_AT_OTHERS = 5
 _AROUND_TEXT = 10  # px
-_INTERRUPTED = (
-    "The training ended without a word: the computer was switched off, or the program was killed, perhaps because "
-    "memory ran out. “Go on” continues from its last checkpoint."
-)
 
 
 class TrainingDock(QgsDockWidget):
@@ -306,7 +303,7 @@ class TrainingDock(QgsDockWidget):
         elif run.state == "failed":
             self.notice.tell("error", for_dialog(run.problem) or "The training failed.", button="Log")
         elif run.state == "interrupted":
-            self.notice.tell("warning", _INTERRUPTED, button="Log")
+            self.notice.tell("warning", interrupted_sentence(run), button="Log")
         elif hint:
             self.notice.tell("info", hint)
         else:
@@ -334,6 +331,7 @@ class TrainingDock(QgsDockWidget):
         if run.is_alive() and not was_alive:
             remember_run(run.folder)  # it will have another end
         self._show_state()
+        self._show_tab()
         self._list_runs()
 
     def _pause_or_go_on(self) -> None:

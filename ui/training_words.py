@@ -165,6 +165,21 @@ def finished_sentence(run: Any) -> str:
     return f"{sentence} The model lies in the training's folder; it is not in the store."
 
 
+def interrupted_sentence(run: Any) -> str:
+    """Why a training has ended without a model, as far as its folder tells, and how it can go on."""
+    anew = step_word(run.network) == "stage" or not run.has_checkpoint
+    if run.was_asked_to_end:
+        why = "It was ended before there was a checkpoint." if anew else "It was ended."
+    else:
+        why = (
+            "The training ended without a word: the computer was switched off, or the program was killed, perhaps "
+            "because memory ran out."
+        )
+    if not run.may_go_on:
+        return why
+    return f"{why} “Go on” {'begins it anew' if anew else 'continues from its last checkpoint'}."
+
+
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 

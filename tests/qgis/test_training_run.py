@@ -14,6 +14,7 @@ import pytest
 
 from thematica.errors import OutputError
 from thematica.plugin.runtime import Runtime
+from thematica.plugin.training_glance import glance
 from thematica.plugin.training_run import TrainingRun
 
 from .conftest import CHECKOUT_PYTHON
@@ -163,6 +164,20 @@ def test_a_training_that_was_killed_says_so_and_can_go_on(endless, runtime):
     found.go_on(runtime)
     until_epochs(found, done + 1)
     found.cancel()
+
+
+def test_one_that_was_cancelled_is_not_taken_for_an_accident_later(endless):
+    until_epochs(endless, 2)
+    # Seen by a QGIS that did not start it.
+    found = TrainingRun(endless.folder)
+    found.cancel()
+    assert not found.is_alive()
+    later = TrainingRun(endless.folder)
+    assert (later.state, later.was_asked_to_end) == (found.state, True) == ("paused", True)
+    assert glance(endless.folder).state == "paused"
+    told = (endless.folder / "told.jsonl").read_bytes()
+    later.cancel()
+    assert (endless.folder / "told.jsonl").read_bytes() == told
 
 
 def test_what_cannot_be_trained_fails_with_the_trainers_sentence(job, runtime, dataset, tmp_path):

@@ -255,6 +255,31 @@ def test_one_that_ended_without_a_word_is_told_so(open_dock, write):
     assert state(dock).startswith("⚠ Interrupted after 3 of 40 epochs")
 
 
+def test_what_go_on_would_do_after_an_accident_is_told(open_dock, write):
+    write("kept", *made.epochs(3), files=["checkpoint.pt"])
+    write("lost", *made.epochs(3))
+    write("ended", *made.epochs(1), made.stopped(1))
+    dock = open_dock()
+    for name, sentence in (
+        ("kept", "“Go on” continues from its last checkpoint."),
+        ("lost", "memory ran out. “Go on” begins it anew."),
+        ("ended", "It was ended before there was a checkpoint. “Go on” begins it anew."),
+    ):
+        pick(dock.runs, f"⚠ {name} · mlp · interrupted")
+        assert dock.notice.said.endswith(sentence)
+    assert "without a word" not in dock.notice.said
+
+
+def test_curves_have_all_that_was_told_when_a_training_is_cancelled(open_dock, write):
+    folder = write("fields", *made.epochs(3), files=["checkpoint.pt"])
+    with made.at_work(folder):
+        dock = open_dock()
+        made.say(folder, made.epoch(3, 0.95, best=True))
+        # The button's own look is the first that sees it.
+        dock._do(lambda run: None)
+    assert dock.curves.accuracy.picture.best == 4.0
+
+
 def test_a_training_that_has_just_been_started_is_not_called_interrupted(open_dock, tmp_path):
     folder = tmp_path / "fields"
     folder.mkdir()

@@ -39,11 +39,10 @@ class SetChoice(QWidget):
         #: What the chosen set's description says; None where there is none, or it cannot be read.
         self.set: TrainingSetFacts | None = None
         self._sheet: SheetWindow | None = None
-        self.refresh()
         self.sets.currentIndexChanged.connect(self._read)
         self.open_button.clicked.connect(self._browse)
         self.picture_button.clicked.connect(self._show_picture)
-        self._read()
+        self.refresh()
 
     def folder(self) -> str:
         """The folder that is chosen; empty where none is."""
@@ -63,8 +62,9 @@ class SetChoice(QWidget):
             self._read()
 
     def refresh(self) -> None:
-        """List the sets that are known now, keeping the choice."""
+        """List the sets that are known now, keeping the choice, and read the chosen one again: it may have changed."""
         chosen = self.folder()
+        seen = (chosen, self.set, self.notice.said)
         self.sets.blockSignals(True)
         self.sets.clear()
         for folder in known_sets():
@@ -73,8 +73,9 @@ class SetChoice(QWidget):
             self._add(chosen)
         self.sets.setCurrentIndex(max(self.sets.findData(chosen), 0) if self.sets.count() else -1)
         self.sets.blockSignals(False)
-        if self.folder() != chosen:
-            self._read()
+        self._show()
+        if seen != (self.folder(), self.set, self.notice.said):
+            self.changed.emit()
 
     def _add(self, folder: str) -> None:
         self.sets.addItem(set_title(folder), folder)
@@ -89,6 +90,10 @@ class SetChoice(QWidget):
             self.choose(folder)
 
     def _read(self, *_: object) -> None:
+        self._show()
+        self.changed.emit()
+
+    def _show(self) -> None:
         self.set = None
         self.notice.clear()
         self.facts.clear()
@@ -103,7 +108,6 @@ class SetChoice(QWidget):
             self.facts.setHtml(set_summary(self.set, swatch_html))
             self._tell(self.set)
         self.picture_button.setEnabled((Path(self.folder()) / _PICTURE).is_file() if self.folder() else False)
-        self.changed.emit()
 
     def _tell(self, facts: TrainingSetFacts) -> None:
         problem, warnings = training_set_problem(facts), training_set_warnings(facts)

@@ -83,6 +83,9 @@ class TrainDialog(QDialog):
         self._watch.timeout.connect(self._watch_start)
         for part in (self.source, self.network, self.recipe):
             part.changed.connect(self._look_soon.start)
+            part.changed.connect(self._forget_refusal)
+        for line in (self.name, self.folder.lineEdit()):
+            line.textEdited.connect(self._forget_refusal)
         for signal in (self.name.textChanged, self.folder.fileChanged, self.processes.valueChanged):
             signal.connect(self._look_soon.start)
         self.recipe.failed.connect(self._refuse)
@@ -201,7 +204,14 @@ class TrainDialog(QDialog):
     def _refuse(self, sentence: str) -> None:
         self.notice.tell("error", for_dialog(sentence))
 
+    def _forget_refusal(self, *_: object) -> None:
+        """What was wrong may be set right by what was just given; the next click tells."""
+        if self.notice.kind == "error":
+            self.notice.clear()
+
     def _train(self) -> None:
+        # A set may have been made anew, moved or deleted since it was chosen.
+        self.source.sets.refresh()
         self._look()
         if self._missing():
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,44 @@ def test_a_folder_that_is_no_set_and_a_damaged_one_are_told(open_train, tmp_path
         assert not dialog.train_button.isEnabled()
 
 
+def test_a_set_that_was_made_anew_is_read_again(on_set, make_set):
+    dialog = on_set()
+    (Path(dialog.source.sets.folder()) / "dataset.json").write_text(
+        (make_set("other", kind="windows", side=9) / "dataset.json").read_text()
+    )
+    dialog.close()
+    dialog.show()
+    settle()
+    assert "9 × 9" in dialog.source.sets.facts.toPlainText()
+    assert dialog.network.buttons["cnn3d"].isEnabled()
+
+
+def test_a_set_that_is_gone_is_told_and_its_folder_does_not_come_back(on_set, starts):
+    dialog = on_set()
+    folder = Path(dialog.source.sets.folder())
+    shutil.rmtree(folder)
+    click(dialog.train_button)
+    assert "is no training set" in dialog.source.sets.notice.said
+    assert not dialog.train_button.isEnabled()
+    assert not folder.exists()
+    assert starts == []
+
+
+def test_a_refusal_is_forgotten_once_something_else_is_given(on_set, make_set):
+    dialog = on_set()
+    click(dialog.network.buttons["mlp"])
+    dialog.recipe.learning_rate.setText("abc")
+    click(dialog.train_button)
+    assert "abc" in dialog.notice.said
+    dialog.recipe.learning_rate.setText("0.01")
+    assert dialog.notice.said == ""
+    dialog.folder.setFilePath("/dev/null/x")
+    click(dialog.train_button)
+    assert "cannot be made" in dialog.notice.said
+    QTest.keyClick(dialog.folder.lineEdit(), Qt.Key.Key_Backspace)
+    assert dialog.notice.said == ""
+
+
 def test_an_optimistic_split_and_a_lacking_test_part_are_warned_of(on_set):
     split = {"method": "random", "optimistic": True, "why": "Neighbours are in both parts."}
     dialog = on_set(samples=(60, 20, 0), split=split)
@@ -438,7 +477,7 @@ def test_what_is_changed_under_advanced_becomes_changes_of_the_recipe(on_set, st
     dialog.advanced_group.setCollapsed(False)
     settle()
     form = dialog.recipe
-    write(form.learning_rate, "0,01")
+    write(form.learning_rate, "0,02")
     write(form.batch, "16")
     pick(form.loss, "Focal")
     pick(form.optimizer, "LARS")
@@ -456,7 +495,7 @@ def test_what_is_changed_under_advanced_becomes_changes_of_the_recipe(on_set, st
     click(dialog.train_button)
     (job,) = starts
     assert job["set"] == [
-        "learning_rate=0.01",
+        "learning_rate=0.02",
         "batch=16",
         "patience=5",
         'loss="focal"',
@@ -478,7 +517,9 @@ def test_what_is_changed_under_advanced_becomes_changes_of_the_recipe(on_set, st
     assert form.batch.value() == 16
     assert form.more.text().startswith("network_options")
     click(form.reset_button)
-    assert (form.batch.value(), form.learning_rate.text(), form.more.text()) == (256, "0.003", "")
+    own = form.current().entries
+    assert (form.batch.value(), form.learning_rate.text()) == (own["batch"], str(own["learning_rate"]))
+    assert form.more.text() == ""
     assert not form.batch_label.font().bold()
     assert dialog.advanced_group.title() == "Advanced"
     assert not form.reset_button.isEnabled()

@@ -20,6 +20,8 @@ _OTHER = ("#b8500a", "#f0a05a")
 #: Beside the figure that chooses the epoch the first of these that is another one.
 _COMPANIONS = ("overall accuracy", "macro F1", "micro F1")
 _STEPS_DRAWN = 1000
+#: So many are shown as planned from the start.
+_EPOCHS_READ_WELL = 50.0
 #: From this width on both plots stand side by side, if that leaves them higher than wide.
 _SIDE_BY_SIDE = 560
 
@@ -62,7 +64,8 @@ class TrainingCurves(QWidget):
         word = step_word(run.network)
         # What grows in stages has nothing before the first one's end.
         first = 1.0 if word == "stage" else 0.0
-        last = max([float(run.epochs or 1), first, *(place for place, _ in epochs)])
+        done = max([first, *(place for place, _ in epochs), run.steps[-1].position if run.steps else 0.0])
+        last = max(_end_of_axis(done, float(run.epochs or 1)), done)
         best = run.best_epoch + 1.0 if run.best_epoch is not None else None
         self._show_loss(epochs, first, last, best, word)
         self._show_accuracy(epochs, first, last, best, word)
@@ -143,6 +146,14 @@ class TrainingCurves(QWidget):
         direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
         if self._rows.direction() != direction:
             self._rows.setDirection(direction)
+
+
+def _end_of_axis(done: float, planned: float) -> float:
+    """Of hundreds of planned epochs the first ones would be a line at the edge: what is done fills half of the axis."""
+    end = _EPOCHS_READ_WELL
+    while end < done:
+        end *= 2
+    return min(end, planned)
 
 
 def _without_forgotten(steps: list[Any]) -> list[Any]:

@@ -219,6 +219,12 @@ def test_the_axis_ends_where_the_training_is_planned_to_end(curves, run_of):
     assert (curves.loss.picture.first, curves.loss.picture.last) == (0, 40)
 
 
+@pytest.mark.parametrize(("done", "end"), [(3, 50), (51, 100), (100, 100), (590, 600)])
+def test_of_hundreds_of_planned_epochs_the_first_ones_can_be_read(curves, run_of, done, end):
+    curves.set_run(run_of(*(made.epoch(number, 0.5) for number in range(done)), epochs=600))
+    assert curves.loss.picture.last == curves.accuracy.picture.last == end
+
+
 def test_overall_accuracy_is_not_drawn_twice_where_it_chooses_the_epoch(curves, run_of):
     curves.set_run(run_of(*made.epochs(3), monitor="overall accuracy"))
     assert curves.accuracy.legend()[:2] == ["overall accuracy", "macro F1"]

@@ -9,8 +9,8 @@ from typing import Any
 from qgis.core import QgsMapLayer, QgsRasterLayer, QgsSettings
 from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import QByteArray, QObject, QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QGuiApplication, QHideEvent, QShowEvent
-from qgis.PyQt.QtWidgets import QDialog, QWidget
+from qgis.PyQt.QtGui import QGuiApplication, QHideEvent, QResizeEvent, QShowEvent
+from qgis.PyQt.QtWidgets import QBoxLayout, QDialog, QWidget
 
 from ..errors import InputError, ThematicaError
 from ..models.trainable import NetworkKind, network_kind
@@ -74,6 +74,11 @@ class TrainDialog(QDialog):
         # The two forms under “Advanced” look like one.
         self.processes_label.setMinimumWidth(self.recipe.learning_rate_label.sizeHint().width())
         self.advanced_group.setSaveCollapsedState(False)
+        # There is no horizontal scroll bar: the whole width must be seen, of what is folded away, too.
+        bar, margins = self.scroll.verticalScrollBar().sizeHint().width(), self.outer.contentsMargins()
+        self._wide = self.content.minimumSizeHint().width() + bar + margins.left() + margins.right()
+        self._stack(True)
+        self.scroll.setMinimumWidth(self.content.minimumSizeHint().width() + bar)
         self.advanced_group.setCollapsed(True)
         self.run_view = RunView(self.notice, self.progress, self.stage, self.cancel_button, self)
         # Several widgets change at once; one look afterwards is enough.
@@ -94,9 +99,6 @@ class TrainDialog(QDialog):
         self.runtime_notice.clicked.connect(self.runtime_wanted)
         self.notice.clicked.connect(self._use_free_folder)
         self._look()
-        # There is no horizontal scroll bar: the whole width must be seen.
-        bar = self.scroll.verticalScrollBar().sizeHint().width()
-        self.scroll.setMinimumWidth(self.content.minimumSizeHint().width() + bar)
         self._restore_size()
 
     # -- from outside ---------------------------------------------------------------------------
@@ -330,6 +332,17 @@ class TrainDialog(QDialog):
         self.source.sets.refresh()
         self._look()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """What to learn from and the network side by side; one above the other in a narrow window."""
+        super().resizeEvent(event)
+        self._stack(self.width() < self._wide)
+
+    def _stack(self, is_narrow: bool) -> None:
+        direction = QBoxLayout.Direction.TopToBottom if is_narrow else QBoxLayout.Direction.LeftToRight
+        if self.columns.direction() != direction:
+            self.columns.setDirection(direction)
+            self.content_layout.activate()
+
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         QgsSettings().setValue(f"{_SETTINGS}/size", self.saveGeometry())
@@ -340,4 +353,4 @@ class TrainDialog(QDialog):
             self.restoreGeometry(geometry)
         else:
             room = QGuiApplication.primaryScreen().availableGeometry()
-            self.resize(self.width(), min(self.height(), room.height() - 60))
+            self.resize(min(self.width(), room.width() - 40), min(self.height(), room.height() - 60))

@@ -18,7 +18,7 @@ def run_in_window(folder: Path, script: str, screen: str, seconds: float, **vari
     """What the script wrote into ``$FOUND``; it fails where the script raised something.
 
     Args:
-        folder: for the profile and all that is made.
+        folder: for the profile and all that is made; a second window with the same one finds what the first has left.
         script: runs inside QGIS once the window is there.
         screen: size of the screen: ``1400x900``.
         seconds: it may take.
@@ -28,9 +28,11 @@ def run_in_window(folder: Path, script: str, screen: str, seconds: float, **vari
     if qgis is None or shutil.which("xvfb-run") is None:
         pytest.skip("QGIS's window needs qgis and xvfb-run")
     plugins = folder / "profiles" / "default" / "python" / "plugins"
-    plugins.mkdir(parents=True)
-    (plugins / "thematica").symlink_to(ROOT)
+    plugins.mkdir(parents=True, exist_ok=True)
+    if not (plugins / "thematica").exists():
+        (plugins / "thematica").symlink_to(ROOT)
     file, answer = folder / "script.py", folder / "found.json"
+    answer.unlink(missing_ok=True)
     file.write_text(script, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "QGIS_CUSTOM_CONFIG_PATH"}
     environment.update({name: str(value) for name, value in variables.items()})

@@ -27,7 +27,8 @@ def wait_for(condition, what, seconds=90):
 
 def click(widget):
     wait_for(lambda: widget.isEnabled() and widget.isVisible(), widget.objectName())
-    QTest.mouseClick(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(10, widget.height() // 2))
+    place = QPoint(10, widget.height() // 2)
+    QTest.mouseClick(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
 
 def go():
     raised = []

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
@@ -398,9 +400,10 @@ class TrainingRun:
             OutputError: the folder cannot be written.
             RuntimeMissingError: it was paused, and there is no runtime to go on with.
         """
-        self._wish(FINISH)
-        if not self.is_alive():
-            self.go_on(runtime)
+        if self.is_alive():
+            self._wish(FINISH)
+        else:
+            self._resume(runtime, FINISH)
 
     def go_on(self, runtime: Runtime | None = None) -> None:
         """Go on from the last checkpoint, or begin anew where there is none.
@@ -409,16 +412,26 @@ class TrainingRun:
             OutputError: the folder cannot be written.
             RuntimeMissingError: there is no runtime, or it does not start.
         """
-        if self.is_alive():
-            return
-        (self.folder / STOP).unlink(missing_ok=True)
-        self._start({**self.job, "output": str(self.folder), "resume": True}, require_runtime(runtime))
+        if not self.is_alive():
+            self._resume(runtime)
+
+    def _resume(self, runtime: Runtime | None, wish: str = "") -> None:
+        runtime = require_runtime(runtime)
+        try:
+            # What was wished for of the process that is gone is not wished for of this one.
+            for name in (STOP, FINISH):
+                (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        if wish:
+            self._wish(wish)
+        self._start({**self.job, "output": str(self.folder), "resume": True}, runtime)
 
     def cancel(self) -> None:
         """End the process at once, with all that it started; the folder stays.
 
         Raises:
-            InputError: it runs on another machine.
+            InputError: it runs on another machine, or as another user's.
         """
         if not self.is_alive():
             return
@@ -427,8 +440,9 @@ class TrainingRun:
             self._process.wait()
         else:
             self._kill_owner()
-        self._answer = {"event": "error", "code": Cancelled.code, "message": "Cancelled."}
-        self._leave_word()
+        if not self.is_alive():
+            self._answer = {"event": "error", "code": Cancelled.code, "message": "Cancelled."}
+            self._leave_word()
         self.look()
 
     def _leave_word(self) -> None:
@@ -448,7 +462,15 @@ class TrainingRun:
             return
         if host != socket.gethostname():
             raise InputError(f"The training runs on “{host}”: pause it, or end it there.")
-        kill_group(pid)
+        try:
+            if sys.platform == "win32" or _leads_a_group(pid):
+                kill_group(pid)
+            else:
+                # A script began it, whose group is the script's: it ends itself, with those that it started.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        except PermissionError as error:
+            raise InputError("Another user began the training: pause it, or have that user end it.") from error
         _wait(lambda: not is_locked(self.folder / LOCK))
 
     def _wish(self, name: str) -> None:
@@ -625,6 +647,13 @@ def _start_detached(arguments: list[str], told: Any, log: Any) -> subprocess.Pop
             "The runtime's Python does not start. Open Raster ▸ Thematica ▸ Runtime… and repair it.",
             f"{arguments}\n{error}",
         ) from error
+
+
+def _leads_a_group(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def _wait(is_done: Callable[[], bool], seconds: float = 5.0) -> None:

@@ -275,10 +275,13 @@ class TrainingDock(QgsDockWidget):
         word = step_word(run.network)
         self.pause_button.setText("&Go on" if goes_on else "&Pause")
         self.pause_button.setEnabled(goes_on or run.may_pause)
-        if word == "stage":
-            tip = "Train it anew" if goes_on else "Such a training is not paused: it would begin anew"
+        if goes_on:
+            anew = word == "stage" or not run.has_checkpoint
+            tip = "Train it anew" if anew else "Go on where it stopped"
+        elif word == "stage":
+            tip = "Such a training is not paused: it would begin anew"
         else:
-            tip = "Go on where it stopped" if goes_on else "Keep what was learned, and stop; you can go on at any time"
+            tip = "Keep what was learned, and stop; you can go on at any time"
         self.pause_button.setToolTip(tip)
         self.finish_button.setEnabled(run.may_finish)
         self.finish_button.setToolTip(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from thematica.errors import OutputError
-from thematica.plugin.runtime import Runtime
+from thematica.errors import OutputError, RuntimeMissingError
+from thematica.plugin.runtime import Runtime, clean_environment, worker_command
 from thematica.plugin.training_glance import glance
 from thematica.plugin.training_run import TrainingRun
 
@@ -178,6 +178,36 @@ def test_one_that_was_cancelled_is_not_taken_for_an_accident_later(endless):
     told = (endless.folder / "told.jsonl").read_bytes()
     later.cancel()
     assert (endless.folder / "told.jsonl").read_bytes() == told
+
+
+def test_one_that_a_script_began_is_cancelled_too_and_the_script_lives(job, runtime, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "job.json").write_text(json.dumps({"command": "train", **job, "epochs": 100_000}))
+    command = worker_command(runtime, "train", "--job", str(folder / "job.json"), "--progress", "none")
+    # In the group of these tests, as a script's commands are in the script's.
+    begun = subprocess.Popen(command, env=clean_environment())
+    try:
+        run = TrainingRun(folder)
+        until_epochs(run, 2)
+        run.cancel()
+        assert begun.wait(60) != 0
+        until(run, "paused")
+    finally:
+        begun.kill()
+
+
+def test_keep_the_best_that_could_not_begin_does_not_end_a_training_that_goes_on_later(endless, runtime, tmp_path):
+    until_epochs(endless, 1)
+    endless.pause()
+    until(endless, "paused")
+    with pytest.raises(RuntimeMissingError):
+        endless.finish(Runtime(tmp_path / "none", ""))
+    (endless.folder / "finish").touch()  # as one leaves that died before it saw it
+    done = len(endless.epochs_done)
+    endless.go_on(runtime)
+    until_epochs(endless, done + 2)
+    assert endless.state == "running"
 
 
 def test_what_cannot_be_trained_fails_with_the_trainers_sentence(job, runtime, dataset, tmp_path):

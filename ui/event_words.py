@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .training_words import figure_label, figures_label, loss_label, step_word
-from .wording import duration_label, for_dialog
+from .training_words import figure_label, figures_label, loss_label, spent_label, step_word
+from .wording import for_dialog
 
 
 def event_words(event: Mapping[str, Any], network: str, monitor: str) -> str:
@@ -54,7 +54,7 @@ def _epoch(event: Mapping[str, Any], word: str, monitor: str) -> str:
     parts += [f"{name} {figure_label(figures[name])}" for name in names if name in figures]
     seconds = event.get("seconds")
     if isinstance(seconds, (int, float)) and math.isfinite(seconds):
-        parts.append(duration_label(seconds))
+        parts.append(spent_label(seconds))
     best = ", the best so far" if event.get("best") and word == "epoch" else ""
     return f"{word.capitalize()} {_count(event)}{best}: {', '.join(parts)}."
 

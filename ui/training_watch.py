@@ -12,6 +12,7 @@ from qgis.PyQt.QtWidgets import QPushButton
 from ..plugin.compat import LEVEL_SUCCESS, LEVEL_WARNING
 from ..plugin.training_glance import Glance, glance
 from ..plugin.training_list import set_told, untold_runs
+from ..plugin.training_run import CHECKPOINT
 from .training_words import figure_label
 from .wording import for_dialog
 
@@ -83,7 +84,8 @@ class TrainingWatch(QObject):
             sentence = f"The training of “{seen.name}” failed. {for_dialog(seen.problem)}".strip()
             self._push(sentence, LEVEL_WARNING, show)
         else:
-            self._push(f"The training of “{seen.name}” was interrupted.", LEVEL_WARNING, show)
+            on = "; it can go on from its last checkpoint" if (folder / CHECKPOINT).exists() else ""
+            self._push(f"The training of “{seen.name}” was interrupted{on}.", LEVEL_WARNING, show)
 
     def _classify(self, stored: str) -> None:
         self.classify_wanted.emit(stored)

@@ -70,6 +70,11 @@ def unbroken(text: str) -> str:
     return "\u00a0· ".join(parts)
 
 
+def spent_label(seconds: float) -> str:
+    """How long something took: ``"0.12 s"``, ``"2.5 s"``, ``"3 min 20 s"``."""
+    return f"{max(seconds, 0.01):.2g} s" if seconds < 9.95 else duration_label(seconds)
+
+
 def best_value(run: Any) -> float:
     """The figure of the best epoch that chooses it, not-a-number before there is one."""
     for done in reversed(run.epochs_done):
@@ -140,7 +145,7 @@ def epoch_label(run: Any, done: Any, line: str = "\n") -> str:
     lines = [f"{word.capitalize()} {done.epoch + 1}{of}{mark}", f"Training loss {loss_label(done.train_loss)}"]
     names = [run.monitor, *(name for name in _TOLD if name != run.monitor)]
     lines += [f"{_capital(name)} {figure_label(figures[name])}" for name in names if name in figures][:4]
-    pace = [duration_label(done.seconds)] if _is_number(done.seconds) else []
+    pace = [spent_label(done.seconds)] if _is_number(done.seconds) else []
     if _is_number(done.samples_per_second):
         pace.append(f"{done.samples_per_second:,.0f} samples/s")
     return line.join([*lines, " · ".join(pace)] if pace else lines)

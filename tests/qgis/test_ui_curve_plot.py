@@ -320,7 +320,7 @@ def test_the_pointer_reads_an_epoch_in_both_plots(curves, run_of):
         "Training loss 0.0938",
         "Macro F1 0.900",
         "Overall accuracy 0.920",
-        "3 s · 1,234 samples/s",
+        "2.5 s · 1,234 samples/s",
     ]
     assert (curves.loss._read, curves.accuracy._read) == (16.0, 16.0)
     before = curves.loss.grab().toImage()

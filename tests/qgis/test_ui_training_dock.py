@@ -398,7 +398,7 @@ def test_the_log_tells_what_happened_in_words_and_is_copied(open_dock, write):
     settle()
     told = dock.log.events.toPlainText()
     assert "Training of “mlp” on “/data/fields” begins: 40 epochs." in told
-    assert "Epoch 2, the best so far: training loss 0.75, macro F1 0.900, overall accuracy 0.920, 3 s." in told
+    assert "Epoch 2, the best so far: training loss 0.75, macro F1 0.900, overall accuracy 0.920, 2.5 s." in told
     assert "Checkpoint written" in told
     assert "⚠ No sample of “water”." in told
     assert dock.log.output.toPlainText() == "a library says\nsomething"

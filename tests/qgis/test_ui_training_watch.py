@@ -97,10 +97,11 @@ def test_a_training_that_never_began_to_learn_says_why(watch, write, iface):
     assert told(iface) == ["The training of “fields” failed. The set is damaged."]
 
 
-def test_a_power_cut_is_told(watch, write, iface):
-    write("fields", *made.epochs(2))
+@pytest.mark.parametrize(("files", "more"), [([], ""), (["checkpoint.pt"], "; it can go on from its last checkpoint")])
+def test_a_power_cut_is_told(watch, write, iface, files, more):
+    write("fields", *made.epochs(2), files=files)
     watch.look()
-    assert told(iface) == ["The training of “fields” was interrupted."]
+    assert told(iface) == [f"The training of “fields” was interrupted{more}."]
 
 
 def test_one_that_was_paused_is_not_told(watch, write, iface):

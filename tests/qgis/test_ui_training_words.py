@@ -9,7 +9,15 @@ import pytest
 
 from thematica.plugin.training_run import TrainingRun
 from thematica.ui.event_words import event_words
-from thematica.ui.training_words import figure_label, figures_label, loss_label, run_label, state_line, unbroken
+from thematica.ui.training_words import (
+    figure_label,
+    figures_label,
+    loss_label,
+    run_label,
+    spent_label,
+    state_line,
+    unbroken,
+)
 
 from . import training_folders as made
 
@@ -88,3 +96,10 @@ def test_the_line_of_a_training_before_its_first_epoch(tmp_path):
     with made.at_work(folder):
         assert state_line(TrainingRun(folder)) == "Epoch 1 of 40"
     assert state_line(TrainingRun(folder)) == "Interrupted before the first epoch had ended"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "label"), [(0.0, "0.01 s"), (0.123, "0.12 s"), (2.5, "2.5 s"), (9.96, "10 s"), (200.0, "3 min 20 s")]
+)
+def test_an_epoch_of_a_moment_is_not_said_to_take_a_second(seconds, label):
+    assert spent_label(seconds) == label

@@ -19,6 +19,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import Cancelled, InputError, ThematicaError
+from ..models.card import ModelCard
 from ..progress import Monitor
 from .dataset.description import TEST, TRAIN, VALIDATION
 from .dataset.read import TrainingSet
@@ -318,6 +319,7 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
             )
     if recipe.weights or recipe.freeze:
         raise InputError(f"“{recipe.network}” has no layers that could be given: leave --weights and --freeze away.")
+    template = options.template(told)
     folder = options.folder()
     prepare_folder(folder, recipe, options, (folder / TRAINING).exists())
     events = Events(folder, monitor, classifier.stages)
@@ -330,7 +332,7 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
         )  # fmt: skip
         training.run()
         monitor.stage("Exporting", 0.99)
-        delivered = training.deliver(options.name or f"{Path(options.dataset).resolve().name}-{recipe.network}")
+        delivered = training.deliver(options.model_name(template), template)
         if options.report_optimism:
             _add_optimism(delivered["report"], data, recipe, folder, events)
         events.tell("end", metrics=delivered["report"]["metrics"], model=delivered["files"]["model"])
@@ -469,7 +471,7 @@ class _Training:
         """Counts of a part, or of as much of it as is looked at."""
         return self._tally(*read_samples(self.data, part, _CHECKED, self.recipe.seed))
 
-    def deliver(self, name: str) -> dict[str, Any]:
+    def deliver(self, name: str, template: ModelCard | None = None) -> dict[str, Any]:
         """Write the model into the run's folder, if ONNX gives what scikit-learn gives."""
         data, recipe, told = self.data, self.recipe, self.data.description
         part = TEST if told.samples(TEST) else VALIDATION
@@ -477,7 +479,7 @@ class _Training:
         held_out, _ = read_samples(data, part, _CHECKED, recipe.seed)
         difference = check_classical(model, self.scores(held_out), held_out)
         tally = run_onnx(model, data, part)
-        card = make_card(told, recipe, name, tally.figures(), part, Normaliser.of(told))
+        card = make_card(told, recipe, name, tally.figures(), part, Normaliser.of(told), template)
         report = make_report(told, recipe, part, tally, difference, self.history, self.best_stage)
         report["samples"] = len(self.y)
 

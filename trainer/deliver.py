@@ -25,6 +25,7 @@ from torch import nn
 from .. import __version__
 from ..errors import OutputError, ThematicaError
 from ..models.card import ModelCard, ModelClass, Normalisation, slug
+from .card_template import keep_words
 from .dataset.description import TEST, TRAIN, VALIDATION, Description
 from .dataset.read import TrainingSet
 from .dense import NoDenseFormError, to_dense
@@ -117,26 +118,45 @@ def run_onnx(model: onnx.ModelProto, data: TrainingSet, part: str) -> Tally:
 
 
 def make_card(
-    told: Description, recipe: Recipe, name: str, figures: dict[str, float], part: str, normaliser: Normaliser
+    told: Description,
+    recipe: Recipe,
+    name: str,
+    figures: dict[str, float],
+    part: str,
+    normaliser: Normaliser,
+    template: ModelCard | None = None,
 ) -> ModelCard:
-    """The card of a trained network, all but what :func:`.export.save_model` reads off the graph."""
+    """The card of a trained network, all but what :func:`.export.save_model` reads off the graph.
+
+    Args:
+        told: of the training set.
+        recipe: with which it was trained.
+        name: of the model, for the analyst.
+        figures: that were measured.
+        part: on which.
+        normaliser: how the network was fed.
+        template: a card whose words it keeps.
+    """
     counts = {part: told.samples(part) for part in told.shards}
     split = told.split
     what = {"pixels": "pixels", "windows": "windows", "chips": "image chips", "patches": "patches"}[told.kind]
     optimistic = (
-        f" The figures are optimistic: {split.get('why', 'the parts are neighbours')}."
+        f" The figures are optimistic: {split.get('why', 'the parts are neighbours').rstrip('.')}."
         if split.get("optimistic")
         else ""
     )
     task = "patch-multilabel" if told.task == "multi-label" else _TASKS[told.kind]
-    low, high = min(told.statistics.p01), max(told.statistics.p99)
     units = {band.band.unit for band in told.bands}
     scaled = any((band.scale, band.offset) != (1.0, 0.0) for band in told.bands)
     unit = units.pop() if len(units) == 1 else ""
     if unit == "dn" and scaled:
         # The engine takes numbers of a model of digital numbers as they are stored; this one has seen others.
         unit = ""
-    return ModelCard(
+    low, high = min(told.statistics.p01), max(told.statistics.p99)
+    if unit == "dn" and told.dtype == "uint8":
+        # Pictures are stretched until their numbers fill the bytes.
+        low, high = 0.0, 255.0
+    card = ModelCard(
         name=slug(name),
         title=name,
         description=f"{network_kind(recipe.network).title}, trained with Thematica.",
@@ -164,6 +184,7 @@ def make_card(
         architecture=f"{recipe.network} {json.dumps(recipe.network_options)}",
         created=_now(),
     )
+    return card if template is None else keep_words(card, template)
 
 
 def _scenes(told: Description) -> str:
@@ -171,7 +192,9 @@ def _scenes(told: Description) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "a training set"
 
 
-def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, name: str) -> dict[str, Any]:
+def deliver(
+    trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, name: str, template: ModelCard | None = None
+) -> dict[str, Any]:
     """Write the model into the run's folder: all of it, or nothing.
 
     A network of windows is written in two forms, if both give the same scores: ``model.onnx`` runs over whole tiles,
@@ -183,6 +206,7 @@ def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, n
         recipe: with which.
         folder: of the run.
         name: of the model, for the analyst.
+        template: a card whose words the model keeps, see :mod:`.card_template`.
 
     Returns:
         ``files`` and ``report``, as a ``result`` event has them.
@@ -200,7 +224,7 @@ def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, n
     dense, why_not = _dense_form(model, held_out) if told.kind == "windows" else (None, "")
     tally = run_onnx(model, data, part)
     figures = tally.figures()
-    card = make_card(told, recipe, name, figures, part, normaliser)
+    card = make_card(told, recipe, name, figures, part, normaliser, template)
     history = [asdict(epoch) for epoch in trained.history]
     report = make_report(told, recipe, part, tally, difference, history, trained.best_epoch)
     report["processes"] = trained.loader.processes.size

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OutputError, ThematicaError
 from ..progress import Monitor
+from .card_template import read_template
+from .dataset.description import Description
 from .dataset.read import TrainingSet
 from .metrics import SEVERAL_FIGURES, SINGLE_FIGURES, Tally
 from .optimism import add_to_report, check_split
@@ -22,6 +24,8 @@ from .recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ..models.card import ModelCard
 
 RECIPE = "recipe.json"
 # The loop's, which loads torch.
@@ -45,6 +49,7 @@ class TrainOptions:
         weights: file with the weights to start from; empty: the recipe's.
         freeze: layers that keep them, see :func:`.transfer.freeze`; empty: the recipe's.
         report_optimism: train once more on a random split, and tell the gap.
+        card: of another model, whose words the new one keeps, see :mod:`.card_template`.
     """
 
     dataset: str
@@ -59,10 +64,19 @@ class TrainOptions:
     weights: str = ""
     freeze: str = ""
     report_optimism: bool = False
+    card: str = ""
 
     def folder(self) -> Path:
         """Of the run."""
         return Path(self.output) if self.output else Path(self.dataset) / "runs" / self.network
+
+    def template(self, told: Description) -> ModelCard | None:
+        """The card whose words the model keeps, if it keeps any."""
+        return read_template(self.card, told) if self.card else None
+
+    def model_name(self, template: ModelCard | None) -> str:
+        """What the model is called."""
+        return self.name or (template.name if template else f"{Path(self.dataset).resolve().name}-{self.network}")
 
 
 def recipe_of(options: TrainOptions) -> Recipe:
@@ -151,6 +165,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
         from .classical import train_classical
 
         return train_classical(options, data, recipe, monitor)
+    template = options.template(data.description)
     # torch takes seconds to load: bad input is told before.
     from .deliver import TRAINING, deliver
     from .events import Events
@@ -199,8 +214,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
         delivered: dict[str, Any] = {"files": {}, "report": {"metrics": {}}}
         if first:
             monitor.stage("Exporting", 0.99)
-            name = options.name or f"{Path(options.dataset).resolve().name}-{recipe.network}"
-            delivered = deliver(trained, data, recipe, folder, name)
+            delivered = deliver(trained, data, recipe, folder, options.model_name(template), template)
         if options.report_optimism:
             found = measure_optimism(
                 data, delivered["report"]["metrics"], folder, recipe.seed, first, lambda: wait(processes), run_at_random

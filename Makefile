@@ -154,6 +154,7 @@ EUROSAT := build/eurosat
 BUNDLED := models/bundled
 train-eurosat: $(DEV) ## train the EuroSAT model that ships anew: make train-eurosat DATA=eurosat_rgb.zip
 	@test -n "$(DATA)" || { echo "Say where EuroSAT's RGB images are: make train-eurosat DATA=eurosat_rgb.zip"; exit 2; }
+	@mkdir -p "$(EUROSAT)"
 	$(CLEAN_ENV) $(BIN)/thematica build-dataset "$(EUROSAT)/set" --folder "$(DATA)" --layout eurosat
 	$(CLEAN_ENV) $(BIN)/thematica train "$(EUROSAT)/set" --network small-resnet --card "$(BUNDLED)/eurosat-rgb.json" \
 		--output "$(EUROSAT)/run" --resume

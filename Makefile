@@ -156,8 +156,8 @@ train-eurosat: $(DEV) ## train the EuroSAT model that ships anew: make train-eur
 	@test -n "$(DATA)" || { echo "Say where EuroSAT's RGB images are: make train-eurosat DATA=eurosat_rgb.zip"; exit 2; }
 	@mkdir -p "$(EUROSAT)"
 	$(CLEAN_ENV) $(BIN)/thematica build-dataset "$(EUROSAT)/set" --folder "$(DATA)" --layout eurosat
-	$(CLEAN_ENV) $(BIN)/thematica train "$(EUROSAT)/set" --network small-resnet --card "$(BUNDLED)/eurosat-rgb.json" \
-		--output "$(EUROSAT)/run" --resume
+	$(CLEAN_ENV) $(BIN)/thematica train "$(EUROSAT)/set" --network small-resnet --name eurosat-rgb \
+		--card "$(BUNDLED)/eurosat-rgb.json" --output "$(EUROSAT)/run" --resume
 	cp "$(EUROSAT)/run/model.onnx" "$(BUNDLED)/eurosat-rgb.onnx"
 	cp "$(EUROSAT)/run/model.json" "$(BUNDLED)/eurosat-rgb.json"
 	$(CLEAN_ENV) $(BIN)/thematica evaluate "$(BUNDLED)/eurosat-rgb.onnx" "$(EUROSAT)/set"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..models.store import add_new_model
 from ..progress import Monitor
 from .console import STYLES, Console
 from .job_options import take_job
@@ -34,6 +35,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--freeze", metavar="PATTERN", help="layers that keep their weights: layer1*,bn1; all-but-last")
     parser.add_argument("--name", help="of the model")
     parser.add_argument("--card", metavar="CARD.json", help="keep this model card's words, class codes and colours")
+    parser.add_argument("--store", action="store_true", help="put the model into the store, where QGIS finds it")
     parser.add_argument("--compress", action="store_true", help="several processes: send gradients in 16 bits")
     parser.add_argument(
         "--report-optimism", action="store_true", help="train on a random split, too, and tell how much it flatters"
@@ -54,12 +56,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if not options.dataset or not options.network:
         raise InputError("Train needs a training set and --network; see: thematica train --help.")
     from ..trainer.metrics import describe
-    from ..trainer.run import TrainOptions, is_classical, is_one_of_many, recipe_of, train
+    from ..trainer.run import TrainOptions, is_classical, recipe_of, train
+    from ..trainer.run_folder import is_one_of_many
 
     asked = TrainOptions(
         options.dataset, options.network, options.recipe or "", options.output or "", options.epochs, options.resume,
         options.set, options.name or "", options.compress, options.weights or "", options.freeze or "",
-        options.report_optimism, options.card or "",
+        options.report_optimism, options.store, options.card or "",
     )  # fmt: skip
     if options.processes < 1:
         raise InputError(f"--processes must be at least 1, not {options.processes}.")
@@ -83,6 +86,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
         wanted = SearchOptions(options.search, options.trials, options.trial, options.search_table)
         result = search(asked, wanted, monitor, run_one)
+        if asked.store and "model" in result["files"]:
+            result["report"]["stored"] = add_new_model(Path(result["files"]["model"]), asked.model_name()).name
     else:
         result = run_one(asked, monitor)
     if console.style == "json":
@@ -94,6 +99,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.close_bar()
         figures = result["report"]["metrics"]
         sys.stdout.write(f"{describe(figures, 'mean average precision' in figures)}\n{result['files']['model']}\n")
+    if console.style != "json" and result["report"].get("stored"):
+        sys.stdout.write(f"In the store: {result['report']['stored']}\n")
     return 0
 
 
@@ -118,5 +125,10 @@ def _again(asked: TrainOptions) -> list[str]:
             arguments += [f"--{name}", str(getattr(asked, name))]
     for change in asked.changes:
         arguments += ["--set", change]
-    flags = {"resume": asked.resume, "compress": asked.compress, "report-optimism": asked.report_optimism}
+    flags = {
+        "resume": asked.resume,
+        "compress": asked.compress,
+        "report-optimism": asked.report_optimism,
+        "store": asked.store,
+    }
     return arguments + [f"--{name}" for name, given in flags.items() if given]

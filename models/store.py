@@ -175,3 +175,17 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
         target.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
     os.replace(partial, target)
     return StoredModel(target.stem, target, False, card)
+
+
+def add_new_model(path: Path, wanted: str) -> StoredModel:
+    """Put a model into the store under a name, or that with a number where it is taken: nothing there is replaced.
+
+    Raises:
+        InputError: it is no name, or a thousand models have it.
+        ModelError: the file is not a model that can be read.
+    """
+    for number in range(1, 1000):
+        free = wanted if number == 1 else f"{wanted}-{number}"
+        if not any((user_models_folder() / f"{free}{suffix}").exists() for suffix in SUFFIXES):
+            return add_model(path, free)
+    raise InputError(f"The store has a thousand models called “{wanted}”: choose another name.")

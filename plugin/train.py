@@ -18,8 +18,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..errors import InputError, ThematicaError
-from ..models.store import add_model, user_models_folder
+from ..errors import ThematicaError
 from ..models.trainable import NETWORKS
 from .algorithm import ProgressText, ThematicaAlgorithm
 from .compat import FOLDERS
@@ -96,6 +95,7 @@ class Train(ThematicaAlgorithm):
             "network": self.parameterAsEnumString(parameters, "NETWORK", context),
             "output": folder,
             "resume": self.parameterAsBoolean(parameters, "RESUME", context),
+            "store": self.parameterAsBoolean(parameters, "STORE", context),
         }
         for name in ("RECIPE", "NAME", "FREEZE", "WEIGHTS"):
             text = self.parameterAsString(parameters, name, context).strip()
@@ -108,12 +108,9 @@ class Train(ThematicaAlgorithm):
         job["set"] = [part.strip() for part in changes.split(";") if part.strip()]
         try:
             result = run_worker("train", job, ProgressText(feedback, self.worded), feedback.isCanceled)
-            model = str(result["files"]["model"])
-            stored = ""
-            if self.parameterAsBoolean(parameters, "STORE", context):
-                stored = _store(Path(model), str(job.get("name") or ""))
         except ThematicaError as error:
             raise self.failed(error, feedback) from error
+        model, stored = str(result["files"]["model"]), str(result["report"].get("stored") or "")
         metrics = result["report"]["metrics"]
         main = metrics.get("overall accuracy", metrics.get("micro F1"))
         feedback.pushInfo(f"On the {result['report']['part']} part: {main:.3f}.")
@@ -126,14 +123,3 @@ class Train(ThematicaAlgorithm):
             "ACCURACY": main,
             "METRICS": json.dumps(metrics, ensure_ascii=False),
         }
-
-
-def _store(model: Path, name: str) -> str:
-    """Put a model into the store under its card's name, or that with a number: nothing there is replaced."""
-    card = json.loads(model.with_suffix(".json").read_text(encoding="utf-8"))
-    wanted = name or str(card.get("id") or model.parent.name)
-    for number in range(1, 1000):
-        free = wanted if number == 1 else f"{wanted}-{number}"
-        if not (user_models_folder() / f"{free}.onnx").exists():
-            return add_model(model, free).name
-    raise InputError(f"The store has a thousand models called “{wanted}”: choose another name (NAME).")

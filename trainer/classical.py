@@ -31,7 +31,8 @@ from .metrics import SINGLE_FIGURES, Tally, check_monitor
 from .optimism import add_to_report
 from .optimism import measure as measure_optimism
 from .recipe import Recipe
-from .run import STOP, TrainOptions, prepare_folder, stop_on_signals
+from .run import UNMEASURED, TrainOptions, end_run, stop_on_signals
+from .run_folder import FINISH, STOP, prepare_folder
 
 #: Operators of trees; ONNX Runtime has them since 1.11.
 _TREE_OPSET = 3
@@ -321,7 +322,7 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
         raise InputError(f"“{recipe.network}” has no layers that could be given: leave --weights and --freeze away.")
     template = options.template(told)
     folder = options.folder()
-    prepare_folder(folder, recipe, options, (folder / TRAINING).exists())
+    held = prepare_folder(folder, recipe, False, (folder / TRAINING).exists() and not options.resume)
     events = Events(folder, monitor, classifier.stages)
     try:
         training = _Training(data, recipe, folder, events, classifier, most)
@@ -331,17 +332,20 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
             samples=len(training.y), of=told.samples(TRAIN),
         )  # fmt: skip
         training.run()
+        events.tell("exporting")
         monitor.stage("Exporting", 0.99)
-        delivered = training.deliver(options.model_name(template), template)
-        if options.report_optimism:
+        delivered = training.deliver(options.model_name(), template)
+        if options.report_optimism and training.finishing:
+            monitor.log(UNMEASURED, "warning")
+        elif options.report_optimism:
             _add_optimism(delivered["report"], data, recipe, folder, events)
-        events.tell("end", metrics=delivered["report"]["metrics"], model=delivered["files"]["model"])
-        return {"event": "result", **delivered}
+        return end_run(options, delivered, events)
     except ThematicaError as error:
         events.tell("error", code=error.code, message=error.message)
         raise
     finally:
         events.close()
+        held.__exit__(None, None, None)
 
 
 def _add_optimism(report: dict[str, Any], data: TrainingSet, recipe: Recipe, folder: Path, events: Events) -> None:
@@ -385,7 +389,7 @@ class _Training:
         self.data, self.recipe, self.folder, self.events, self.classifier = data, recipe, folder, events, classifier
         self.history: list[dict[str, Any]] = []
         self.best_stage = 0
-        self._stopping = False
+        self._stopping = self.finishing = False
         told = data.description
         self.x, self.y = read_samples(data, TRAIN, most, recipe.seed)
         self.present = np.unique(self.y)
@@ -449,6 +453,10 @@ class _Training:
             if self._wants_to_stop() and stage + 1 < classifier.stages:
                 events.tell("stopped", reason="asked to", epoch=stage, step=0)
                 raise Cancelled()
+            if stage + 1 < classifier.stages and (self.folder / FINISH).exists():
+                self.finishing = True
+                events.tell("finishing", reason="asked to", epoch=stage, step=0)
+                break
         classifier.keep(self.best_stage)
         classifier.calibrate(*validation)
 

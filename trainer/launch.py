@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import Cancelled, InputError, ThematicaError
 from ..progress import Monitor
-from .loop import STOP
+from .run_folder import STOP, hold_folder
 
 # How horovodrun marks the lines of its processes.
 _PREFIX = re.compile(r"\[(\d+)\]<(stdout|stderr)>:")
@@ -49,6 +49,7 @@ def train_together(processes: int, arguments: Sequence[str], folder: Path, monit
         f"runpy.run_path({program!r}, run_name='__main__')"
     )
     command = [horovodrun, "--gloo", "-np", str(processes), sys.executable, "-c", code]
+    held = hold_folder(folder)
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors="replace", env=os.environ.copy(),
@@ -59,9 +60,8 @@ def train_together(processes: int, arguments: Sequence[str], folder: Path, monit
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
             if monitor.cancelled:
                 # Signals would reach horovodrun, which kills its processes: they must write a checkpoint first.
-                folder.mkdir(parents=True, exist_ok=True)
+                # Again and again: at its start the training takes an old one away.
                 (folder / STOP).touch()
-                return
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -90,6 +90,7 @@ def train_together(processes: int, arguments: Sequence[str], folder: Path, monit
         if process.poll() is None:
             process.kill()
             process.wait()
+        held.__exit__(None, None, None)
     if result is not None and process.returncode == 0:
         return result
     if error is not None:

@@ -29,11 +29,10 @@ from .networks import build_network
 from .optimizers import build_optimizer
 from .processes import Processes
 from .recipe import Recipe
+from .run_folder import FINISH, STOP
 from .schedules import check_schedule, learning_rate
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
-#: Whoever makes this file in the run's folder stops the training, after a checkpoint.
-STOP = "stop"
 _SECONDS_BETWEEN_LOOKS = 0.5
 #: Steps between two looks at the loss on a GPU, which wait for it.
 _GPU_LOOKS = 20
@@ -146,7 +145,7 @@ class Training:
         self.compress = compress
         self.optimizer = self.plain_optimizer
         self.state = _State()
-        self.stopping = False
+        self.stopping = self.finishing = False
         self._next_look = 0.0
 
     # -- from where --------------------------------------------------------------------------------
@@ -225,7 +224,9 @@ class Training:
         self.optimizer = self.processes.share_gradients(
             self.plain_optimizer, self.network, recipe.accumulate, self.compress
         )
-        while state.epoch < recipe.epochs and not self._lost_patience():
+        self._look_for_wishes()
+        self.finishing = self.processes.sum(np.array([float(self.finishing)]))[0] > 0
+        while state.epoch < recipe.epochs and not self._lost_patience() and not self._is_finished():
             self._train_epoch()
         best = load_checkpoint(self.folder / BEST)
         network = copy.deepcopy(self.network)
@@ -235,6 +236,10 @@ class Training:
     def stop(self) -> None:
         """Write a checkpoint after the present step and end; safe to call from a signal's handler."""
         self.stopping = True
+
+    def _is_finished(self) -> bool:
+        # Who wants the best epoch gets one: where none has ended yet, the one under way is cut short.
+        return self.finishing and self.state.best_epoch >= 0
 
     def _lost_patience(self) -> bool:
         patience, state = self.recipe.patience, self.state
@@ -252,11 +257,14 @@ class Training:
                 self._save()
                 self.events.tell("stopped", reason="asked to", epoch=state.epoch, step=state.step)
                 raise Cancelled()
+            if self.finishing:
+                self.events.tell("finishing", reason="asked to", epoch=state.epoch, step=state.step)
+                break
         trained = time.perf_counter() - started
         loss = state.loss_sum / max(state.loss_weight, 1e-12)
         self.processes.average_buffers(self.network)
         figures = self.validate(VALIDATION).figures()
-        share = (steps - first) / steps
+        share = (state.step - first) / steps
         samples = self.data.description.samples(TRAIN) * share
         epoch = Epoch(
             loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), self.loader.waited / trained
@@ -291,9 +299,11 @@ class Training:
         total, weight = self._losses(x, y)
         look = self.device.type == "cpu" or state.step % _GPU_LOOKS == 0 or state.step + 1 == steps
         # One message per step: the weight that makes the mean, the loss, and whether someone wants to stop.
-        wanted = np.array([float(weight), float(total.detach()) if look else 0.0, float(self._wants_to_stop())])
-        all_weight, all_loss, stop = processes.sum(wanted).tolist()
-        self.stopping = stop > 0
+        self._look_for_wishes()
+        wishes = [float(self.stopping), float(self.finishing)]
+        wanted = np.array([float(weight), float(total.detach()) if look else 0.0, *wishes])
+        all_weight, all_loss, stop, finish = processes.sum(wanted).tolist()
+        self.stopping, self.finishing = stop > 0, finish > 0
         mean = total * (processes.size / max(all_weight, 1e-12)) / recipe.accumulate
         self.scaler.scale(mean).backward()
         if look:
@@ -327,11 +337,13 @@ class Training:
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
 
-    def _wants_to_stop(self) -> bool:
+    def _look_for_wishes(self) -> None:
+        """Whether someone wants the training to stop, or to end with the best epoch so far."""
         if self.processes.rank == 0 and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
             self.stopping = self.stopping or (self.folder / STOP).exists()
-        return self.stopping or self.events.monitor.cancelled
+            self.finishing = self.finishing or (self.folder / FINISH).exists()
+        self.stopping = self.stopping or self.events.monitor.cancelled
 
     def _check_loss(self, loss: float, rate: float) -> None:
         if math.isfinite(loss):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, OutputError, ThematicaError
+from ..errors import InputError, ThematicaError
+from ..models.store import add_new_model
 from ..progress import Monitor
 from .card_template import read_template
 from .dataset.description import Description
@@ -21,15 +22,16 @@ from .metrics import SEVERAL_FIGURES, SINGLE_FIGURES, Tally
 from .optimism import add_to_report, check_split
 from .optimism import measure as measure_optimism
 from .recipe import Recipe, read_recipe
+from .run_folder import FINISH, STOP, prepare_folder
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..models.card import ModelCard
+    from .events import Events
 
-RECIPE = "recipe.json"
-# The loop's, which loads torch.
-STOP = "stop"
+#: Why a gap was not measured.
+UNMEASURED = "How much a random split flatters was not measured: the training was ended before its last epoch."
 
 
 @dataclass
@@ -49,6 +51,7 @@ class TrainOptions:
         weights: file with the weights to start from; empty: the recipe's.
         freeze: layers that keep them, see :func:`.transfer.freeze`; empty: the recipe's.
         report_optimism: train once more on a random split, and tell the gap.
+        store: put the model into the store in the end.
         card: of another model, whose words the new one keeps, see :mod:`.card_template`.
     """
 
@@ -64,6 +67,7 @@ class TrainOptions:
     weights: str = ""
     freeze: str = ""
     report_optimism: bool = False
+    store: bool = False
     card: str = ""
 
     def folder(self) -> Path:
@@ -74,9 +78,9 @@ class TrainOptions:
         """The card whose words the model keeps, if it keeps any."""
         return read_template(self.card, told) if self.card else None
 
-    def model_name(self, template: ModelCard | None) -> str:
+    def model_name(self) -> str:
         """What the model is called."""
-        return self.name or (template.name if template else f"{Path(self.dataset).resolve().name}-{self.network}")
+        return self.name or f"{Path(self.dataset).resolve().name}-{self.network}"
 
 
 def recipe_of(options: TrainOptions) -> Recipe:
@@ -176,8 +180,9 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     processes = find_processes()
     use_threads(processes.size)
     folder, first = options.folder(), processes.rank == 0
+    held: AbstractContextManager[Any] = nullcontext()
     if first:
-        prepare_folder(folder, recipe, options, (folder / CHECKPOINT).exists())
+        held = prepare_folder(folder, recipe, options.resume, (folder / CHECKPOINT).exists())
     events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
 
     def run(samples: TrainingSet, place: Path, told: Events) -> tuple[Training, Trained]:
@@ -210,12 +215,15 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
             told.close()
 
     try:
-        _, trained = run(data, folder, events)
+        training, trained = run(data, folder, events)
         delivered: dict[str, Any] = {"files": {}, "report": {"metrics": {}}}
         if first:
+            events.tell("exporting")
             monitor.stage("Exporting", 0.99)
-            delivered = deliver(trained, data, recipe, folder, options.model_name(template), template)
-        if options.report_optimism:
+            delivered = deliver(trained, data, recipe, folder, options.model_name(), template)
+        if options.report_optimism and training.finishing:
+            monitor.log(UNMEASURED, "warning")
+        elif options.report_optimism:
             found = measure_optimism(
                 data, delivered["report"]["metrics"], folder, recipe.seed, first, lambda: wait(processes), run_at_random
             )
@@ -227,34 +235,23 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
                 monitor.log(found.sentence(recipe.monitor))
         if not first:
             return {"event": "result", "files": {}, "report": {}}
-        events.tell("end", metrics=delivered["report"]["metrics"], model=delivered["files"]["model"])
-        return {"event": "result", **delivered}
+        return end_run(options, delivered, events)
     except ThematicaError as error:
         events.tell("error", code=error.code, message=error.message)
         raise
     finally:
         events.close()
+        held.__exit__(None, None, None)
 
 
-def prepare_folder(folder: Path, recipe: Recipe, options: TrainOptions, has_checkpoint: bool) -> None:
-    """Make the folder of a run, with its recipe.
-
-    Raises:
-        OutputError: it holds a training already, or cannot be written.
-    """
-    if has_checkpoint and not options.resume:
-        raise OutputError(
-            f"“{folder}” holds a training already: go on with it (--resume), or choose another folder (--output)."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(recipe.to_dict(), ensure_ascii=False, indent=1)
-        (folder / STOP).unlink(missing_ok=True)
-        (folder / RECIPE).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"The folder “{folder}” cannot be written ({error.strerror}); choose another with --output.", repr(error)
-        ) from error
+def end_run(options: TrainOptions, delivered: dict[str, Any], events: Events) -> dict[str, Any]:
+    """Put the model into the store, where that was asked for, and tell the end; returns the ``result`` event."""
+    report, model = delivered["report"], delivered["files"]["model"]
+    if options.store:
+        report["stored"] = add_new_model(Path(model), options.model_name()).name
+    (options.folder() / FINISH).unlink(missing_ok=True)
+    events.tell("end", metrics=report["metrics"], part=report["part"], model=model, stored=report.get("stored", ""))
+    return {"event": "result", **delivered}
 
 
 class _UntilStopped(Monitor):
@@ -283,8 +280,3 @@ def is_classical(network: str) -> bool:
     from .networks import network_kind
 
     return not network_kind(network).module
-
-
-def is_one_of_many() -> bool:
-    """True where ``horovodrun`` started this process."""
-    return "HOROVOD_RANK" in os.environ

@@ -22,7 +22,8 @@ from ..errors import Cancelled, InputError, OutputError, ThematicaError
 from ..progress import Monitor
 from .dataset.read import TrainingSet
 from .recipe import Recipe
-from .run import RECIPE, TrainOptions, check_kind, recipe_of, train
+from .run import TrainOptions, check_kind, recipe_of, train
+from .run_folder import RECIPE
 
 GRID, RANDOM = "grid", "random"
 OPEN, FINISHED, FAILED = "open", "finished", "failed"
@@ -234,10 +235,10 @@ def search_folder(options: TrainOptions) -> Path:
 
 def _trial(options: TrainOptions, folder: Path, number: int, parameters: Parameters) -> TrainOptions:
     changes = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in parameters.items()]
-    name = options.name or f"{Path(options.dataset).resolve().name}-{options.network}"
+    # Only the best of them goes into the store, in the end.
     return replace(
         options, output=str(folder / f"trial-{number:03}"), changes=[*options.changes, *changes], resume=True,
-        name=f"{name}-{number:03}",
+        name=f"{options.model_name()}-{number:03}", store=False,
     )  # fmt: skip
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
 import time
 from pathlib import Path
 
 from ...errors import Cancelled, RuntimeMissingError
+from ...models.file_lock import try_lock
 from .process import Listener
 
 #: How long another installation is waited for: one whose QGIS was killed ends at its next line of output.
@@ -46,7 +45,7 @@ class InstallationLock:
         limit = time.monotonic() + SECONDS_TO_WAIT
         told = False
         try:
-            while not _try_lock(self.descriptor):
+            while not try_lock(self.descriptor):
                 if self.listener.is_cancelled():
                     raise Cancelled("Cancelled; the runtime was left as it was.")
                 if time.monotonic() > limit:
@@ -65,20 +64,3 @@ class InstallationLock:
     def __exit__(self, *_: object) -> None:
         # The file stays: removing it would let two owners lock two files of the same name.
         os.close(self.descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # A home folder on some network file systems knows no locks: better without one than not at all.
-        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-    return True

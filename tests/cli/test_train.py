@@ -17,6 +17,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from thematica.models.file_lock import is_locked
 from thematica.models.reading import read_model_card
 from thematica.trainer.dataset.description import PARTS
 from thematica.trainer.dataset.read import TrainingSet
@@ -27,6 +28,11 @@ from ..engine.workplace import run_here
 from ..trainer.training_sets import spectra, write_set
 
 SMALL = ("--set", "network_options.hidden=[8]", "--set", "batch=32")
+
+
+needs_horovod = pytest.mark.skipif(
+    not (Path(sys.executable).parent / "horovodrun").exists(), reason="Horovod is not installed: make horovod"
+)
 
 
 @pytest.fixture
@@ -270,9 +276,75 @@ def test_a_file_named_stop_ends_a_training(tmp_path, pixels):
     assert (run / "checkpoint.pt").exists()
 
 
-needs_horovod = pytest.mark.skipif(
-    not (Path(sys.executable).parent / "horovodrun").exists(), reason="Horovod is not installed: make horovod"
-)
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=needs_horovod)])
+def test_a_file_named_finish_ends_a_training_with_the_best_model_so_far(tmp_path, pixels, processes):
+    run = tmp_path / "run"
+    process = start(
+        "train", pixels, "--network", "mlp", "--output", run, "--epochs", 100_000, "--processes", processes, *SMALL
+    )
+    wait_for_epochs(process, run, 2)
+    (run / "finish").touch()
+    status, out, err = end(process, 240)
+    assert status == 0, out + err
+    report = json.loads((run / "training.json").read_text())
+    assert 2 <= len(report["history"]) < 100_000
+    assert (run / "model.onnx").exists()
+    assert not (run / "finish").exists()
+    assert "finishing" in {json.loads(line)["event"] for line in (run / "events.jsonl").read_text().splitlines()}
+
+
+def test_the_best_of_a_stopped_training_can_still_be_kept(tmp_path, pixels):
+    run = tmp_path / "run"
+    asked = ("train", pixels, "--network", "mlp", "--output", run, "--epochs", 100_000, *SMALL)
+    process = start(*asked)
+    wait_for_epochs(process, run, 3)
+    (run / "stop").touch()
+    assert end(process)[0] == 3
+    (run / "finish").touch()
+    done = run_here(*asked, "--resume", "--progress", "json")
+    assert done.status == 0, done.out
+    epochs = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    # No further epoch was trained: there was one to keep.
+    assert len(done.events[-1]["report"]["history"]) == sum(line["event"] == "epoch" for line in epochs)
+
+
+def test_a_folder_has_one_training_at_a_time_and_the_one_at_work_is_known(tmp_path, pixels):
+    run = tmp_path / "run"
+    asked = ("train", pixels, "--network", "mlp", "--output", run, "--epochs", 100_000, *SMALL)
+    process = start(*asked)
+    wait_for_epochs(process, run, 1)
+    assert is_locked(run / "running.lock")
+    assert json.loads((run / "running.lock").read_text())["pid"] == process.pid
+    before = (run / "events.jsonl").read_text()
+    other = run_here(*asked, "--resume")
+    assert (other.status, "Another training is at work" in other.err) == (2, True)
+    # What the first one has told is still there.
+    assert (run / "events.jsonl").read_text().startswith(before)
+    process.kill()
+    process.wait()
+    assert not is_locked(run / "running.lock")
+
+
+@pytest.mark.parametrize("network", ["mlp", "random-forest"])
+def test_the_model_goes_into_the_store_under_a_free_name(tmp_path, pixels, monkeypatch, network):
+    monkeypatch.setenv("THEMATICA_MODELS", str(tmp_path / "store"))
+    names = []
+    for number in range(2):
+        run = tmp_path / f"run-{number}"
+        more = ("--output", run, "--name", "fields", "--epochs", 2, "--store", *(SMALL if network == "mlp" else ()))
+        names.append(trained(pixels, network, *more)["report"]["stored"])
+        last = json.loads((run / "events.jsonl").read_text().splitlines()[-1])
+        assert (last["event"], last["stored"], last["part"]) == ("end", names[-1], "test")
+    assert names == ["fields", "fields-2"]
+    assert sorted(path.name for path in (tmp_path / "store").glob("*.onnx")) == ["fields-2.onnx", "fields.onnx"]
+
+
+def test_a_search_puts_its_best_trial_alone_into_the_store(tmp_path, pixels, monkeypatch):
+    monkeypatch.setenv("THEMATICA_MODELS", str(tmp_path / "store"))
+    more = ("--search", "grid", "--set", 'search={"network_options.C": [1, 10]}', "--output", tmp_path / "runs")
+    result = trained(pixels, "svm", *more, "--name", "fields", "--store")
+    assert result["report"]["stored"] == "fields"
+    assert [path.name for path in (tmp_path / "store").glob("*.onnx")] == ["fields.onnx"]
 
 
 @needs_horovod

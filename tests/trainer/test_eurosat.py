@@ -54,7 +54,7 @@ def made(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = [word for change in TINY for word in ("--set", change)]
     done = run_here(
         "train", folder / "set", "--network", "small-resnet", "--card", BUNDLED_FOLDER / "eurosat-rgb.json", "--output",
-        folder / "run", *settings,
+        folder / "run", "--name", "eurosat-rgb", *settings,
     )  # fmt: skip
     assert done.status == 0, done.err
     return folder

@@ -26,7 +26,7 @@ from .find import (
     require_runtime,
     runtime_problem,
 )
-from .process import clean_environment, kill_process, process_options, worker_command
+from .process import clean_environment, kill_group, kill_process, process_options, worker_command
 
 __all__ = [
     "Runtime",
@@ -38,6 +38,7 @@ __all__ = [
     "find_runtime",
     "interpreter_in",
     "judge",
+    "kill_group",
     "kill_process",
     "process_options",
     "require_runtime",

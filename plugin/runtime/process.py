@@ -96,9 +96,15 @@ def process_options() -> dict[str, Any]:
 
 def kill_process(process: subprocess.Popen) -> None:
     """Kill a process started with :func:`process_options`, and its children, and wait for its end."""
+    kill_group(process.pid)
+    process.wait()
+
+
+def kill_group(pid: int) -> None:
+    """Kill a process that has a group of its own, and its children; it need not be a child of this process."""
     if sys.platform == "win32":
         subprocess.run(
-            ["taskkill", "/F", "/T", "/PID", str(process.pid)],
+            ["taskkill", "/F", "/T", "/PID", str(pid)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -107,10 +113,9 @@ def kill_process(process: subprocess.Popen) -> None:
         )
     else:
         try:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass  # it ended by itself in the meantime
-    process.wait()
 
 
 class CommandFailed(Exception):

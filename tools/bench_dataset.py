@@ -78,14 +78,14 @@ def make_scene(image: Path, labels: Path, few: Path) -> np.ndarray:
     return places
 
 
-def make_patches(root: Path) -> None:
+def make_patches(root: Path, count: int = PATCHES) -> None:
     """Patches of BigEarthNet v1 on a lattice."""
     if (root / "complete").exists():
         return
     chance = np.random.default_rng(8)
     labels = ("Pastures", "Mixed forest", "Water bodies", "Rice fields")
     wkt = CRS.from_epsg(32629).to_wkt(version="WKT1_GDAL")
-    for number in range(PATCHES):
+    for number in range(count):
         column, row = number % 40, number // 40
         left, top = 400_000 + 3600 * column, 5_900_040 - 3600 * row
         name = f"S2A_MSIL2A_20170617T113321_{3 * column}_{3 * row}"

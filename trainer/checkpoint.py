@@ -15,7 +15,7 @@ import torch
 from ..errors import InputError, OutputError
 
 #: Version of the content.
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -15,8 +15,10 @@ from .dataset.description import Description
 from .dataset.read import BUFFER_BYTES, Arrays, TrainingSet
 from .processes import Processes
 
-#: Batches that wait for the network.
+#: Pieces that wait for the network, in batches of at least one.
 _AHEAD = 4
+#: Small batches are made many at a time, up to this size: each piece costs the network's thread a while.
+_PIECE_BYTES, _MOST_TOGETHER = 1 << 20, 64
 
 Augment = Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
 
@@ -89,6 +91,10 @@ class Loader:
         self.streams = streams if fits else processes.size
         self.normalise = Normaliser.of(data.description)
         self.waited = 0.0
+        # The same for all numbers of processes with the same global batch: the order of samples depends on it.
+        self._room = BUFFER_BYTES // self.streams if fits else BUFFER_BYTES
+        whole_bytes = 4 * whole * int(np.prod(data.description.shape))
+        self._together = min(max(_PIECE_BYTES // whole_bytes, 1), _MOST_TOGETHER)
 
     def steps(self, part: str) -> int:
         """Batches per epoch, the same for all processes; in the last one some may have fewer samples, or none."""
@@ -109,10 +115,10 @@ class Loader:
             first: number of the first batch that is wanted.
             shuffle: False: as they lie, and not augmented.
         """
-        waiting: queue.Queue[tuple[torch.Tensor, torch.Tensor] | BaseException | None] = queue.Queue(_AHEAD)
+        waiting: queue.Queue[list[tuple[torch.Tensor, torch.Tensor]] | BaseException | None] = queue.Queue(_AHEAD)
         ended = threading.Event()
 
-        def put(entry: tuple[torch.Tensor, torch.Tensor] | BaseException | None) -> bool:
+        def put(entry: list[tuple[torch.Tensor, torch.Tensor]] | BaseException | None) -> bool:
             while not ended.is_set():
                 try:
                     waiting.put(entry, timeout=0.1)
@@ -123,8 +129,14 @@ class Loader:
 
         def read() -> None:
             try:
-                for number, pieces in enumerate(self._pieces(part, epoch, shuffle)):
-                    if number >= first and not put(self._tensors(pieces, epoch, number, shuffle)):
+                steps = self.steps(part)
+                drawn = seeds(self.seed, epoch, self.processes.rank, steps, "loader")
+                for start, pieces in zip(range(0, steps, self._together), self._pieces(part, epoch, shuffle)):
+                    numbers = range(start, min(start + self._together, steps))
+                    if numbers.stop <= first:
+                        continue
+                    made = self._batches(pieces, [drawn[number] for number in numbers], shuffle)
+                    if not put(made[max(first - start, 0) :]):
                         return
                 put(None)
             except BaseException as error:  # noqa: BLE001 - raised again where the batch is waited for
@@ -141,27 +153,28 @@ class Loader:
                     return
                 if isinstance(entry, BaseException):
                     raise entry
-                yield entry
+                yield from entry
         finally:
             ended.set()
             reader.join()
 
     def _pieces(self, part: str, epoch: int, shuffle: bool) -> Iterator[list[Arrays]]:
+        """What each stream of this process gives to the next batches."""
         mine = self.streams // self.processes.size
-        room = max(BUFFER_BYTES // mine, 1 << 20)
         streams = [
             self.data.batches(
-                part, self._each(), rank=number, ranks=self.streams, seed=self.seed, epoch=epoch, shuffle=shuffle,
-                buffer_bytes=room,
+                part, self._each() * self._together, rank=number, ranks=self.streams, seed=self.seed, epoch=epoch,
+                shuffle=shuffle, buffer_bytes=self._room,
             )
             for number in range(self.processes.rank * mine, (self.processes.rank + 1) * mine)
         ]  # fmt: skip
-        for _ in range(self.steps(part)):
+        while True:
             yield [piece for piece in (next(stream, None) for stream in streams) if piece is not None]
 
-    def _tensors(
-        self, pieces: list[Arrays], epoch: int, number: int, shuffle: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _batches(
+        self, pieces: list[Arrays], drawn: list[int], shuffle: bool
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """As many batches as there are seeds in ``drawn``."""
         told = self.data.description
         if pieces:
             samples = np.concatenate([piece.samples for piece in pieces])
@@ -169,13 +182,34 @@ class Loader:
         else:
             samples = np.empty((0, *told.shape), told.dtype)
             labels = np.empty((0, *told.label_shape), told.label_dtype)
-        x = torch.from_numpy(self.normalise(samples))
-        y = torch.from_numpy(labels.astype(np.float32 if told.task == "multi-label" else np.int64))
-        if self.augment is not None and shuffle and len(x):
-            # A generator for each batch: a training that goes on in the middle of an epoch draws the same numbers.
-            generator = torch.Generator().manual_seed(
-                int(np.random.SeedSequence([self.seed, epoch, number, self.processes.rank]).generate_state(1)[0])
-            )
-            x, y = self.augment(x, y, generator)
-        # Convolutions are a tenth faster over channels that lie together; here it costs the network no time.
-        return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x, y
+        sizes = [len(samples)]
+        if len(drawn) > 1:
+            # Of each stream the first samples are the first batch's.
+            batch = np.concatenate([np.arange(len(piece)) // self._each() for piece in pieces])
+            order = np.argsort(batch, kind="stable")
+            samples, labels, sizes = samples[order], labels[order], np.bincount(batch, minlength=len(drawn)).tolist()
+        all_x = torch.from_numpy(self.normalise(samples))
+        all_y = torch.from_numpy(labels.astype(np.float32 if told.task == "multi-label" else np.int64))
+        made = []
+        for x, y, seed in zip(all_x.split(sizes), all_y.split(sizes), drawn, strict=True):
+            if self.augment is not None and shuffle and len(x):
+                # A generator for each batch: a training that goes on within an epoch draws the same numbers.
+                x, y = self.augment(x, y, torch.Generator().manual_seed(seed))
+            # Convolutions are a tenth faster over channels that lie together; here it costs the network no time.
+            made.append((x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x, y))
+        return made
+
+
+def seeds(seed: int, epoch: int, rank: int, steps: int, what: str) -> list[int]:
+    """A seed for each step of an epoch, in each process and for each of those who draw by chance another one.
+
+    Args:
+        seed: the recipe's.
+        epoch: number of the epoch.
+        rank: of the process.
+        steps: of the epoch.
+        what: ``network`` or ``loader``.
+    """
+    sequence = np.random.SeedSequence([seed, epoch, rank], spawn_key=(("network", "loader").index(what),))
+    drawn: list[int] = sequence.generate_state(steps).tolist()
+    return drawn

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from ..errors import Cancelled, InputError, ThematicaError
 from .augmentation import build_augmentation
@@ -22,7 +21,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .dataset.description import TRAIN, VALIDATION
 from .dataset.read import TrainingSet
 from .events import Events
-from .loader import Loader
+from .loader import Loader, seeds
 from .losses import build_loss
 from .metrics import Tally, check_monitor
 from .networks import build_network
@@ -30,6 +29,7 @@ from .optimizers import build_optimizer
 from .processes import Processes
 from .recipe import Recipe
 from .run_folder import FINISH, STOP
+from .running_mean import RunningMean
 from .schedules import check_schedule, learning_rate
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
@@ -88,6 +88,23 @@ class _State:
     loss_weight: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """A step that was taken here, and of whose loss the other processes have not heard yet.
+
+    Args:
+        number: within the epoch, from 1.
+        loss: the sum over this process's samples.
+        weight: what the sum over all processes is to be divided by.
+        rate: learning rate.
+    """
+
+    number: int
+    loss: float
+    weight: float
+    rate: float
+
+
 class Training:
     """One training, from fresh weights or from a checkpoint.
 
@@ -135,9 +152,7 @@ class Training:
         self.network.to(self.device)
         self.loss = build_loss(recipe, told, self.device)
         self.plain_optimizer = build_optimizer(recipe, self.network)
-        self.averaged: AveragedModel | None = None
-        if recipe.average:
-            self.averaged = AveragedModel(self.network, avg_fn=_running_mean(recipe.average), use_buffers=True)
+        self.averaged = RunningMean(self.network, recipe.average) if recipe.average else None
         self.loader = Loader(
             data, recipe.batch, processes, streams, recipe.seed, build_augmentation(recipe, told.shape, told.kind)
         )
@@ -145,8 +160,13 @@ class Training:
         self.compress = compress
         self.optimizer = self.plain_optimizer
         self.state = _State()
-        self.stopping = self.finishing = False
+        self._learned = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        # What this process wants, and what all have agreed on.
+        self._wants_stop = self._wants_finish = False
+        self._stopping = self.finishing = False
         self._next_look = 0.0
+        self._seeds: list[int] = []
+        self._taken: _Taken | None = None
 
     # -- from where --------------------------------------------------------------------------------
 
@@ -225,7 +245,7 @@ class Training:
             self.plain_optimizer, self.network, recipe.accumulate, self.compress
         )
         self._look_for_wishes()
-        self.finishing = self.processes.sum(np.array([float(self.finishing)]))[0] > 0
+        self.finishing = self.processes.sum(np.array([float(self._wants_finish)]))[0] > 0
         while state.epoch < recipe.epochs and not self._lost_patience() and not self._is_finished():
             self._train_epoch()
         best = load_checkpoint(self.folder / BEST)
@@ -235,7 +255,7 @@ class Training:
 
     def stop(self) -> None:
         """Write a checkpoint after the present step and end; safe to call from a signal's handler."""
-        self.stopping = True
+        self._wants_stop = True
 
     def _is_finished(self) -> bool:
         # Who wants the best epoch gets one: where none has ended yet, the one under way is cut short.
@@ -250,16 +270,20 @@ class Training:
         steps = self.loader.steps(TRAIN)
         started, self.loader.waited = time.perf_counter(), 0.0
         first = state.step
+        # What is drawn in a step depends on the step alone, so that a training goes on as if it had not stopped.
+        self._seeds = seeds(recipe.seed, state.epoch, self.processes.rank, steps, "network")
         self.network.train()
         for x, y in self.loader.batches(TRAIN, state.epoch, first):
             self._step(x, y, steps)
-            if self.stopping:
+            if self._stopping:
+                self._settle(steps)
                 self._save()
                 self.events.tell("stopped", reason="asked to", epoch=state.epoch, step=state.step)
                 raise Cancelled()
             if self.finishing:
                 self.events.tell("finishing", reason="asked to", epoch=state.epoch, step=state.step)
                 break
+        self._settle(steps)
         trained = time.perf_counter() - started
         loss = state.loss_sum / max(state.loss_weight, 1e-12)
         self.processes.average_buffers(self.network)
@@ -293,75 +317,89 @@ class Training:
         rate = learning_rate(recipe, number, steps * recipe.epochs, processes.size)
         for group in self.plain_optimizer.param_groups:
             group["lr"] = rate
-        # What is drawn in a step depends on the step alone, so that a training goes on as if it had not stopped.
-        torch.manual_seed(int(np.random.SeedSequence([recipe.seed, number, processes.rank]).generate_state(1)[0]))
-        x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
-        total, weight = self._losses(x, y)
-        look = self.device.type == "cpu" or state.step % _GPU_LOOKS == 0 or state.step + 1 == steps
-        # One message per step: the weight that makes the mean, the loss, and whether someone wants to stop.
+        _seed(self.device, self._seeds[state.step])
+        # One message per step, on its way while the network works: the weight that makes the mean, the loss of the
+        # step before, and whether someone wants to stop.
         self._look_for_wishes()
-        wishes = [float(self.stopping), float(self.finishing)]
-        wanted = np.array([float(weight), float(total.detach()) if look else 0.0, *wishes])
-        all_weight, all_loss, stop, finish = processes.sum(wanted).tolist()
-        self.stopping, self.finishing = stop > 0, finish > 0
-        mean = total * (processes.size / max(all_weight, 1e-12)) / recipe.accumulate
-        self.scaler.scale(mean).backward()
-        if look:
-            self._check_loss(all_loss / max(all_weight, 1e-12), rate)
-            state.loss_sum += all_loss
-            state.loss_weight += all_weight
+        answer = processes.begin_sum(self._message(self.loss.weight(y)))
+        total = self._total(x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True))
+        weight, before, stop, finish = answer().tolist()
+        self._hear(before, steps)
+        self._stopping, self.finishing = stop > 0, finish > 0
+        share = processes.size / max(weight, 1e-12) / recipe.accumulate
+        self.scaler.scale(total).backward(torch.full_like(total, share))
         if (state.step + 1) % recipe.accumulate == 0 or state.step + 1 == steps:
             self._change_weights()
+        # To look at a loss is to wait for the GPU.
+        if self.device.type == "cpu" or state.step % _GPU_LOOKS == 0 or state.step + 1 == steps:
+            self._taken = _Taken(state.step + 1, float(total.detach()), weight, rate)
         state.step += 1
-        self.events.step(state.epoch, state.step, steps, all_loss / max(all_weight, 1e-12), rate)
 
-    def _losses(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _message(self, weight: float) -> np.ndarray:
+        loss = self._taken.loss if self._taken is not None else 0.0
+        return np.array([weight, loss, float(self._wants_stop), float(self._wants_finish)])
+
+    def _hear(self, loss: float, steps: int) -> None:
+        """Take in the loss of the step before, the sum over all processes."""
+        taken, self._taken = self._taken, None
+        if taken is None:
+            return
+        state, mean = self.state, loss / max(taken.weight, 1e-12)
+        if not math.isfinite(mean):
+            raise self._not_a_number(taken)
+        state.loss_sum += loss
+        state.loss_weight += taken.weight
+        self.events.step(state.epoch, taken.number, steps, mean, taken.rate)
+
+    def _settle(self, steps: int) -> None:
+        """Hear of the last step, which no other followed."""
+        self._hear(self.processes.sum(self._message(0.0)).tolist()[1], steps)
+
+    def _total(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch, not divided by anything."""
         if not len(x):
             # The last batch of another process had a sample more: this one takes part without any.
-            zero = sum(parameter.sum() * 0 for parameter in self.network.parameters() if parameter.requires_grad)
+            zero = sum(parameter.sum() * 0 for parameter in self._learned)
             assert isinstance(zero, torch.Tensor)
-            return zero, torch.zeros(())
+            return zero
         lower = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.recipe.precision)
-        with torch.autocast(self.device.type, lower, enabled=lower is not None):
+        if lower is None:
+            return self.loss.total(self.network(x), y)
+        with torch.autocast(self.device.type, lower):
             scores = self.network(x)
-        return self.loss(scores.float(), y)
+        return self.loss.total(scores.float(), y)
 
     def _change_weights(self) -> None:
-        recipe = self.recipe
-        self.scaler.unscale_(self.optimizer) if recipe.clip is not None else None
-        if recipe.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
-        self.scaler.step(self.optimizer)
+        with self.processes.gathered(self.optimizer):
+            if self.recipe.clip is not None:
+                self.scaler.unscale_(self.optimizer)
+                torch.nn.utils.clip_grad_norm_(self._learned, self.recipe.clip)
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
+            self.averaged.update()
 
     def _look_for_wishes(self) -> None:
         """Whether someone wants the training to stop, or to end with the best epoch so far."""
         if self.processes.rank == 0 and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-            self.stopping = self.stopping or (self.folder / STOP).exists()
-            self.finishing = self.finishing or (self.folder / FINISH).exists()
-        self.stopping = self.stopping or self.events.monitor.cancelled
+            self._wants_stop = self._wants_stop or (self.folder / STOP).exists()
+            self._wants_finish = self._wants_finish or (self.folder / FINISH).exists()
+        self._wants_stop = self._wants_stop or self.events.monitor.cancelled
 
-    def _check_loss(self, loss: float, rate: float) -> None:
-        if math.isfinite(loss):
-            return
-        state = self.state
-        raise NotANumberError(
-            f"The loss is not a number any more, in step {state.step + 1} of epoch {state.epoch + 1} at a learning "
-            f"rate of {rate:.3g}: try a tenth of it (--set learning_rate={self.recipe.learning_rate / 10:.3g}), a "
-            "longer warm_up, or clip=1; and look whether the training set has values beyond all measure."
+    def _not_a_number(self, taken: _Taken) -> NotANumberError:
+        return NotANumberError(
+            f"The loss is not a number any more, in step {taken.number} of epoch {self.state.epoch + 1} at a learning "
+            f"rate of {taken.rate:.3g}: try a tenth of it (--set learning_rate={self.recipe.learning_rate / 10:.3g}), "
+            "a longer warm_up, or clip=1; and look whether the training set has values beyond all measure."
         )
 
     # -- what it is worth --------------------------------------------------------------------------
 
     def _result(self) -> nn.Module:
         """The network whose weights count: the running mean, where there is one."""
-        result = self.averaged.module if self.averaged is not None else self.network
-        assert isinstance(result, nn.Module)
-        return result
+        return self.averaged.network if self.averaged is not None else self.network
 
     @torch.no_grad()
     def validate(self, part: str, network: nn.Module | None = None) -> Tally:
@@ -386,14 +424,11 @@ _NAMES = {
 }
 
 
-def _running_mean(share: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
-    """The exponential moving average of weights; it remembers less in the first steps, when weights change fast."""
-
-    def average(mean: torch.Tensor, current: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
-        kept = min(share, (1 + int(steps)) / (10 + int(steps)))
-        return kept * mean + (1 - kept) * current
-
-    return average
+def _seed(device: torch.device, seed: int) -> None:
+    # torch.manual_seed asks every kind of device, which takes longer than the step of a small network.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def use_threads(processes: int) -> None:

@@ -1,4 +1,4 @@
-"""What a training makes small.  Each gives a sum and the weight that it is to be divided by.
+"""What a training makes small.  Each gives a sum and the weight that it is to be divided by, which labels alone settle.
 
 Parts of a batch can then be added, whichever process they are on, and give what the whole batch would have given.  Dice
 alone is no mean over samples: of several parts it gives the mean of the parts' losses, by their numbers of pixels.
@@ -18,8 +18,25 @@ from ..errors import InputError
 from .dataset.description import Description
 from .recipe import Recipe
 
-#: Logits and labels → the sum over samples (or pixels), and the sum of their weights.
-Loss = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with its options.
+
+    Args:
+        total: logits and labels → the sum over samples (or pixels).
+        weight: labels, where they were read → what the sum is to be divided by.  All processes must know it before
+            they go backwards, so it must not wait for the network.
+    """
+
+    total: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    weight: Callable[[torch.Tensor], float]
+
+    def __call__(self, scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Both."""
+        return self.total(scores, labels), self.weight(labels)
+
+
 #: A recipe's options, weights of the classes and the label that does not count → a loss.
 _Build = Callable[[dict[str, Any], torch.Tensor | None, int | None], Loss]
 
@@ -33,25 +50,21 @@ def cross_entropy(options: dict[str, Any], weights: torch.Tensor | None, ignore_
     smoothing = _number(options, "label_smoothing", 0.0, 0.0, 1.0)
     ignored = _NO_LABEL if ignore_index is None else ignore_index
 
-    def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        total = functional.cross_entropy(
+    def total(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(
             scores, labels, weights, ignore_index=ignored, reduction="sum", label_smoothing=smoothing
         )
-        counts = labels != ignored
-        weight = counts.sum() if weights is None else weights[labels[counts]].sum()
-        return total, weight.to(total.dtype)
 
-    return loss
+    return Loss(total, _weight_of_classes(weights, ignore_index))
 
 
 def binary_cross_entropy(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
     """Cross-entropy of each of several labels; weights of classes are those of labels that are there."""
 
-    def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        total = functional.binary_cross_entropy_with_logits(scores, labels, pos_weight=weights, reduction="sum")
-        return total, torch.tensor(float(labels.numel()), dtype=total.dtype, device=total.device)
+    def total(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return functional.binary_cross_entropy_with_logits(scores, labels, pos_weight=weights, reduction="sum")
 
-    return loss
+    return Loss(total, _number_of_labels)
 
 
 def mean_squared_error(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
@@ -60,14 +73,14 @@ def mean_squared_error(options: dict[str, Any], weights: torch.Tensor | None, ig
     Of several labels each has a probability of its own.
     """
 
-    def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def total(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if labels.is_floating_point():
             return _of_labels((torch.sigmoid(scores) - labels).square(), labels, weights)
         rows, true = _rows(scores, labels, ignore_index)
         wanted = functional.one_hot(true, rows.shape[1]).to(rows.dtype)
         return _of_samples((torch.softmax(rows, dim=1) - wanted).square().mean(dim=1), true, weights)
 
-    return loss
+    return Loss(total, _weight_of_any(weights, ignore_index))
 
 
 def focal(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
@@ -83,14 +96,14 @@ def focal(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: i
         rest = (-torch.expm1(log_probability)).clamp(min=torch.finfo(log_probability.dtype).eps)
         return -(rest**gamma) * log_probability
 
-    def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def total(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if labels.is_floating_point():
             return _of_labels(faded(functional.logsigmoid(torch.where(labels > 0, scores, -scores))), labels, weights)
         rows, true = _rows(scores, labels, ignore_index)
         chosen = torch.log_softmax(rows, dim=1).gather(1, true[:, None])[:, 0]
         return _of_samples(faded(chosen), true, weights)
 
-    return loss
+    return Loss(total, _weight_of_any(weights, ignore_index))
 
 
 def dice(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
@@ -101,19 +114,19 @@ def dice(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: in
     batch shows has no overlap to be measured; what is wrongly given to it lacks elsewhere.
     """
 
-    def loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def total(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         rows, true = _rows(scores, labels, ignore_index)
         if not len(true):
-            return rows.sum(), rows.new_zeros(())
+            return rows.sum()
         probability = torch.softmax(rows, dim=1)
         wanted = functional.one_hot(true, rows.shape[1]).to(rows.dtype)
         overlap, present = (probability * wanted).sum(dim=0), wanted.sum(dim=0)
         each = 1 - 2 * overlap / (probability.square().sum(dim=0) + present).clamp(min=1.0)
         share = (present > 0).to(rows.dtype) if weights is None else (present > 0) * weights
-        count = torch.tensor(float(len(true)), dtype=rows.dtype, device=rows.device)
-        return (each * share).sum() / share.sum().clamp(min=1e-12) * count, count
+        return (each * share).sum() / share.sum().clamp(min=1e-12) * len(true)
 
-    return loss
+    # Weights of classes are within each part's mean already.
+    return Loss(total, _weight_of_classes(None, ignore_index))
 
 
 def _rows(scores: torch.Tensor, labels: torch.Tensor, ignore_index: int | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -125,23 +138,41 @@ def _rows(scores: torch.Tensor, labels: torch.Tensor, ignore_index: int | None) 
     return rows, true
 
 
-def _of_samples(
-    values: torch.Tensor, true: torch.Tensor, weights: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum and weight of one value per sample."""
-    if weights is None:
-        return values.sum(), torch.tensor(float(len(values)), dtype=values.dtype, device=values.device)
-    weight = weights[true]
-    return (values * weight).sum(), weight.sum()
+def _of_samples(values: torch.Tensor, true: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Sum of one value per sample."""
+    return values.sum() if weights is None else (values * weights[true]).sum()
 
 
-def _of_labels(
-    values: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum and weight of one value per label; labels that are there weigh more, as in the binary cross-entropy."""
+def _of_labels(values: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Sum of one value per label; labels that are there weigh more, as in the binary cross-entropy."""
     if weights is not None:
         values = values * torch.where(labels > 0, weights, torch.ones_like(weights))
-    return values.sum(), torch.tensor(float(labels.numel()), dtype=values.dtype, device=values.device)
+    return values.sum()
+
+
+def _number_of_labels(labels: torch.Tensor) -> float:
+    return float(labels.numel())
+
+
+def _weight_of_classes(weights: torch.Tensor | None, ignore_index: int | None) -> Callable[[torch.Tensor], float]:
+    """The sum of the weights of one label per sample or pixel; those that do not count left out."""
+    # Labels come from the training set in the computer's own memory, wherever the network is.
+    here = None if weights is None else weights.cpu()
+
+    def weight(labels: torch.Tensor) -> float:
+        if here is None and ignore_index is None:
+            return _number_of_labels(labels)
+        if ignore_index is not None:
+            labels = labels[labels != ignore_index]
+        return float(labels.numel() if here is None else here[labels].sum())
+
+    return weight
+
+
+def _weight_of_any(weights: torch.Tensor | None, ignore_index: int | None) -> Callable[[torch.Tensor], float]:
+    """The same, or their number where there are several per sample."""
+    of_one = _weight_of_classes(weights, ignore_index)
+    return lambda labels: _number_of_labels(labels) if labels.is_floating_point() else of_one(labels)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "lars": Lars,
 }
+#: Those that torch can run as one operation over all weights: small networks spend a third of a step there otherwise.
+_FUSED = ("sgd", "adam", "adamw")
 
 
 def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
@@ -35,11 +37,15 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
         {"params": [entry for entry in learned if entry.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [entry for entry in learned if entry.ndim <= 1], "weight_decay": 0.0},
     ]
+    options = {"fused": True} if recipe.optimizer in _FUSED else {}
     try:
         return OPTIMIZERS[recipe.optimizer](
-            [group for group in groups if group["params"]], lr=recipe.learning_rate, **recipe.optimizer_options
+            [group for group in groups if group["params"]],
+            lr=recipe.learning_rate,
+            **options,
+            **recipe.optimizer_options,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"The optimiser “{recipe.optimizer}” cannot have {', '.join(recipe.optimizer_options) or 'this rate'}: "
             f"{error}."

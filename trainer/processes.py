@@ -7,6 +7,8 @@ it cannot be installed (Windows).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +38,10 @@ class Processes(Protocol):
         """The sum over all processes, float64, the same for each."""
         ...
 
+    def begin_sum(self, values: np.ndarray) -> Callable[[], np.ndarray]:
+        """Begin such a sum; what it returns waits for it.  One at a time may be on its way."""
+        ...
+
     def start_alike(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Give all processes the weights and the optimiser's state of process 0."""
         ...
@@ -53,6 +59,10 @@ class Processes(Protocol):
         """
         ...
 
+    def gathered(self, optimizer: torch.optim.Optimizer) -> AbstractContextManager[Any]:
+        """Wait for all processes' gradients; within, they may be changed, and the optimiser takes its step."""
+        ...
+
     def average_buffers(self, network: nn.Module) -> None:
         """Give all processes the mean of their batch statistics, which each has of its own batches."""
         ...
@@ -67,6 +77,10 @@ class OneProcess:
         """See :class:`Processes`."""
         return np.asarray(values, np.float64)
 
+    def begin_sum(self, values: np.ndarray) -> Callable[[], np.ndarray]:
+        """See :class:`Processes`."""
+        return lambda: self.sum(values)
+
     def start_alike(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """See :class:`Processes`."""
 
@@ -75,6 +89,10 @@ class OneProcess:
     ) -> torch.optim.Optimizer:
         """See :class:`Processes`."""
         return optimizer
+
+    def gathered(self, optimizer: torch.optim.Optimizer) -> AbstractContextManager[Any]:
+        """See :class:`Processes`."""
+        return nullcontext()
 
     def average_buffers(self, network: nn.Module) -> None:
         """See :class:`Processes`."""
@@ -100,10 +118,21 @@ class HorovodProcesses:
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """See :class:`Processes`."""
+        return self.begin_sum(values)()
+
+    def begin_sum(self, values: np.ndarray) -> Callable[[], np.ndarray]:
+        """See :class:`Processes`."""
         values = np.asarray(values, np.float64)
-        total = self._hvd.allreduce(torch.from_numpy(np.atleast_1d(values)), op=self._hvd.Sum)
-        summed: np.ndarray = total.numpy().reshape(values.shape)
-        return summed
+        # Horovod remembers what it knows by name: without one, every message is agreed upon anew.
+        handle = self._hvd.allreduce_async(
+            torch.from_numpy(np.atleast_1d(values)), name=f"sum.{values.size}", op=self._hvd.Sum
+        )
+
+        def wait_for_it() -> np.ndarray:
+            summed: np.ndarray = self._hvd.synchronize(handle).numpy().reshape(values.shape)
+            return summed
+
+        return wait_for_it
 
     def start_alike(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """See :class:`Processes`."""
@@ -123,7 +152,15 @@ class HorovodProcesses:
             backward_passes_per_step=passes,
             op=self._hvd.Average,
         )
+        # Horovod's optimiser begins with a state of its own; this one is in the checkpoint, and came from it.
+        wrapped.state = optimizer.state
         return wrapped
+
+    def gathered(self, optimizer: torch.optim.Optimizer) -> AbstractContextManager[Any]:
+        """See :class:`Processes`."""
+        optimizer.synchronize()  # type: ignore[attr-defined]
+        own_step: AbstractContextManager[Any] = optimizer.skip_synchronize()  # type: ignore[attr-defined]
+        return own_step
 
     def average_buffers(self, network: nn.Module) -> None:
         """See :class:`Processes`."""

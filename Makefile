@@ -70,9 +70,9 @@ $(TRAINING): requirements-training.txt $(TORCH)
 	@touch $@
 
 # Built from source against the torch that is there: two to three minutes, once.
-$(HOROVOD): tools/install_horovod.sh $(TORCH) | $(SYSTEM)/horovod
+$(HOROVOD): $(TORCH) | $(SYSTEM)/horovod
 	@echo "Building Horovod for $(VENV) …"
-	@tools/install_horovod.sh $(BIN)/python build/horovod
+	@$(BIN)/python plugin/runtime horovod --python $(BIN)/python > build/horovod.txt 2>&1 || { cat build/horovod.txt; exit 1; }
 	@touch $@
 
 $(DEV): requirements-dev.txt $(TRAINING)

@@ -17,6 +17,8 @@ from typing import Any
 from .. import __version__
 from .console import Console
 from .graphics import find_gpus, run_quietly
+from .trainable import PROBES, start_probes, training_facts, training_lines
+from .trainable import probe as probe_training
 
 # What classification needs, and the smallest version that is known to work.
 _NEEDED = {
@@ -32,8 +34,10 @@ _BUILDS = (
     "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm",
     "onnxruntime-migraphx", "onnxruntime-silicon",
 )  # fmt: skip
-# How long a provider or PyTorch may take to load, in seconds; a driver that hangs must not hang the doctor.
+# How long a provider may take to load, in seconds; a driver that hangs must not hang the doctor.
 _PATIENCE = 20.0
+# PyTorch is gigabytes, which are read for the first time just after an installation.
+_PATIENCE_WITH_TORCH = 45.0
 
 
 def add_parser(commands: Any) -> None:
@@ -67,6 +71,7 @@ def examine() -> dict[str, Any]:
         gpus = pool.submit(find_gpus)
         # Both import for a second; meanwhile we do.
         torch = pool.submit(_probe_elsewhere, "torch") if importlib.util.find_spec("torch") else None
+        training = start_probes(lambda name: pool.submit(_probe_elsewhere, name).result)
         packages = _import_all(problems)
         _look_for_two_builds(problems)
         providers: list[str] = []
@@ -84,6 +89,7 @@ def examine() -> dict[str, Any]:
             except Exception as error:  # noqa: BLE001 - see above
                 problems.append(f"rasterio cannot transform coordinates ({type(error).__name__}: {error}).")
         order, used = _default(loads, problems)
+        torch_found = torch.result() if torch is not None else None
         return {
             "ok": not problems,
             "version": __version__,
@@ -96,17 +102,20 @@ def examine() -> dict[str, Any]:
             "loads": loads,
             "order": order,
             "default": used,
-            "torch": torch.result() if torch is not None else None,
+            "torch": torch_found,
+            "training": training_facts(torch_found, {name: wait() for name, wait in training.items()}),
             "problems": problems,
         }
 
 
 def probe(name: str) -> dict[str, Any]:
-    """Run a network of one node on a provider, or look at PyTorch; for a process of its own."""
+    """Run a network of one node on a provider, or look at PyTorch or what training needs; for a process of its own."""
     if name == "torch":
         from ..engine.torch_session import torch_facts
 
         return torch_facts()
+    if name in PROBES:
+        return probe_training(name)
     import numpy as np
     import onnxruntime
 
@@ -127,7 +136,8 @@ def probe(name: str) -> dict[str, Any]:
 def _probe_elsewhere(name: str) -> dict[str, Any]:
     """:func:`probe` in another process: what crashes or hangs there is only told here."""
     program = Path(__file__).resolve().parents[1] / "__main__.py"
-    status, output = run_quietly([sys.executable, str(program), "doctor", "--probe", name], _PATIENCE)
+    patience = _PATIENCE_WITH_TORCH if name in ("torch", *PROBES) else _PATIENCE
+    status, output = run_quietly([sys.executable, str(program), "doctor", "--probe", name], patience)
     try:
         if status == 0:
             found: dict[str, Any] = json.loads(output.splitlines()[-1])
@@ -135,7 +145,7 @@ def _probe_elsewhere(name: str) -> dict[str, Any]:
     except (ValueError, IndexError):
         pass
     told = output.strip().splitlines()[-1][:200] if output.strip() else "no message"
-    reason = f"it took longer than {_PATIENCE:.0f} s" if status is None else f"it crashed (status {status}: {told})"
+    reason = f"it took longer than {patience:.0f} s" if status is None else f"it crashed (status {status}: {told})"
     return {"loads": False, "why_not": reason}
 
 
@@ -214,13 +224,14 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(f"  ({VARIABLE}={os.environ[VARIABLE]})")
     torch = facts["torch"]
     if torch is None:
-        lines.append("PyTorch files: PyTorch is not installed (it is needed for .pt, .pt2 and .ts files alone)")
+        lines.append("PyTorch files: PyTorch is not installed (.pt, .pt2 and .ts files need it, and training)")
     elif "version" not in torch:
         lines.append(f"PyTorch files: PyTorch does not load: {torch['why_not']}")
     else:
         devices = ", ".join(f"{entry['device']} ({entry['name']})" for entry in torch["devices"]) or "the CPU"
         lines.append(f"PyTorch files run on: {devices} (PyTorch {torch['version']})")
         lines += [f"  {device:12} does not load: {reason}" for device, reason in torch["why_not"].items()]
+    lines += training_lines(facts["training"])
     lines += [f"Problem: {problem}" for problem in facts["problems"]]
     lines.append("All is well." if facts["ok"] else "Repair the runtime: QGIS, Thematica, Runtime….")
     return lines

@@ -165,7 +165,7 @@ def take_classify_pictures() -> None:
     wait_for(lambda: runtime.task is None)
     # The folder is this machine's; the documentation shows where it is on a user's.
     runtime.folder.setText("~/.local/share/thematica/runtime")
-    runtime.choices.space.setText("about 570 MB; 60.1 GB are free in ~/.local/share/thematica")
+    runtime.choices.space.setText("about 970 MB; 60.1 GB are free in ~/.local/share/thematica")
     runtime.state.tell("ok", "The runtime works.")
     save_widget(runtime, "runtime-dialog.png")
     runtime.close()

@@ -31,8 +31,10 @@ PAUSED, FINISHED, FAILED, INTERRUPTED = "paused", "finished", "failed", "interru
 #: States of a training whose process lives.
 AT_WORK = (STARTING, RUNNING, PAUSING, FINISHING, EXPORTING)
 
-# Of a file that has grown a lot, the rest comes with the next look.
-_LONGEST_READ = 8 << 20
+# Until Python has loaded what the trainer needs, on a slow disk.
+_SECONDS_TO_BEGIN = 60.0
+# Of a file that has grown a lot, the rest comes with the next look: this much is read in a moment.
+_LONGEST_READ = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class TrainingRun:
         self.folder = Path(folder)
         self._process: subprocess.Popen | None = None
         self._told = _Told()
-        self._events = _GrowingFile(self.folder / EVENTS)
-        self._own = _GrowingFile(self.folder / TOLD)
+        self._events = GrowingFile(self.folder / EVENTS)
+        self._own = GrowingFile(self.folder / TOLD)
         self._answer: dict[str, Any] = {}
         self._progress: dict[str, Any] = {}
         self._messages: list[str] = []
@@ -150,7 +152,7 @@ class TrainingRun:
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         self._answer, self._progress, self._messages = {}, {}, []
-        self._own = _GrowingFile(self.folder / TOLD)
+        self._own = GrowingFile(self.folder / TOLD)
         self.look()
 
     # -- what is known --------------------------------------------------------------------------
@@ -171,6 +173,11 @@ class TrainingRun:
         return before != (
             self.state, len(self._told.epochs), len(self._told.steps), self._told.last, len(self._messages),
         )  # fmt: skip
+
+    @property
+    def is_behind(self) -> bool:
+        """True where it has told more than was read: look again, before anything is concluded."""
+        return self._events.is_behind or self._own.is_behind
 
     def is_alive(self) -> bool:
         """True while the process lives, whoever started it."""
@@ -195,7 +202,7 @@ class TrainingRun:
             return PAUSED if self._has_checkpoint() else INTERRUPTED
         if answer == "error" or told.last == "error" or self._died_of():
             return FAILED
-        return INTERRUPTED
+        return STARTING if not told.last and has_just_begun(self.folder) else INTERRUPTED
 
     def _has_checkpoint(self) -> bool:
         return (self.folder / CHECKPOINT).exists()
@@ -481,11 +488,22 @@ class TrainingRun:
             self._messages.append(str(event.get("message") or ""))
 
 
-class _GrowingFile:
+def has_just_begun(folder: Path) -> bool:
+    """Whether a process may have been started that has not come so far as to lock the folder."""
+    try:
+        begun = os.stat(folder / JOB).st_mtime
+        return time.time() - begun < _SECONDS_TO_BEGIN and not os.stat(folder / LOG).st_size
+    except OSError:
+        return False
+
+
+class GrowingFile:
     """JSON lines of a file that another process writes: those that are new."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._place, self._inode = path, 0, 0
+        #: The rest comes with the next reading.
+        self.is_behind = False
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """New events, and whether the file was begun anew."""
@@ -498,9 +516,13 @@ class _GrowingFile:
                 stream.seek(self._place)
                 text = stream.read(_LONGEST_READ)
         except OSError:
+            self.is_behind = False
             return [], False
         # A line that is still being written is read the next time.
         whole = text[: text.rfind(b"\n") + 1]
+        self.is_behind = len(text) == _LONGEST_READ
+        if self.is_behind and not whole:
+            whole = text  # no event is so long
         self._place += len(whole)
         return [event for event in map(_event, whole.splitlines()) if event is not None], anew
 

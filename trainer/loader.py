@@ -131,7 +131,9 @@ class Loader:
             try:
                 steps = self.steps(part)
                 drawn = seeds(self.seed, epoch, self.processes.rank, steps, "loader")
-                for start, pieces in zip(range(0, steps, self._together), self._pieces(part, epoch, shuffle)):
+                for start, pieces in zip(
+                    range(0, steps, self._together), self._pieces(part, epoch, shuffle), strict=False
+                ):
                     numbers = range(start, min(start + self._together, steps))
                     if numbers.stop <= first:
                         continue

@@ -142,9 +142,9 @@ def require_packages(network: str) -> None:
     missing = [title for name, title in needed.items() if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"Training “{network}” needs {' and '.join(missing)}, which this Python does not have: install what "
-            "requirements-torch.txt and requirements-training.txt name into it (make training in a checkout; in QGIS, "
-            "the runtime with PyTorch, and skl2onnx into that).",
+            f"Training “{network}” needs {' and '.join(missing)}, which this Python does not have: in QGIS, open "
+            "Raster ▸ Thematica ▸ Runtime…, tick “With PyTorch” and create it anew; elsewhere, install what "
+            "requirements-torch.txt and requirements-training.txt name (make training in a checkout).",
             sys.executable,
         )
 

@@ -28,6 +28,8 @@ class NarrowScroll(QScrollArea):
         """Fit the contents in anew when they need more or less."""
         if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
             self._fit()
+            # Its least width may be another one now; who lays it out has kept the old one.
+            self.updateGeometry()
         return super().eventFilter(watched, event)
 
     def minimumSizeHint(self) -> QSize:

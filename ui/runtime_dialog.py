@@ -14,7 +14,7 @@ from qgis.PyQt.QtWidgets import QDialog, QWidget
 
 from ..errors import Cancelled, RuntimeMissingError, ThematicaError
 from ..plugin.compat import LEVEL_CRITICAL, TASK_CAN_CANCEL
-from ..plugin.runtime.build import propose_build
+from ..plugin.runtime.build import package_name, propose_build
 from ..plugin.runtime.find import (
     SETTING,
     Runtime,
@@ -28,6 +28,7 @@ from ..plugin.runtime.find import (
 )
 from ..plugin.runtime.install import Choice, create_runtime, python_here, repair_runtime
 from ..plugin.runtime.process import Listener, masked
+from ..plugin.runtime.training import lacking_for_training
 from .forms import load_form
 from .job_run import log
 from .tasks import end_task
@@ -215,6 +216,12 @@ class RuntimeDialog(QDialog):
             self.state.tell("warning", "There is no runtime yet. Press “Create runtime”.")
         elif verdict.sentence:
             self.state.tell("warning", _for_this_dialog(verdict.sentence))
+        elif lacking := lacking_for_training(runtime):
+            self.state.tell(
+                "warning",
+                f"The runtime lacks {_enumerated(lacking)}, which training needs. Press “Repair”: that is installed "
+                "beside what there is.",
+            )
         else:
             self.state.tell("info", f"A runtime is in place ({_ORIGIN[runtime.origin]}). Press “Check” to test it.")
         self._show_buttons()
@@ -244,7 +251,7 @@ class RuntimeDialog(QDialog):
             widget.setVisible(busy)
         # The default is what the analyst needs next.
         needed = self.check_button if not kind else self.create_button
-        if own and kind in ("incomplete", "lost"):
+        if own and (kind in ("incomplete", "lost") or (not kind and lacking_for_training(runtime))):
             needed = self.repair_button
         if self.choices.source == "python":
             needed = self.create_button
@@ -312,7 +319,9 @@ class RuntimeDialog(QDialog):
                 "warning", f"Done; but the variable THEMATICA_RUNTIME names “{found.python}”, which is used."
             )
         elif answer.get("ok"):
-            self.state.tell("ok", "The runtime works.", problems)
+            lacking = lacking_for_training(found)
+            more = f" For training it lacks {_enumerated(lacking)}: press “Repair”." if lacking else ""
+            self.state.tell("warning" if lacking else "ok", f"The runtime works.{more}", problems)
         else:
             own = found is not None and found.origin == "user"
             self.state.tell(
@@ -365,10 +374,14 @@ _ORIGIN = {
 }
 
 
+def _enumerated(listed: list[str]) -> str:
+    names = [package_name(line) for line in listed]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def doctor_html(answer: Mapping[str, Any]) -> str:
     """The doctor's answer as rich text."""
     rows = [("Thematica", str(answer.get("version", "?"))), ("Python", str(answer.get("python", "?")))]
-    rows += [(name, str(version)) for name, version in dict(answer.get("packages", {})).items()]
     providers = [str(provider).replace("ExecutionProvider", "") for provider in answer.get("providers", ())]
     # Every wheel lists Azure, which is a service far away and computes nothing here.
     providers = [provider for provider in providers if provider != "Azure"]
@@ -380,12 +393,25 @@ def doctor_html(answer: Mapping[str, Any]) -> str:
             (f"Not on {str(name).replace('ExecutionProvider', '')}", _in_words(reason))
             for name, reason in why_not.items()
         ]
+    training = answer.get("training")
+    if isinstance(training, Mapping):
+        rows.append(("Training", _training_in_words(training)))
+        horovod = training.get("horovod")
+        horovod = horovod if isinstance(horovod, Mapping) else {}
+        version = horovod.get("version")
+        rows.append(("Several processes", f"Horovod {version}" if version else str(horovod.get("why_not", "?"))))
+    rows += [(name, str(version)) for name, version in dict(answer.get("packages", {})).items()]
     table = "".join(
         f'<tr><td style="padding-right:24px;"><b>{html.escape(name)}</b></td><td>{html.escape(value)}</td></tr>'
         for name, value in rows
     )
     problems = "".join(f"<p>⚠ {html.escape(str(problem))}</p>" for problem in answer.get("problems", ()))
     return f"{problems}<table cellspacing='0' cellpadding='2'>{table}</table>"
+
+
+def _training_in_words(training: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in dict(training.get("packages", {})).items())
+    return f"{training.get('problem') or 'Possible'}{f' ({versions})' if versions else ''}"
 
 
 def _listed(value: object) -> list[Any]:

@@ -25,13 +25,13 @@ from qgis.PyQt.QtGui import (
 from qgis.PyQt.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from .band_axis import BandAxis, band_axis
+from .ink import faint, ink
 from .ticks import round_ticks, tick_label
 
 #: What the shaded band around a mean shows → how it is called.
 SPREADS = {"std": "± standard deviation", "percentiles": "5th to 95th percentile", "none": "no spread"}
 
 _GAP = 6
-_LEAST_CONTRAST = 90  # of 255 steps of lightness
 _REACH = 14.0  # px between pointer and line, at most
 _NO_PLACE = QPointF(math.nan, math.nan)
 
@@ -228,13 +228,6 @@ class SignaturePlot(QWidget):
             self._redraw()
         super().changeEvent(event)
 
-    def _ink(self) -> QColor:
-        """The palette's text, or what can be read where a theme (QGIS's Night Mapping) colours by style sheet only."""
-        text, ground = (self.palette().color(role) for role in (QPalette.ColorRole.Text, QPalette.ColorRole.Base))
-        if abs(text.lightness() - ground.lightness()) >= _LEAST_CONTRAST:
-            return text
-        return QColor("#dddddd" if ground.lightness() < 128 else "#222222")
-
     def paintEvent(self, event: QPaintEvent) -> None:
         """Show the picture, and what the pointer reads on top of it."""
         self._ensure_picture()
@@ -245,8 +238,8 @@ class SignaturePlot(QWidget):
             code, band = self._read
             point = self._points[code][band]
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            text = self._ink()
-            painter.setPen(QPen(_faint(text), 1, Qt.PenStyle.DotLine))
+            text = ink(self.palette())
+            painter.setPen(QPen(faint(text), 1, Qt.PenStyle.DotLine))
             painter.drawLine(QPointF(point.x(), self._area.top()), QPointF(point.x(), self._area.bottom()))
             color = next(entry.color for entry in self.signatures if entry.code == code)
             painter.setPen(QPen(text, 1.5))
@@ -321,7 +314,7 @@ class SignaturePlot(QWidget):
 
     def _draw_ground(self, painter: QPainter) -> None:
         area, metrics = self._area, QFontMetricsF(self.font())
-        text = self._ink()
+        text = ink(self.palette())
         painter.fillRect(area, self.palette().color(QPalette.ColorRole.Base))
         grid = QColor(text)
         grid.setAlpha(38)
@@ -332,11 +325,11 @@ class SignaturePlot(QWidget):
             painter.setPen(text)
             width = metrics.horizontalAdvance(label)
             painter.drawText(QPointF(area.left() - width - _GAP, y + metrics.capHeight() / 2), label)
-        painter.setPen(QPen(_faint(text), 1))
+        painter.setPen(QPen(faint(text), 1))
         painter.drawRect(area)
         for place, label in self._band_ticks(metrics):
             x = self._x(place)
-            painter.setPen(QPen(_faint(text), 1))
+            painter.setPen(QPen(faint(text), 1))
             painter.drawLine(QPointF(x, area.bottom()), QPointF(x, area.bottom() + 3))
             painter.setPen(text)
             width = metrics.horizontalAdvance(label)
@@ -421,7 +414,7 @@ class SignaturePlot(QWidget):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             if not back and abs(_lightness(color) - _lightness(ground)) < 0.15:
                 # White on white, black on black: a rim makes it seen.
-                painter.setPen(QPen(_faint(self._ink()), width + 2))
+                painter.setPen(QPen(faint(ink(self.palette())), width + 2))
                 painter.drawPath(path)
             painter.setPen(
                 QPen(color, width, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin)
@@ -451,12 +444,6 @@ class SignaturePlot(QWidget):
 def _sure(value: float | None) -> float:
     assert value is not None  # pieces hold no missing values
     return value
-
-
-def _faint(color: QColor) -> QColor:
-    faint = QColor(color)
-    faint.setAlpha(130)
-    return faint
 
 
 def _lightness(color: QColor) -> float:

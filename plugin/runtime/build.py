@@ -1,4 +1,4 @@
-"""The builds of the runtime: for the processor or for a graphics card, with PyTorch or without.
+"""The builds of the runtime: for the processor or for a graphics card, with PyTorch (and able to train) or without.
 
 ``onnxruntime``, ``onnxruntime-gpu`` and ``onnxruntime-directml`` install the same files (the package ``onnxruntime``):
 of two of them, each overwrites the other's.  So a build has exactly one.  Since 1.27 the wheels of ``onnxruntime-gpu``
@@ -38,8 +38,9 @@ class Build:
         title: for the analyst.
         package: the requirement that stands for ``onnxruntime``; empty: as requirements.txt has it.
         oldest_python: for which there are wheels.
-        installed: bytes in the runtime's folder, without and with PyTorch.  Measured on Linux x86_64 with Python 3.11
-            in November 2026 (``du`` of the environment); estimated for DirectML, and for CUDA 12 with PyTorch.
+        installed: bytes in the runtime's folder, without and with PyTorch and what training needs (of that, 240 MB and
+            76 MB of wheels).  Measured on Linux x86_64 with Python 3.11 in November 2026 (``du`` of the environment);
+            estimated for DirectML, and for CUDA 12 with PyTorch.
         downloaded: bytes of the wheels, likewise.
     """
 
@@ -47,8 +48,8 @@ class Build:
     title: str
     package: str = ""
     oldest_python: tuple[int, int] = (3, 10)
-    installed: tuple[int, int] = (750_000_000, 1_610_000_000)
-    downloaded: tuple[int, int] = (205_000_000, 405_000_000)
+    installed: tuple[int, int] = (770_000_000, 1_920_000_000)
+    downloaded: tuple[int, int] = (200_000_000, 475_000_000)
 
 
 BUILDS = {
@@ -60,24 +61,24 @@ BUILDS = {
             "NVIDIA graphics card (CUDA 13)",
             "onnxruntime-gpu[cuda,cudnn]>=1.27",
             (3, 11),
-            (3_210_000_000, 5_910_000_000),
-            (1_745_000_000, 3_175_000_000),
+            (3_230_000_000, 6_170_000_000),
+            (1_745_000_000, 3_250_000_000),
         ),
         Build(
             "cuda12",
             "Older NVIDIA graphics card or driver (CUDA 12)",
             "onnxruntime-gpu[cuda,cudnn]>=1.21,<1.27",
             (3, 11),
-            (3_960_000_000, 6_710_000_000),
-            (2_155_000_000, 3_575_000_000),
+            (3_980_000_000, 6_970_000_000),
+            (2_155_000_000, 3_650_000_000),
         ),
         Build(
             "directml",
             "Any graphics card (DirectML)",
             "onnxruntime-directml>=1.17",
             (3, 10),
-            (790_000_000, 1_660_000_000),
-            (225_000_000, 425_000_000),
+            (810_000_000, 1_960_000_000),
+            (220_000_000, 495_000_000),
         ),
     )
 }
@@ -132,13 +133,31 @@ def find_build(name: str) -> Build:
     return BUILDS[name]
 
 
-def requirements(build: str = "cpu", torch: bool = False) -> list[str]:
-    """The packages that a runtime of this build needs, from the one list in ``requirements.txt``."""
+def requirements(build: str = "cpu", torch: bool = False, training: bool = True) -> list[str]:
+    """The packages that a runtime of this build needs, from the one list in ``requirements.txt``.
+
+    Args:
+        build: its name.
+        torch: with PyTorch, and with what training needs beside it.
+        training: False leaves away what only training needs.
+    """
     replaced = find_build(build).package
     listed = _read_list("requirements.txt")
     if replaced:
         listed = [replaced if package_name(line) in RIVALS else line for line in listed]
-    return listed + (_read_list("requirements-torch.txt") if torch else [])
+    if torch and training:
+        listed += training_requirements()
+    return listed + (torch_requirements() if torch else [])
+
+
+def torch_requirements() -> list[str]:
+    """PyTorch: what comes from an index of its own on some systems."""
+    return _read_list("requirements-torch.txt")
+
+
+def training_requirements() -> list[str]:
+    """What training needs beside PyTorch."""
+    return _read_list("requirements-training.txt")
 
 
 def _read_list(name: str) -> list[str]:

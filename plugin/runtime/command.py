@@ -13,8 +13,15 @@ from pathlib import Path
 from ...errors import InputError, ThematicaError
 from .base_python import OLDEST_PYTHON
 from .build import BUILDS, builds_here, bytes_free, bytes_needed, propose_build, size_label
-from .find import check_runtime, default_runtime_folder, find_own_runtime, judge
-from .install import Choice, create_runtime, download_arguments, download_command, repair_runtime
+from .find import check_runtime, default_runtime_folder, find_own_runtime, interpreter_of, judge
+from .install import (
+    Choice,
+    create_runtime,
+    download_arguments,
+    download_command,
+    install_horovod,
+    repair_runtime,
+)
 from .network import Network
 from .process import Listener, process_options
 
@@ -30,10 +37,11 @@ class _Console(Listener):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="runtime", description=__doc__)
-    parser.add_argument("action", choices=("create", "repair", "check", "command", "wheels"))
+    parser.add_argument("action", choices=("create", "repair", "check", "command", "wheels", "horovod"))
     parser.add_argument("--build", choices=[*BUILDS, "auto"], default="auto", help="auto: what fits this machine")
-    parser.add_argument("--torch", action="store_true", help="with PyTorch")
+    parser.add_argument("--torch", action="store_true", help="with PyTorch, and what training needs")
     parser.add_argument("--wheels", type=Path, metavar="DIR", help="folder of wheels: install from it, or fill it")
+    parser.add_argument("--python", type=Path, metavar="PATH", help="for horovod: another environment than ours")
     parser.add_argument("--certificates", default="", metavar="FILE", help="PEM file with certificates to trust")
     parser.add_argument("--proxy", default="", metavar="URL", help="otherwise HTTPS_PROXY and pip's configuration")
     parser.add_argument("--torch-index", default="", metavar="URL", help="package index for PyTorch's wheels")
@@ -62,6 +70,10 @@ def _run(options: argparse.Namespace) -> int:
     choice = Choice(build, options.torch, options.wheels, network)
     if options.action == "check":
         return _check()
+    if options.action == "horovod":
+        python = interpreter_of(str(options.python)) if options.python else None
+        install_horovod(_Console(), network, options.wheels, python)
+        return 0
     if options.action in ("command", "wheels"):
         return _wheels(options, Choice(build, options.torch, None, network))
     if build not in [entry.name for entry in builds_here()]:

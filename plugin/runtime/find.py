@@ -161,7 +161,8 @@ def judge(runtime: Runtime | None) -> Verdict:
 def _judge_versions(stamp: dict[str, Any]) -> Verdict:
     """A runtime of another version is good as long as it has what this version needs."""
     build = stamp.get("build", "cpu")
-    listed = requirements(build if build in BUILDS else "cpu", bool(stamp.get("torch")))
+    # Without what only training needs, a runtime classifies as before (see :mod:`.training`).
+    listed = requirements(build if build in BUILDS else "cpu", bool(stamp.get("torch")), training=False)
     packages = stamp.get("packages")
     if isinstance(packages, dict):
         lacking = unmet(listed, {str(name): str(version) for name, version in packages.items()})

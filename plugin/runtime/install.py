@@ -27,6 +27,7 @@ from .build import (
     requirements,
     size_label,
     torch_index,
+    torch_requirements,
     unmet,
 )
 from .downloads import Downloads
@@ -37,22 +38,27 @@ from .find import (
     building_folder,
     check_runtime,
     default_runtime_folder,
+    find_own_runtime,
     finish_exchange,
     interpreter_in,
     old_folders,
     read_stamp,
+    runtime_problem,
 )
+from .horovod import build_horovod
 from .installed import Damage, damage_of, examine, forget, installed_packages, site_packages
 from .lock import InstallationLock
 from .network import Network
 from .own_python import archive_in, fetch_with_uv, find_own_python, unpack
 from .pip import Pip
 from .process import CommandFailed, Listener, run_command
+from .training import lacking_for_training
 
 #: Lies in a runtime that is being made, and says what it is to become.
 JOURNAL = "thematica-building.json"
 #: Lies there too, until the runtime is complete.
 DOWNLOADS = "thematica-downloads"
+_BUILD_AGAIN = "Horovod was compiled for what was there before: build it again to train in several processes"
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Choice:
 
     Args:
         build: its name, see :mod:`.build`.
-        torch: with PyTorch.
+        torch: with PyTorch, and what training needs beside it.
         wheels: install from this folder, without network; None: from the package index.
         network: how the network is reached.
     """
@@ -120,6 +126,8 @@ def _create(choice: Choice, listener: Listener, folder: Path, lock: Installation
         downloads.remove()
         _write_stamp(building, choice, base)
         (building / JOURNAL).unlink()
+        if "horovod" in installed_packages(folder):
+            listener.line(_BUILD_AGAIN)
         _put_in_place(building, folder)
     except Cancelled:
         # What was downloaded stays in pip's cache; gigabytes that nobody asked for do not stay.
@@ -134,8 +142,9 @@ def _install(pip: Pip, choice: Choice, span: tuple[float, float]) -> None:
     """The packages of a build: in one go, so that pip finds versions that fit together, or PyTorch after the others."""
     if pip.extra_index and choice.wheels is None:
         middle = (span[0] + span[1]) / 2
-        pip.install(requirements(choice.build), (span[0], middle))
-        pip.install(requirements(choice.build, torch=True), (middle, span[1]), extra=True)
+        listed = requirements(choice.build, choice.torch)
+        pip.install([line for line in listed if line not in torch_requirements()], (span[0], middle))
+        pip.install(listed, (middle, span[1]), extra=True)
     else:
         pip.install(requirements(choice.build, choice.torch), span)
 
@@ -260,7 +269,6 @@ def _require_health(answer: dict[str, Any]) -> None:
 
 
 def _write_stamp(folder: Path, choice: Choice, base: Path) -> None:
-    packages = {name: package.version for name, package in installed_packages(folder).items()}
     site = site_packages(folder)
     stamp = {
         "thematica": __version__,
@@ -270,7 +278,7 @@ def _write_stamp(folder: Path, choice: Choice, base: Path) -> None:
         "python": site.parent.name if site else "",
         "wheels": str(choice.wheels or ""),
         "requirements": requirements(choice.build, choice.torch),
-        "packages": packages,
+        "packages": _versions(folder),
     }
     _write_json(folder / STAMP, stamp)
 
@@ -334,6 +342,8 @@ def repair_runtime(choice: Choice, listener: Listener, folder: Path | None = Non
     try:
         with InstallationLock(folder.with_name(f"{folder.name}.lock"), listener) as lock:
             mended = _mend(choice, listener, folder, stamp, lock)
+            if mended:
+                _complete_for_training(choice, listener, folder, lock)
     except OSError as error:
         raise RuntimeMissingError(
             f"The runtime in “{folder}” could not be repaired: {error.strerror or error}.", str(error)
@@ -376,14 +386,17 @@ def _mend(choice: Choice, listener: Listener, folder: Path, stamp: dict[str, Any
             if package is not None and package.has_record and damage.name != "pip":
                 pip.uninstall(damage.name)
             forget(folder, damage.name)
-        again = [f"{damage.name}=={damage.version}" for damage in damages if damage.version]
+        again = [
+            f"{damage.name}=={damage.version}" for damage in damages if damage.version and damage.name != "horovod"
+        ]
+        if "horovod" in [damage.name for damage in damages]:
+            listener.line(_BUILD_AGAIN)
         if again:
             pip.install(again, (0.3, 0.8), ["--no-deps"], extra=any(line.startswith("torch==") for line in again))
-        listed = requirements(choice.build, choice.torch)
-        have = {name: package.version for name, package in installed_packages(folder).items()}
-        if unmet(listed, have):
+        # What only training needs comes afterwards: where it cannot be had, the runtime classifies all the same.
+        if unmet(requirements(choice.build, choice.torch, training=False), _versions(folder)):
             _install(pip, choice, (0.8, 0.9))
-        listener.step("Checking the runtime", 0.95)
+        listener.step("Checking the runtime", 0.9)
         _require_health(check_runtime(Runtime(interpreter_in(folder), "user"), timeout=300))
     except RuntimeMissingError as error:
         listener.line(error.message)
@@ -394,6 +407,53 @@ def _mend(choice: Choice, listener: Listener, folder: Path, stamp: dict[str, Any
     if not damages:
         listener.line("Nothing was broken")
     return True
+
+
+def _complete_for_training(choice: Choice, listener: Listener, folder: Path, lock: InstallationLock) -> None:
+    """Install what a runtime with PyTorch lacks for training; it counts as finished all the while."""
+    lacking = lacking_for_training(Runtime(interpreter_in(folder), "user"))
+    if not lacking:
+        return
+    listener.line(f"Training needs more, which is installed: {', '.join(lacking)}")
+    pip = Pip(interpreter_in(folder), choice.network.environment(), listener, lock.inherited, choice.wheels)
+    pip.install(lacking, (0.9, 0.97))
+    listener.step("Checking the runtime", 0.98)
+    _require_health(check_runtime(Runtime(interpreter_in(folder), "user"), timeout=300))
+    stamp = read_stamp(folder) or {}
+    _write_stamp(folder, choice, Path(str(stamp.get("base", ""))))
+
+
+def install_horovod(
+    listener: Listener, network: Network, wheels: Path | None = None, python: Path | None = None
+) -> None:
+    """Build Horovod into the user's own runtime, which is repaired and checked with it from then on.
+
+    Args:
+        listener: gets log and progress; may cancel.
+        network: how the network is reached.
+        wheels: take the source from this folder, without network.
+        python: of another environment, which is not ours.
+
+    Raises:
+        RuntimeMissingError: there is no runtime, or it could not be built.
+        Cancelled: Horovod is not installed.
+    """
+    if python is not None:
+        build_horovod(python, listener, network, wheels)
+        return
+    folder = default_runtime_folder()
+    with InstallationLock(folder.with_name(f"{folder.name}.lock"), listener):
+        runtime = find_own_runtime()
+        problem = runtime_problem(runtime)
+        stamp = read_stamp(folder)
+        if problem or stamp is None:
+            raise RuntimeMissingError(problem)
+        build_horovod(interpreter_in(folder), listener, network, wheels)
+        _write_json(folder / STAMP, {**stamp, "packages": _versions(folder)})
+
+
+def _versions(folder: Path) -> dict[str, str]:
+    return {name: package.version for name, package in installed_packages(folder).items()}
 
 
 # -- a folder of wheels for a machine without network ---------------------------------------------------

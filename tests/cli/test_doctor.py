@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from thematica.cli import doctor
 from thematica.cli.graphics import _from_sysfs, read_nvidia_smi, run_quietly
+from thematica.cli.trainable import training_facts, training_lines
 from thematica.engine.providers import PROVIDERS
 
 from ..engine.workplace import run_here, run_there
@@ -52,6 +54,62 @@ def test_for_people_it_says_the_same_in_words(facts: dict) -> None:
     assert "used by default" in outcome.out
     assert f"(PyTorch {facts['torch']['version']})" in outcome.out
     assert outcome.out.splitlines()[-1] == "All is well."
+
+
+def test_it_says_whether_training_is_possible(facts: dict) -> None:
+    import skl2onnx
+    import torch
+
+    training = facts["training"]
+    assert training["possible"]
+    assert training["problem"] == ""
+    assert training["packages"]["torch"] == torch.__version__
+    assert training["packages"]["skl2onnx"] == skl2onnx.__version__
+    there = importlib.util.find_spec("horovod") is not None
+    assert bool(training["horovod"]["version"]) == there
+    assert bool(training["horovod"]["why_not"]) != there
+
+
+@pytest.mark.parametrize(
+    ("torch", "probed", "possible", "problem"),
+    [
+        (None, {}, False, "Not possible: PyTorch is not installed."),
+        ({"loads": False, "why_not": "it crashed"}, {}, False, "Not possible: PyTorch does not load (it crashed)."),
+        (
+            {"version": "2"},
+            {},
+            True,
+            "Only deep networks; for forests, boosted trees and SVM, skl2onnx is not installed.",
+        ),
+        (
+            {"version": "2"},
+            {"training": {"loads": False, "why_not": "it crashed (status -11: no message)"}},
+            True,
+            "skl2onnx does not load (it crashed (status -11: no message)).",
+        ),
+        (
+            {"version": "2"},
+            {"training": {"packages": {"skl2onnx": "1"}, "why_not": {"tensorboard": "ImportError: x"}}},
+            True,
+            "without curves for TensorBoard: tensorboard does not load (ImportError: x).",
+        ),
+    ],
+)
+def test_what_hinders_training_is_told(torch: dict | None, probed: dict, possible: bool, problem: str) -> None:
+    facts = training_facts(torch, probed)
+    assert facts["possible"] == possible
+    assert facts["problem"].endswith(problem)
+    assert facts["problem"] in training_lines(facts)[0]
+
+
+def test_why_there_is_one_process_only_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {"horovod": {"packages": {}, "why_not": {"horovod": "ImportError: undefined symbol"}}}
+    assert "Horovod does not load (ImportError: undefined symbol): training runs in one process." in str(
+        training_facts(None, broken)["horovod"]
+    )
+    assert "Horovod is not installed: training runs in one process." in training_lines(training_facts(None, {}))[1]
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert "Horovod cannot be installed on Windows" in training_lines(training_facts(None, {}))[1]
 
 
 @pytest.fixture
@@ -124,6 +182,8 @@ def test_providers_are_tried_one_by_one(monkeypatch: pytest.MonkeyPatch, tmp_pat
         "openvino": {"loads": True, "why_not": ""},
         "torch": {"version": "2.13.0+cu130", "cuda": "13.0", "why_not": {},
                   "devices": [{"device": "cuda:0", "name": "NVIDIA A100", "memory": 40 * 2**30}]},
+        "training": {"packages": {"skl2onnx": "1.20", "tensorboard": "2.21"}, "why_not": {}},
+        "horovod": {"packages": {}, "why_not": {"horovod": "ImportError: undefined symbol"}},
     }  # fmt: skip
     names = [entry.name for entry in PROVIDERS if entry.short in (*answers, "cpu")]
     monkeypatch.setattr(doctor, "_try_network", lambda: names)

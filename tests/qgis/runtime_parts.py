@@ -145,6 +145,7 @@ def make_plugin(folder: Path, requirements: list[str], modules: list[str], versi
     (folder / "__init__.py").write_text(f'__version__ = "{version}"\n', encoding="utf-8")
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     (folder / "requirements-torch.txt").write_text("torch==2.0\n", encoding="utf-8")
+    (folder / "requirements-training.txt").write_text("skl2onnx>=1.17\n", encoding="utf-8")
     (folder / "__main__.py").write_text(_DOCTOR.format(modules=modules, version=version), encoding="utf-8")
     return folder
 

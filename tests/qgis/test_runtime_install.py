@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from thematica.plugin.runtime import (
     check_runtime,
     clean_environment,
     find_runtime,
+    horovod,
     interpreter_in,
     judge,
     own_python,
@@ -36,8 +38,17 @@ from thematica.plugin.runtime import (
 )
 from thematica.plugin.runtime import install as module
 from thematica.plugin.runtime.build import BUILDS
-from thematica.plugin.runtime.install import JOURNAL, Choice, create_runtime, download_arguments, repair_runtime
+from thematica.plugin.runtime.install import (
+    JOURNAL,
+    Choice,
+    create_runtime,
+    download_arguments,
+    install_horovod,
+    repair_runtime,
+)
 from thematica.plugin.runtime.installed import installed_packages, site_packages
+from thematica.plugin.runtime.network import Network
+from thematica.plugin.runtime.training import horovod_problem, lacking_for_training, training_problem
 from thematica.plugin.worker import run_worker
 
 from .conftest import SENTINEL_BANDS
@@ -311,6 +322,172 @@ def test_where_pip_is_broken_the_runtime_is_made_anew(made, offline):
     listener = Watching()
     assert check_runtime(repair_runtime(offline, listener))["ok"]
     assert "made anew" in listener.text
+
+
+# -- training -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made_with_torch_once(tmp_path_factory, small):
+    """A runtime with PyTorch as an older version of the plugin made it, and the wheels for that; tests take copies."""
+    folder = tmp_path_factory.mktemp("with-torch")
+    shutil.copytree(small / "wheels", folder / "wheels")
+    make_wheel(folder / "wheels", "torch", "2.0")
+    older = make_plugin(folder / "older", LISTED, ["alpha", "onnxruntime"], __version__)
+    (older / "requirements-training.txt").write_text("")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET_PIP.items():
+            patch.setenv(name, value)
+        patch.delenv("PIP_FIND_LINKS", raising=False)
+        patch.setattr(process, "PLUGIN_FOLDER", older)
+        create_runtime(Choice(torch=True, wheels=folder / "wheels"), Watching(), folder / "runtime")
+    return folder
+
+
+@pytest.fixture
+def with_torch(home, made_with_torch_once, tmp_path):
+    """The user's own runtime is such a one; gives a folder of wheels without what training needs beside PyTorch."""
+    shutil.copytree(made_with_torch_once / "runtime", home / "runtime", symlinks=True)
+    shutil.copytree(made_with_torch_once / "wheels", tmp_path / "wheels")
+    return tmp_path / "wheels"
+
+
+def test_a_runtime_with_pytorch_of_an_older_plugin_classifies_and_is_completed_in_place(with_torch, home):
+    found = find_runtime()
+    assert runtime_problem(found) == "", "it classifies as before"
+    assert lacking_for_training(found) == ["skl2onnx>=1.17"]
+    assert "needs skl2onnx" in training_problem(found, True)
+    assert training_problem(found, True).endswith("and repair it.")
+    assert training_problem(found, False) == ""
+    (found.folder / "ours").touch()
+    make_wheel(with_torch, "skl2onnx", "1.20")
+    listener = Watching()
+    repaired = repair_runtime(Choice(wheels=with_torch), listener)
+    assert "Training needs more, which is installed: skl2onnx>=1.17" in listener.text
+    assert (found.folder / "ours").exists(), "nothing else is made anew"
+    assert lacking_for_training(repaired) == []
+    assert training_problem(find_runtime(), True) == ""
+    assert json.loads((found.folder / STAMP).read_text())["packages"]["skl2onnx"] == "1.20"
+
+
+def test_where_it_cannot_be_completed_it_classifies_all_the_same(with_torch, home):
+    with pytest.raises(RuntimeMissingError, match="no wheel of skl2onnx"):
+        repair_runtime(Choice(wheels=with_torch), Watching())
+    assert names(home) == ["runtime", "runtime.lock"]
+    assert runtime_problem(find_runtime()) == ""
+    assert lacking_for_training(find_runtime()) == ["skl2onnx>=1.17"]
+
+
+def test_a_new_runtime_with_pytorch_can_train(with_torch, home):
+    make_wheel(with_torch, "skl2onnx", "1.20")
+    create_runtime(Choice(torch=True, wheels=with_torch), Watching())
+    assert training_problem(find_runtime(), True) == ""
+    assert "skl2onnx>=1.17" in json.loads((home / "runtime" / STAMP).read_text())["requirements"]
+
+
+_HOROVODS_BUILD = r"""
+import base64, pathlib, zipfile
+
+def build_wheel(folder, settings=None, metadata=None):
+    text = pathlib.Path("CMakeLists.txt").read_text() + pathlib.Path("horovod/torch/CMakeLists.txt").read_text()
+    if text.count("CMAKE_CXX_STANDARD 20") != 2:
+        raise SystemExit("error: these headers want C++20")
+    info = "horovod-0.28.1.dist-info"
+    files = {
+        "horovod/__init__.py": "",
+        "horovod/torch/__init__.py": "def gloo_built(): return True\n",
+        "horovod-0.28.1.data/scripts/horovodrun": "#!python\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: horovod\nVersion: 0.28.1\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in files) + f"{info}/RECORD,,\n"
+    name = "horovod-0.28.1-py3-none-any.whl"
+    with zipfile.ZipFile(pathlib.Path(folder) / name, "w") as packed:
+        for path, text in files.items():
+            packed.writestr(path, text)
+    return name
+
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    info = pathlib.Path(folder) / "horovod-0.28.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: horovod\nVersion: 0.28.1\n")
+    return info.name
+
+def build_sdist(folder, settings=None):
+    raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def source_of_horovod(with_torch, tmp_path, monkeypatch):
+    """A small Horovod in the folder of wheels, built as the real one is; and a compiler, which it does not need."""
+    source = tmp_path / "horovod-0.28.1"
+    (source / "horovod" / "torch").mkdir(parents=True)
+    for path in (source / "CMakeLists.txt", source / "horovod" / "torch" / "CMakeLists.txt"):
+        path.write_text("set(CMAKE_CXX_STANDARD 14)\n")
+    (source / "backend.py").write_text(_HOROVODS_BUILD)
+    project = '[project]\nname = "horovod"\nversion = "0.28.1"\n'
+    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (source / "pyproject.toml").write_text(project + system)
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: horovod\nVersion: 0.28.1\n")
+    with tarfile.open(with_torch / "horovod-0.28.1.tar.gz", "w:gz") as packed:
+        packed.add(source, source.name)
+    for name, version in (("setuptools", "80.0"), ("wheel", "1.0"), ("packaging", "1.0"), ("cloudpickle", "1.0"),
+                          ("psutil", "1.0"), ("pyyaml", "1.0"), ("cffi", "2.0")):  # fmt: skip
+        make_wheel(with_torch, name, version)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("cmake", "make", "c++"):
+        (tools / name).write_text("#!/bin/sh\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(horovod, "_PROBE", "print(True, True)")
+    return with_torch
+
+
+def test_horovod_is_built_into_the_runtime_and_belongs_to_it(source_of_horovod, home):
+    assert horovod_problem(find_runtime())
+    install_horovod(Watching(), Network(), source_of_horovod)
+    assert horovod_problem(find_runtime()) == ""
+    assert json.loads((home / "runtime" / STAMP).read_text())["packages"]["horovod"] == "0.28.1"
+    assert not list((home / "runtime").glob("horovod-*")), "what was compiled is gone"
+    assert judge(find_runtime()).kind == ""
+    # Where it is damaged it is taken out: it is no wheel that could be installed anew.
+    record = site_packages(home / "runtime") / "horovod-0.28.1.dist-info" / "RECORD"
+    record.unlink()
+    make_wheel(source_of_horovod, "skl2onnx", "1.20")
+    listener = Watching()
+    repair_runtime(Choice(wheels=source_of_horovod), listener)
+    assert "build it again" in listener.text
+    assert "made anew" not in listener.text
+    assert not record.parent.exists()
+    assert judge(find_runtime()).kind == ""
+
+
+def test_horovod_that_does_not_compile_is_one_sentence_and_leaves_the_runtime(source_of_horovod, home, monkeypatch):
+    monkeypatch.setattr(horovod, "_unpack", lambda archive: archive.parent)
+    listener = Watching()
+    with pytest.raises(RuntimeMissingError, match="could not be built; the log says more"):
+        install_horovod(listener, Network(), source_of_horovod)
+    assert "is not installable" in listener.lines[-1], "what the compiler said is in the log"
+    assert not list((home / "runtime").glob("horovod-*"))
+    assert "build it" in horovod_problem(find_runtime())
+    assert judge(find_runtime()).kind == ""
+
+
+def test_what_the_compiler_needs_is_named_before_anything_is_downloaded(with_torch, monkeypatch, tmp_path):
+    monkeypatch.setattr(horovod, "_PROBE", "print(True, False)")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        RuntimeMissingError, match=r"lacks the headers of Python .*cmake, make, a C\+\+ compiler"
+    ) as told:
+        install_horovod(Watching(), Network(), with_torch)
+    assert "apt install" in told.value.message or "brew" in told.value.message
+
+
+def test_without_pytorch_there_is_nothing_to_build_horovod_against(made):
+    with pytest.raises(RuntimeMissingError, match="make it with PyTorch first"):
+        install_horovod(Watching(), Network())
 
 
 # -- a CPython of our own -----------------------------------------------------------------------------

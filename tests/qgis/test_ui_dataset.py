@@ -268,10 +268,10 @@ def test_the_picture_opens_and_can_be_seen_at_full_size(dialog):
     make(dialog)
     sheet = dialog._sheet
     assert sheet.isVisible()
-    fitted = sheet.label.width()
+    fitted = sheet.view.label.width()
     assert fitted < 1200
-    QTest.mouseClick(sheet.label, LEFT)
-    assert sheet.label.width() == 1200
+    QTest.mouseClick(sheet.view.label, LEFT)
+    assert sheet.view.label.width() == 1200
     sheet.close()
     click(dialog.sheet_button)
     assert dialog._sheet.isVisible()

@@ -236,7 +236,7 @@ def work():
     wait_for(lambda: not run.is_running, "the training set is made", 60)
     settle()
     found["set_notice"] = dialog.notice.said
-    found["sheet"] = dialog._sheet is not None and not dialog._sheet.picture.isNull()
+    found["sheet"] = dialog._sheet is not None and not dialog._sheet.view.picture.isNull()
     if found["sheet"]:
         dialog._sheet.close()
     dialog.close()

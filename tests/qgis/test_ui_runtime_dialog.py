@@ -87,7 +87,7 @@ def no_runtime(monkeypatch, tmp_path):
     monkeypatch.setenv("THEMATICA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(process, "PLUGIN_FOLDER", tmp_path / "plugin")
     (tmp_path / "plugin").mkdir()
-    for name in ("requirements.txt", "requirements-torch.txt"):
+    for name in ("requirements.txt", "requirements-torch.txt", "requirements-training.txt"):
         shutil.copy(ROOT / name, tmp_path / "plugin")
 
 
@@ -232,6 +232,29 @@ def test_the_doctors_further_findings_are_shown_where_there_are_any():
         assert part in text
     for odd in ({"gpus": None}, {"gpus": 3}, {"providers_why_not": ["x"]}, {"gpus": [None]}):
         assert "onnxruntime" in doctor_html({**ANSWER, **odd})
+
+
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        (
+            {"problem": "", "packages": {"torch": "2.13.0"}, "horovod": {"version": "0.28.1", "why_not": ""}},
+            ("Possible (torch 2.13.0)", "Horovod 0.28.1"),
+        ),
+        (
+            {
+                "problem": "Not possible: PyTorch is not installed.",
+                "packages": {},
+                "horovod": {"version": None, "why_not": "Horovod is not installed: training runs in one process."},
+            },
+            ("Not possible: PyTorch is not installed.", "Horovod is not installed: training runs in one process."),
+        ),
+        ({"horovod": "odd"}, ("Possible", "?")),
+    ],
+)
+def test_the_doctor_says_whether_training_is_possible(training, told):
+    text = doctor_html({**ANSWER, "training": training})
+    assert all(part in text for part in told)
 
 
 # -- what is installed, and from where ----------------------------------------------------------------
@@ -400,6 +423,22 @@ def test_a_runtime_whose_python_is_gone_is_to_be_repaired(open_dialog, own_runti
     assert not dialog.check_button.isEnabled()
     run(dialog, dialog.repair_button)
     assert len(started) == 1
+
+
+def test_a_runtime_with_pytorch_that_cannot_train_is_completed_by_repair(open_dialog, own_runtime, started):
+    own_runtime(torch=True, requirements=requirements(torch=True, training=False))
+    dialog = open_dialog()
+    assert dialog.state.kind == "warning"
+    assert "lacks skl2onnx, tensorboard and pyarrow, which training needs. Press “Repair”" in dialog.state.said
+    assert dialog.repair_button.isDefault()
+    assert dialog.check_button.isEnabled(), "it classifies"
+    run(dialog, dialog.repair_button)
+    assert started[0].torch
+
+
+def test_a_runtime_without_pytorch_lacks_nothing(open_dialog, own_runtime):
+    own_runtime()
+    assert open_dialog().state.kind == "info"
 
 
 def test_progress_is_shown(open_dialog, no_runtime, interpreter, monkeypatch):

@@ -160,7 +160,8 @@ train-eurosat: $(DEV) ## train the EuroSAT model that ships anew: make train-eur
 		--card "$(BUNDLED)/eurosat-rgb.json" --output "$(EUROSAT)/run" --resume
 	cp "$(EUROSAT)/run/model.onnx" "$(BUNDLED)/eurosat-rgb.onnx"
 	cp "$(EUROSAT)/run/model.json" "$(BUNDLED)/eurosat-rgb.json"
-	$(CLEAN_ENV) $(BIN)/thematica evaluate "$(BUNDLED)/eurosat-rgb.onnx" "$(EUROSAT)/set"
+	$(CLEAN_ENV) $(BIN)/thematica evaluate "$(BUNDLED)/eurosat-rgb.onnx" "$(EUROSAT)/set" --json "$(EUROSAT)/evaluation.json"
+	@$(BIN)/python tools/accuracy_tables.py "$(EUROSAT)/evaluation.json"
 
 # -------------------------------------------------------------------------------------- package, install
 package: $(SYSTEM)/runtime ## build/thematica.zip, for "Install from ZIP" and the QGIS plugin repository

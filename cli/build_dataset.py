@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 # Options of this command that go into the job under their own names, beside those that commands share.
 _PLAIN = (
-    "labels", "field", "folder", "layout", "nomenclature", "kind", "size", "split", "test", "validation", "seed",
-    "block", "buffer", "cut_polygons", "validation_labels", "test_labels", "merge", "image_field", "from_field",
-    "to_field", "timeline", "most", "labels_crs",
+    "labels", "field", "folder", "layout", "nomenclature", "all_classes", "kind", "size", "split", "test",
+    "validation", "seed", "block", "buffer", "cut_polygons", "validation_labels", "test_labels", "merge",
+    "image_field", "from_field", "to_field", "timeline", "most", "labels_crs",
 )  # fmt: skip
 
 
@@ -56,6 +56,9 @@ def add_parser(commands: Any) -> None:
     patches.add_argument("--folder", metavar="DIR|ZIP", help="a data set of patches")
     patches.add_argument("--layout", choices=LAYOUTS, help="which one")
     patches.add_argument("--nomenclature", type=int, choices=NOMENCLATURES, help="classes of BigEarthNet (default: 19)")
+    patches.add_argument(
+        "--all-classes", action="store_const", const=True, help="keep classes of BigEarthNet that no patch has"
+    )
     split = parser.add_argument_group("split")
     split.add_argument(
         "--split", choices=SPLITS, help="default: blocks of the ground; BigEarthNet v2: official; EuroSAT: random"

@@ -39,6 +39,7 @@ class DatasetJob(Job):
         folder: a folder of patches (or a zip), instead of rasters and labels.
         layout: what kind of folder, one of :data:`LAYOUTS`.
         nomenclature: classes of BigEarthNet: 19 or 43.
+        all_classes: of BigEarthNet, those that no patch has, too.
         kind: one of :data:`KINDS`; None: pixels.
         size: side of windows or chips in pixels; None: 9 or 128.
         split: one of :data:`SPLITS`; None: as suits the input, spatially blocked wherever that can be.
@@ -71,6 +72,7 @@ class DatasetJob(Job):
     folder: str | None = None
     layout: str | None = None
     nomenclature: int | None = None
+    all_classes: bool = False
     kind: str | None = None
     size: int | None = None
     split: str | None = None
@@ -172,6 +174,10 @@ class DatasetJob(Job):
                 raise InputError(f"BigEarthNet has 19 or 43 classes, not {self.nomenclature}; see --nomenclature.")
             if self.nomenclature is not None and self.layout == "eurosat":
                 raise InputError("--nomenclature is BigEarthNet's; EuroSAT has ten classes.")
+            if self.all_classes and self.layout == "eurosat":
+                raise InputError(
+                    "--all-classes is BigEarthNet's; EuroSAT's ten classes are there whenever its images are."
+                )
             if self.nomenclature == 43 and self.layout == "bigearthnet-v2":
                 raise InputError("BigEarthNet v2 has 19 classes only; leave --nomenclature away.")
             given = [name for name in _OF_RASTERS if getattr(self, name) not in (None, "", False)]
@@ -185,8 +191,8 @@ class DatasetJob(Job):
             raise InputError("A scene without a raster was given; name at least one image file for each.")
         if not self.labels:
             raise InputError("The rasters need labels: --labels with polygons, points or a raster of classes.")
-        if self.layout or self.nomenclature:
-            raise InputError("--layout and --nomenclature go with --folder, not with --raster.")
+        if self.layout or self.nomenclature or self.all_classes:
+            raise InputError("--layout, --nomenclature and --all-classes go with --folder, not with --raster.")
         if self.split == "official":
             raise InputError(
                 "Only BigEarthNet v2 comes with a split of its own; choose --split blocks, polygons or random."

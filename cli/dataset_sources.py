@@ -48,9 +48,9 @@ def from_folder(job: DatasetJob, stack: ExitStack, monitor: Monitor) -> Descript
     if job.layout == "eurosat":
         patches = open_eurosat(job.folder, monitor)
     elif job.layout == "bigearthnet":
-        patches = open_bigearthnet(job.folder, read_band_files, job.nomenclature or 19, monitor)
+        patches = open_bigearthnet(job.folder, read_band_files, job.nomenclature or 19, monitor, job.all_classes)
     else:
-        patches = open_bigearthnet_v2(job.folder, read_band_files, monitor)
+        patches = open_bigearthnet_v2(job.folder, read_band_files, monitor, job.all_classes)
     stack.callback(patches.close)
     options = PatchOptions(
         split=job.split or "",

@@ -1,4 +1,4 @@
-"""Pictures of labelling: a layer, polygons drawn by mouse, figures, a region, the live preview, a training set.
+"""Pictures of labelling: a layer, polygons drawn by mouse, figures, a region, the live preview, a training.
 
 Runs inside QGIS, started by ``screenshots.py``, on the scene that ``demo/make_scene.py`` makes.
 """
@@ -51,6 +51,8 @@ DRAWN = {
 GROWN_FROM = (785, 820)
 # Left, top, right, bottom in pixels: lake, river, fields, woods, villages.
 VIEW = (505, 430, 935, 880)
+# So many, that there is time for a picture in the middle.
+EPOCHS = 60
 # Reflectance that is shown white.
 BRIGHTEST = 0.22
 
@@ -206,6 +208,28 @@ class Labelling:
         _sheet().close()
         dialog.close()
 
+    def train(self) -> None:
+        """The dialog, the curves of a training, and what came of it."""
+        from thematica.ui.train_dialog import TrainDialog
+        from thematica.ui.training_dock import TrainingDock
+
+        self.qgis.click(self.dock.train_button)
+        dialog = self.qgis.window.findChildren(TrainDialog)[-1]
+        self.qgis.click(dialog.network.buttons["mlp"])
+        dialog.name.setText("river cover")
+        dialog.folder.setFilePath(str(self.labels_file.parent / "river cover"))
+        self.qgis.settle()
+        self.qgis.save_widget(dialog, "train-dialog.png")
+        dialog.epochs.setValue(EPOCHS)
+        self.qgis.click(dialog.train_button)
+        self.qgis.wait_for(lambda: self.qgis.window.findChildren(TrainingDock), "the training")
+        dialog.close()
+        dock = self.qgis.window.findChildren(TrainingDock)[-1]
+        self.qgis.wait_for(lambda: dock.run is not None and len(dock.run.epochs_done) > EPOCHS // 3, "its curves", 180)
+        self.qgis.save_widget(self.qgis.window, "training-dock.png")
+        self.qgis.wait_for(lambda: dock.run.state == "finished" and dock.classify_button.isVisible(), "its end", 180)
+        self.qgis.save_widget(dock, "training-finished.png")
+
 
 def _brighten(layer: QgsRasterLayer) -> None:
     """What lies on the ground fills the screen's range; clouds and snow may be white."""
@@ -252,3 +276,4 @@ def take_label_pictures(images: Path, size: tuple[int, int], scenes: Path) -> No
     work.grow()
     work.preview()
     work.training_set()
+    work.train()

@@ -46,13 +46,18 @@ class QgisWindow:
             self._go_on()
             time.sleep(0.01)
 
-    def wait_for(self, condition: Callable[[], Any], what: str = "a run") -> None:
+    def wait_for(self, condition: Callable[[], Any], what: str = "a run", seconds: float = _SECONDS_TO_WAIT) -> None:
         """Until something has come about.
+
+        Args:
+            condition: true once it has.
+            what: for the error.
+            seconds: that it may take.
 
         Raises:
             TimeoutError: it does not.
         """
-        end = time.monotonic() + _SECONDS_TO_WAIT
+        end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
                 raise TimeoutError(f"{what} did not come to its end")

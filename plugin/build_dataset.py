@@ -130,6 +130,8 @@ class BuildDataset(ThematicaAlgorithm):
         advanced(choice("RESAMPLING", "Resampling of rasters on other grids", resampling, None))
         advanced(QgsProcessingParameterCrs("LABELS_CRS", "CRS of the labels, instead of their own", optional=True))
         advanced(choice("NOMENCLATURE", "Classes of BigEarthNet", ["19", "43"], None))
+        keep = "Keep classes of BigEarthNet that no patch has"
+        advanced(QgsProcessingParameterBoolean("ALL_CLASSES", keep, defaultValue=False))
         add(QgsProcessingParameterFolderDestination("OUTPUT", "Training set"))
         self.addOutput(QgsProcessingOutputFile("DATASET", "Description (JSON)"))
         self.addOutput(QgsProcessingOutputFile("SHEET", "Preview sheet (PNG)"))
@@ -235,6 +237,8 @@ class BuildDataset(ThematicaAlgorithm):
                 options[name.lower()] = self.parameterAsInt(parameters, name, context)
         if is_given(parameters, "NOMENCLATURE"):
             options["nomenclature"] = int(self.parameterAsEnumString(parameters, "NOMENCLATURE", context))
+        if self.parameterAsBoolean(parameters, "ALL_CLASSES", context):
+            options["all_classes"] = True
         crs = self.parameterAsCrs(parameters, "LABELS_CRS", context)
         if crs.isValid():
             options["labels_crs"] = crs.toWkt(WKT_PREFERRED)

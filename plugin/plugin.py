@@ -34,6 +34,9 @@ class ThematicaPlugin:
         self.threshold_panel: Any = None
         self.labels_dock: Any = None
         self.dataset_dialog: Any = None
+        self.train_dialog: Any = None
+        self.training_dock: Any = None
+        self.training_watch: Any = None
         #: Open ones; QGIS's main window keeps the window alive, but not the Python object behind it.
         self.area_tables: list[Any] = []
         #: Parent of the runs: they outlive the dialog, and end with the plugin.
@@ -62,6 +65,11 @@ class ThematicaPlugin:
         self.labels_action.setCheckable(True)
         self.dataset_action = self._action("Make training set…", self.open_dataset)
         self.dataset_action.setToolTip("Samples with their classes, split for training and testing")
+        self.train_action = self._action("Train…", self.open_train)
+        self.train_action.setToolTip("Train a network on a training set or on labels, and get a model")
+        self.training_action = self._action("Training", self.toggle_training)
+        self.training_action.setToolTip("How a network learns: curves, pause, stop, and what came of it")
+        self.training_action.setCheckable(True)
         for action in self._menu_actions():
             self.iface.addPluginToRasterMenu(MENU, action)
         for action in (self.classify_action, self.labels_action):
@@ -81,9 +89,17 @@ class ThematicaPlugin:
         self.iface.addCustomActionForLayerType(self.use_labels_action, "", VECTOR_TYPE, True)
         QgsProject.instance().layersAdded.connect(self._offer_on_results)
         self._offer_on_results(list(QgsProject.instance().mapLayers().values()))
+        self._watch_trainings()
 
     def _menu_actions(self) -> tuple[QAction, ...]:
-        return self.classify_action, self.labels_action, self.dataset_action, self.runtime_action
+        return (
+            self.classify_action,
+            self.labels_action,
+            self.dataset_action,
+            self.train_action,
+            self.training_action,
+            self.runtime_action,
+        )
 
     def _action(self, text: str, slot: Callable[[], None], icon: Path | None = None) -> QAction:
         action = QAction(QIcon(str(icon)) if icon else QIcon(), text, self.iface.mainWindow())
@@ -120,21 +136,22 @@ class ThematicaPlugin:
             self.runtime_dialog.end()
         for table in list(self.area_tables):
             table.close()
-        for dialog in (self.classify_dialog, self.runtime_dialog, self.dataset_dialog):
+        for dialog in (self.classify_dialog, self.runtime_dialog, self.dataset_dialog, self.train_dialog):
             if dialog is not None:
                 dialog.close()
                 dialog.deleteLater()
-        if self.labels_dock is not None:
-            self.labels_dock.end()
+        for part in (self.labels_dock, self.training_dock, self.training_watch, self.train_dialog):
+            if part is not None:
+                part.end()
         from .label_layer import end_all
 
         end_all()
-        for dock in (self.threshold_panel, self.labels_dock):
+        for dock in (self.threshold_panel, self.labels_dock, self.training_dock):
             if dock is not None:
                 self.iface.removeDockWidget(dock)
                 dock.deleteLater()
         self.classify_dialog = self.runtime_dialog = self.threshold_panel = self.labels_dock = None
-        self.dataset_dialog = None
+        self.dataset_dialog = self.train_dialog = self.training_dock = self.training_watch = None
 
     # -- what the actions do --------------------------------------------------------------------
 
@@ -160,7 +177,7 @@ class ThematicaPlugin:
         _show(self.runtime_dialog)
 
     def _runtime_changed(self) -> None:
-        for window in (self.classify_dialog, self.labels_dock, self.dataset_dialog):
+        for window in (self.classify_dialog, self.labels_dock, self.dataset_dialog, self.train_dialog):
             if window is not None:
                 window.check_runtime()
 
@@ -182,14 +199,22 @@ class ThematicaPlugin:
             from ..ui.labels_dock import LabelsDock
 
             self.labels_dock = LabelsDock(self.iface, self.iface.mainWindow())
-            self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.labels_dock)
+            self._add_dock(self.labels_dock)
             self.labels_dock.runtime_wanted.connect(self.open_runtime)
             self.labels_dock.offer_training_set(self.open_dataset)
+            self.labels_dock.offer_training(self.open_train)
             # QGIS's own menus close docks, too.
             self.labels_dock.visibilityChanged.connect(self._labels_shown)
         self.labels_dock.setUserVisible(True)
         self._labels_shown()
         return self.labels_dock
+
+    def _add_dock(self, dock: Any) -> None:
+        """Show a dock at the right: one behind the other, since each needs the whole height."""
+        self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        for other in (self.labels_dock, self.training_dock):
+            if other is not None and other is not dock and not other.isFloating():
+                self.iface.mainWindow().tabifyDockWidget(other, dock)
 
     def _labels_shown(self, *_: object) -> None:
         if self.labels_dock is not None:
@@ -202,15 +227,96 @@ class ThematicaPlugin:
 
             self.dataset_dialog = DatasetDialog(self.iface, runs=self.runs, parent=self.iface.mainWindow())
             self.dataset_dialog.runtime_wanted.connect(self.open_runtime)
-        dock, layer = self.labels_dock, self.iface.activeLayer()
-        if dock is not None and dock.isUserVisible() and dock.label_layer is not None:
-            self.dataset_dialog.choose(dock.label_layer.layer, dock.sources.rasters())
-        else:
-            self.dataset_dialog.choose(
-                layer if isinstance(layer, QgsVectorLayer) else None,
-                [layer] if isinstance(layer, QgsRasterLayer) else [],
-            )
+            self.dataset_dialog.train_wanted.connect(self.train_on)
+        self.dataset_dialog.choose(*self._labels_in_hand())
         _show(self.dataset_dialog)
+
+    def _labels_in_hand(self) -> tuple[QgsVectorLayer | None, list[QgsRasterLayer]]:
+        """What the dock "Labels" works on, or else the active layer."""
+        dock, layer = self.labels_dock, self.iface.activeLayer()
+        if dock is not None and not dock.isHidden() and dock.label_layer is not None:
+            return dock.label_layer.layer, dock.sources.rasters()
+        return (
+            layer if isinstance(layer, QgsVectorLayer) else None,
+            [layer] if isinstance(layer, QgsRasterLayer) else [],
+        )
+
+    def open_train(self) -> None:
+        """Open "Train" for what the dock "Labels" works on, or for an active label layer, or as it was."""
+        from .label_layer import is_label_layer
+        from .training_set import known_sets
+
+        labels, rasters = self._labels_in_hand()
+        dialog = self._train()
+        # Any other vector layer is more likely active by chance than to be learned from.
+        if labels is not None and (is_label_layer(labels) or not known_sets()):
+            dialog.choose(labels, rasters)
+        _show(dialog)
+
+    def train_on(self, folder: str) -> None:
+        """Open "Train" for a training set."""
+        self._train().choose_dataset(folder)
+        _show(self.train_dialog)
+
+    def _train(self) -> Any:
+        if self.train_dialog is None:
+            from ..ui.train_dialog import TrainDialog
+
+            self.train_dialog = TrainDialog(self.iface, runs=self.runs, parent=self.iface.mainWindow())
+            self.train_dialog.runtime_wanted.connect(self.open_runtime)
+            self.train_dialog.started.connect(self.show_training)
+            self.train_dialog.started.connect(lambda _: self._watch_trainings())
+        return self.train_dialog
+
+    def toggle_training(self) -> None:
+        """Open the dock "Training", or close it."""
+        if self.training_dock is not None and self.training_dock.isUserVisible():
+            self.training_dock.setUserVisible(False)
+        else:
+            self._open_training()
+
+    def show_training(self, folder: str) -> None:
+        """Show the training in a folder in the dock "Training"."""
+        self._open_training().show_run(folder)
+
+    def _open_training(self) -> Any:
+        if self.training_dock is None:
+            from ..ui.training_dock import TrainingDock
+
+            self.training_dock = TrainingDock(self.iface, self.iface.mainWindow())
+            self._add_dock(self.training_dock)
+            self.training_dock.classify_wanted.connect(self.classify_with)
+            self.training_dock.runtime_wanted.connect(self.open_runtime)
+            # QGIS's own menus close docks, too.
+            self.training_dock.visibilityChanged.connect(self._training_shown)
+        self.training_dock.setUserVisible(True)
+        self._training_shown()
+        return self.training_dock
+
+    def _training_shown(self, *_: object) -> None:
+        if self.training_dock is not None:
+            self.training_action.setChecked(self.training_dock.isUserVisible())
+
+    def _watch_trainings(self) -> None:
+        """Tell of trainings that end while nobody looks; without any there is nothing to load."""
+        from .training_list import known_runs
+
+        if self.training_watch is None and known_runs():
+            from ..ui.training_watch import TrainingWatch
+
+            self.training_watch = TrainingWatch(self.iface, self.runs)
+            self.training_watch.classify_wanted.connect(self.classify_with)
+            self.training_watch.show_wanted.connect(self.show_training)
+            self.training_watch.watched = self._training_in_sight
+            self.training_watch.start()
+
+    def _training_in_sight(self) -> str:
+        return self.training_dock.shown_folder() if self.training_dock is not None else ""
+
+    def classify_with(self, model: str) -> None:
+        """Open "Classify Layer" for the active layer with a model of the store."""
+        self.open_classify()
+        self.classify_dialog.choose_model(model)
 
     def open_area_table(self) -> None:
         """Show the area table of the active layer."""

@@ -87,6 +87,7 @@ class _Told:
     end: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
     notes: list[str] = field(default_factory=list)
+    refit: tuple[int, int] | None = None
 
 
 class TrainingRun:
@@ -194,7 +195,7 @@ class TrainingRun:
                 return PAUSING
             if (self.folder / FINISH).exists() or told.last == "finishing":
                 return FINISHING
-            return RUNNING if told.last in ("start", "step", "epoch", "checkpoint", "note") else STARTING
+            return RUNNING if told.last in ("start", "step", "epoch", "checkpoint", "note", "refit") else STARTING
         answer = self._answer.get("event")
         if answer == "result" or (told.last in ("end", "optimism") and told.end and answer != "error"):
             return FINISHED
@@ -282,11 +283,25 @@ class TrainingRun:
         return max(done, self._told.steps[-1].position) if self._told.steps else done
 
     @property
+    def refit(self) -> tuple[int, int] | None:
+        """Epoch, from 0, and number of epochs of the last training, which has the validation part too, once it runs."""
+        return self._told.refit
+
+    def _done_and_planned(self) -> tuple[float, float]:
+        """Epochs: of both trainings, where the recipe asks for a last one."""
+        again = self.epochs if self._told.recipe.get("refit") else 0
+        if self._told.refit is None:
+            return min(self.position, self.epochs), self.epochs + again
+        epoch, epochs = self._told.refit
+        return self.epochs + epoch + 1, self.epochs + epochs
+
+    @property
     def fraction(self) -> float:
         """Where it is, from 0 to 1."""
         if self.state == FINISHED:
             return 1.0
-        return min(self.position / self.epochs, 1.0) if self.epochs else 0.0
+        done, planned = self._done_and_planned()
+        return min(done / planned, 1.0) if planned else 0.0
 
     @property
     def seconds_left(self) -> float | None:
@@ -296,7 +311,8 @@ class TrainingRun:
         if self._told.epochs:
             recent = self._told.epochs[-5:]
             each = sum(entry.seconds for entry in recent) / len(recent)
-            return max(self.epochs - self.position, 0.0) * each
+            done, planned = self._done_and_planned()
+            return max(planned - done, 0.0) * each
         left = self._progress.get("seconds_left")
         return float(left) if isinstance(left, (int, float)) else None
 
@@ -434,6 +450,7 @@ class TrainingRun:
         elif kind == "start":
             told.recipe = event["recipe"] if isinstance(event.get("recipe"), dict) else {}
             told.dataset, told.end, told.problem = str(event.get("dataset") or ""), {}, ""
+            told.refit = None
             first = event.get("epoch")
             if isinstance(first, int):
                 # What came after the checkpoint that it goes on from is trained again.
@@ -442,6 +459,9 @@ class TrainingRun:
             told.end = event
         elif kind == "error":
             told.problem = str(event.get("message") or "")
+        elif kind == "refit":
+            numbers = event.get("epoch"), event.get("epochs")
+            told.refit = numbers if all(isinstance(value, int) for value in numbers) else None
         elif kind == "note":
             told.notes.append(str(event.get("message") or ""))
         elif kind not in ("checkpoint", "stopped", "finishing", "exporting", "optimism"):

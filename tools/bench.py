@@ -4,6 +4,7 @@
 
 - *networks*, *memory*: here;
 - *dataset*: training sets, ``bench_dataset.py``;
+- *train*: the trainer, ``bench_train.py``;
 - *live*: the live worker through its pipes, ``bench_live.py``;
 - *live-qgis*: from an edit in QGIS to the picture on its canvas, ``bench_live_qgis.py``; left out without QGIS.
 
@@ -33,6 +34,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,7 @@ from bench_dataset import measure_dataset, table_dataset
 from bench_live import measure_live, table_live
 from bench_live_qgis import measure_live_qgis, table_live_qgis
 from bench_networks import BANDS, CLASSES, DATA_TYPES, SIDES, TASKS, write_network
+from bench_train import measure_train, table_train
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
@@ -65,7 +68,7 @@ usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 sys.exit(status)
 """
-SECTIONS = ("networks", "memory", "dataset", "live", "live-qgis")
+SECTIONS = ("networks", "memory", "dataset", "train", "live", "live-qgis")
 RESULTS, PAGE = Path("build/bench.json"), Path("docs/benchmarks.md")
 MEMORY_SIDES = (10000, 40000)
 # What else the machine did: figures of a busy one are those of another machine.
@@ -363,6 +366,7 @@ TABLES: dict[str, Callable[[Figures], str]] = {
     "networks": table_networks,
     "memory": table_memory,
     "dataset": table_dataset,
+    "train": table_train,
     "live": table_live,
     "live-qgis": table_live_qgis,
 }
@@ -399,6 +403,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="SECTION,…", help=f"of {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--provider", help="what the engine and the bare session run on (default: cpu)", default="cpu")
     parser.add_argument("--precision", help="fp32 or fp16, of the engine (the bare session is fp32)", default="fp32")
+    parser.add_argument("--device", help="cpu, or cuda: of the section train, the device alone", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", nargs="*", type=int, default=None, metavar="SIDE", help="sides of rasters")
     options = parser.parse_args()
@@ -420,6 +425,9 @@ def main() -> None:
         keep("memory", {str(side): rounded(measure_memory(side)) for side in sides})
     if "dataset" in wanted:
         keep("dataset", {name: rounded(row) for name, row in measure_dataset().items()})
+    if "train" in wanted:
+        measured = measure_train(options.device)
+        keep("train", {name: rounded(row) for name, row in measured.items()}, f"PyTorch {version('torch')}.")
     if "live" in wanted:
         keep("live", {name: rounded(row) for name, row in measure_live(2 * options.repeats + 1).items()})
     if "live-qgis" in wanted:

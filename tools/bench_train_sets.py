@@ -68,16 +68,16 @@ def make_set(kind: str, small: bool = False) -> Path:
     source.mkdir(parents=True)
     more: tuple[object, ...]
     if kind == "patches":
-        make_pictures(source / "pictures", 100 if small else 4000)
+        make_pictures(source / "pictures", 100 if small else 1500)
         more = ("--folder", source / "pictures", "--layout", "eurosat")
     elif kind == "multi-label":
-        make_patches(source / "patches", 40 if small else 160)
+        make_patches(source / "patches", 40 if small else 80)
         more = ("--folder", source / "patches", "--layout", "bigearthnet", "--buffer", 0, "--split", "random")
     else:
         side, bands, labelled, size = {
             "pixels": (1024, 10, 1024 * 1024, ()),
             "windows": (256, 100, 10_000, ("--size", 7)),
-            "chips": (1536, 10, 1536 * 1536, ("--size", 128)),
+            "chips": (1024, 10, 1024 * 1024, ("--size", 128)),
         }[kind]
         if small:
             side, labelled = (512, side * side) if kind == "chips" else (128, 1000)

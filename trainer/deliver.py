@@ -10,7 +10,7 @@ import platform
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -124,6 +124,7 @@ def make_card(
     figures: dict[str, float],
     part: str,
     normaliser: Normaliser,
+    refit: bool = False,
     template: ModelCard | None = None,
 ) -> ModelCard:
     """The card of a trained network, all but what :func:`.export.save_model` reads off the graph.
@@ -131,13 +132,16 @@ def make_card(
     Args:
         told: of the training set.
         recipe: with which it was trained.
-        name: of the model, for the analyst.
-        figures: that were measured.
-        part: on which.
-        normaliser: how the network was fed.
-        template: a card whose words it keeps.
+        name: for the analyst.
+        figures: of the part that is named.
+        part: that was measured.
+        normaliser: of the training.
+        refit: the validation part was trained on in the end.
+        template: a card whose words it keeps, see :mod:`.card_template`.
     """
     counts = {part: told.samples(part) for part in told.shards}
+    learned = counts.get(TRAIN, 0) + (counts.get(VALIDATION, 0) if refit else 0)
+    in_the_end = " and in the end to train, too" if refit else ""
     split = told.split
     what = {"pixels": "pixels", "windows": "windows", "chips": "image chips", "patches": "patches"}[told.kind]
     optimistic = (
@@ -175,10 +179,10 @@ def make_card(
         # Of others the engine finds it in the graph.
         receptive_field={"pixels": 1, "windows": told.shape[-1]}.get(told.kind, 0),
         tile=told.shape[-1] if len(told.shape) == 3 else 0,
-        trained_on=f"{counts.get('train', 0)} {what} of {_scenes(told)}",
-        split=f"{split.get('method', 'unknown')}, seed {split.get('seed')}: {counts.get('train', 0)} to train, "
-        f"{counts.get(VALIDATION, 0)} to choose the best epoch, {counts.get(TEST, 0)} to test. The metrics are of the "
-        f"{part} part.{optimistic}",
+        trained_on=f"{learned} {what} of {_scenes(told)}",
+        split=f"{split.get('method', 'unknown')}, seed {split.get('seed')}: {counts.get(TRAIN, 0)} to train, "
+        f"{counts.get(VALIDATION, 0)} to choose the best epoch{in_the_end}, {counts.get(TEST, 0)} to test. "
+        f"The metrics are of the {part} part.{optimistic}",
         metrics=figures,
         sources=[recipe.source] if recipe.source else [],
         architecture=f"{recipe.network} {json.dumps(recipe.network_options)}",
@@ -221,23 +225,19 @@ def deliver(
     normaliser = Normaliser.of(told)
     held_out = normaliser(next(iter(data.batches(part, _BATCH, shuffle=False))).samples)
     difference = check_export(model, trained.network, held_out)
-    dense, why_not = _dense_form(model, held_out) if told.kind == "windows" else (None, "")
+    forms = Forms.of(model, told, held_out)
     tally = run_onnx(model, data, part)
     figures = tally.figures()
-    card = make_card(told, recipe, name, figures, part, normaliser, template)
+    card = make_card(told, recipe, name, figures, part, normaliser, trained.refit > 0, template)
     history = [asdict(epoch) for epoch in trained.history]
     report = make_report(told, recipe, part, tally, difference, history, trained.best_epoch)
+    report["refit"] = {"epochs": trained.refit} if trained.refit else None
     report["processes"] = trained.loader.processes.size
     report["parameters"] = sum(parameter.numel() for parameter in trained.network.parameters())
-    if told.kind == "windows":
-        report["fully_convolutional"] = {"done": dense is not None, "why_not": why_not}
+    report.update(forms.told())
 
     def save(staging: Path) -> None:
-        if dense is not None:
-            save_model(model, replace(card), staging / WINDOW_MODEL)
-            save_model(dense, _dense_card(card, told), staging / MODEL)
-        else:
-            save_model(model, card, staging / MODEL)
+        forms.save(card, told, staging)
 
     return write_run(save, report, tally, folder, name, _rates(trained, recipe))
 
@@ -310,14 +310,45 @@ def _install(staging: Path, folder: Path) -> None:
         os.replace(staging / file, folder / file)
 
 
-def _dense_form(model: onnx.ModelProto, samples: np.ndarray) -> tuple[onnx.ModelProto | None, str]:
-    """The fully convolutional form of a network of windows, or None and why there is none."""
-    try:
-        dense = to_dense(model)
-        check_dense(model, dense, samples)
-    except NoDenseFormError as error:
-        return None, str(error)
-    return dense, ""
+@dataclass(frozen=True)
+class Forms:
+    """The forms in which a model is written.
+
+    Args:
+        model: as it was trained.
+        dense: of a network of windows, the form that runs over whole tiles with the same scores, if there is one.
+        why_not: why there is none; None where there can be none.
+    """
+
+    model: onnx.ModelProto
+    dense: onnx.ModelProto | None = None
+    why_not: str | None = None
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto, told: Description, samples: np.ndarray) -> Forms:
+        """All that there are of a model; the dense one gives the same scores on held-out samples, normalised."""
+        if told.kind != "windows":
+            return cls(model)
+        try:
+            dense = to_dense(model)
+            check_dense(model, dense, samples)
+        except NoDenseFormError as error:
+            return cls(model, None, str(error))
+        return cls(model, dense, "")
+
+    def told(self) -> dict[str, Any]:
+        """What the report says of it."""
+        if self.why_not is None:
+            return {}
+        return {"fully_convolutional": {"done": self.dense is not None, "why_not": self.why_not}}
+
+    def save(self, card: ModelCard, told: Description, folder: Path) -> None:
+        """Write them with their cards."""
+        if self.dense is None:
+            save_model(self.model, card, folder / MODEL)
+            return
+        save_model(self.model, replace(card), folder / WINDOW_MODEL)
+        save_model(self.dense, _dense_card(card, told), folder / MODEL)
 
 
 def check_dense(model: onnx.ModelProto, dense: onnx.ModelProto, samples: np.ndarray) -> float:

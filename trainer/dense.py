@@ -128,6 +128,10 @@ class _Rewriting:
         if sides == [1, 1]:
             return place.name
         # By a convolution, which the engine can follow to where its pixels lie.
+        return self._cut(place, sides)
+
+    def _cut(self, place: _Place, sides: Sequence[int]) -> str:
+        """The first pixel of every so many rows and columns: as many less one are lost at the end."""
         channels = place.shape[0]
         kernel = np.zeros((channels, 1, *sides), np.float32)
         kernel[..., 0, 0] = 1
@@ -182,6 +186,8 @@ class _Rewriting:
             result = self._pointwise(node, attributes)
         elif kind in _BINARY:
             result = self._binary(node)
+        elif kind == "Concat":
+            result = self._join(node, attributes)
         elif kind in ("Softmax", "LogSoftmax") and self.places[node.input[0]].flat:
             place = self.places[node.input[0]]
             result = replace(place, name=self._add(kind, [place.name], node.output[0], axis=1))
@@ -214,6 +220,34 @@ class _Rewriting:
                 raise NoDenseFormError("It adds a line to the window: values that depend on the place in it.")
             inputs.append(self._constant(value, name))
         return replace(first, name=self._add(node.op_type, inputs, node.output[0]))
+
+    def _join(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> _Place:
+        """Features side by side; those that see less of the window end earlier on a tile, and so must all."""
+        if attributes["axis"] not in (1, -1) or len(self.shapes.get(node.output[0], ())) != 2:
+            raise NoDenseFormError("It joins maps of the window (Concat).")
+        if not all(name in self.places for name in node.input):
+            raise NoDenseFormError("It joins the window with constants (Concat).")
+        flat = [self._flat(self.places[name]) for name in node.input]
+        reach = (max(place.reach[0] for place in flat), max(place.reach[1] for place in flat))
+        names = [
+            place.name
+            if place.reach == reach
+            else self._cut(place, [most - own + 1 for most, own in zip(reach, place.reach, strict=True)])
+            for place in flat
+        ]
+        name = names[0] if len(names) == 1 else self._add("Concat", names, node.output[0], axis=1)
+        return _Place(name, (sum(place.shape[0] for place in flat),), reach=reach, flat=True)
+
+    def _flat(self, place: _Place) -> _Place:
+        """All values that are left of the window as channels, in the order in which they lie."""
+        if place.flat:
+            return place
+        if len(place.shape) != 3:
+            raise NoDenseFormError("It joins features of window and spectrum together.")
+        channels, rows, columns = place.shape
+        kernel = np.tile(np.eye(rows * columns, dtype=np.float32), (channels, 1))
+        name = self._whole(place, kernel.reshape(-1, 1, rows, columns), None, channels)
+        return _Place(name, (len(kernel),), reach=place.seeing((rows, columns), place.apart), flat=True)
 
     def _conv(self, node: onnx.NodeProto, place: _Place, attributes: dict[str, Any]) -> _Place:
         kernel = self.constants[node.input[1]].shape[2:]

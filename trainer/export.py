@@ -79,10 +79,7 @@ def save_model(model: onnx.ModelProto, card: ModelCard, path: str | Path) -> Mod
         facts.inputs[0].data_type,
     )
     card.output_name, card.output_shape = facts.outputs[0].name, facts.outputs[0].shape
-    card.parameters = sum(int(np.prod(constant.dims)) for constant in model.graph.initializer)
-    # Trees keep their numbers in attributes.
-    attributes = [attribute for node in model.graph.node for attribute in node.attribute]
-    card.parameters += sum(len(entry.floats) for entry in attributes if entry.name in ("nodes_values", "class_weights"))
+    card.parameters = count_parameters(model)
     helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.save(model, partial)
     beside = path.with_suffix(".json")
@@ -91,3 +88,11 @@ def save_model(model: onnx.ModelProto, card: ModelCard, path: str | Path) -> Mod
     os.replace(partial, path)
     os.replace(beside_partial, beside)
     return card
+
+
+def count_parameters(model: onnx.ModelProto) -> int:
+    """Numbers that a network holds."""
+    constants = sum(int(np.prod(constant.dims)) for constant in model.graph.initializer)
+    # Trees keep their numbers in attributes.
+    attributes = [attribute for node in model.graph.node for attribute in node.attribute]
+    return constants + sum(len(entry.floats) for entry in attributes if entry.name in ("nodes_values", "class_weights"))

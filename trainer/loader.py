@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,20 @@ _AHEAD = 4
 _PIECE_BYTES, _MOST_TOGETHER = 1 << 20, 64
 
 Augment = Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
+
+
+class Batch(NamedTuple):
+    """What a step learns from.
+
+    Args:
+        x: normalised samples.
+        y: labels, int64; of several labels float32.
+        weight: of all samples.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class Loader:
         processes: all that train.
         streams: in all; a number that the processes do not divide becomes theirs.
         seed: of the order.
+        weights: labels → the weights of their samples.
         augment: changes a normalised batch and its labels; None: nothing is changed.
 
     Attributes:
@@ -83,9 +99,11 @@ class Loader:
         processes: Processes,
         streams: int,
         seed: int,
+        weights: Callable[[torch.Tensor], torch.Tensor],
         augment: Augment | None = None,
     ) -> None:
-        self.data, self.batch, self.processes, self.seed, self.augment = data, batch, processes, seed, augment
+        self.data, self.batch, self.processes, self.seed = data, batch, processes, seed
+        self.weights, self.augment = weights, augment
         whole = batch * processes.size
         fits = streams % processes.size == 0 and whole % streams == 0
         self.streams = streams if fits else processes.size
@@ -104,10 +122,8 @@ class Loader:
     def _each(self) -> int:
         return self.batch * self.processes.size // self.streams
 
-    def batches(
-        self, part: str, epoch: int, first: int = 0, shuffle: bool = True
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The batches of an epoch: normalised samples and labels (int64; of several labels float32).
+    def batches(self, part: str, epoch: int, first: int = 0, shuffle: bool = True) -> Iterator[Batch]:
+        """The batches of an epoch.
 
         Args:
             part: ``train``, ``validation`` or ``test``.
@@ -115,10 +131,10 @@ class Loader:
             first: number of the first batch that is wanted.
             shuffle: False: as they lie, and not augmented.
         """
-        waiting: queue.Queue[list[tuple[torch.Tensor, torch.Tensor]] | BaseException | None] = queue.Queue(_AHEAD)
+        waiting: queue.Queue[list[Batch] | BaseException | None] = queue.Queue(_AHEAD)
         ended = threading.Event()
 
-        def put(entry: list[tuple[torch.Tensor, torch.Tensor]] | BaseException | None) -> bool:
+        def put(entry: list[Batch] | BaseException | None) -> bool:
             while not ended.is_set():
                 try:
                     waiting.put(entry, timeout=0.1)
@@ -131,13 +147,13 @@ class Loader:
             try:
                 steps = self.steps(part)
                 drawn = seeds(self.seed, epoch, self.processes.rank, steps, "loader")
-                for start, pieces in zip(
-                    range(0, steps, self._together), self._pieces(part, epoch, shuffle), strict=False
-                ):
+                pieces = self._pieces(part, epoch, shuffle)
+                for start in range(0, steps, self._together):
+                    given = next(pieces)
                     numbers = range(start, min(start + self._together, steps))
                     if numbers.stop <= first:
                         continue
-                    made = self._batches(pieces, [drawn[number] for number in numbers], shuffle)
+                    made = self._batches(given, [drawn[number] for number in numbers], shuffle)
                     if not put(made[max(first - start, 0) :]):
                         return
                 put(None)
@@ -173,9 +189,7 @@ class Loader:
         while True:
             yield [piece for piece in (next(stream, None) for stream in streams) if piece is not None]
 
-    def _batches(
-        self, pieces: list[Arrays], drawn: list[int], shuffle: bool
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _batches(self, pieces: list[Arrays], drawn: list[int], shuffle: bool) -> list[Batch]:
         """As many batches as there are seeds in ``drawn``."""
         told = self.data.description
         if pieces:
@@ -192,13 +206,17 @@ class Loader:
             samples, labels, sizes = samples[order], labels[order], np.bincount(batch, minlength=len(drawn)).tolist()
         all_x = torch.from_numpy(self.normalise(samples))
         all_y = torch.from_numpy(labels.astype(np.float32 if told.task == "multi-label" else np.int64))
+        ends = np.cumsum([0, *sizes])
+        sums = np.concatenate([[0.0], np.cumsum(self.weights(all_y).numpy(), dtype=np.float64)])[ends]
         made = []
-        for x, y, seed in zip(all_x.split(sizes), all_y.split(sizes), drawn, strict=True):
+        for x, y, weight, seed in zip(
+            all_x.split(sizes), all_y.split(sizes), np.diff(sums).tolist(), drawn, strict=True
+        ):
             if self.augment is not None and shuffle and len(x):
                 # A generator for each batch: a training that goes on within an epoch draws the same numbers.
                 x, y = self.augment(x, y, torch.Generator().manual_seed(seed))
             # Convolutions are a tenth faster over channels that lie together; here it costs the network no time.
-            made.append((x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x, y))
+            made.append(Batch(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x, y, weight))
         return made
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,12 +21,12 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .dataset.description import TRAIN, VALIDATION
 from .dataset.read import TrainingSet
 from .events import Events
-from .loader import Loader, seeds
+from .loader import Batch, Loader, seeds
 from .losses import build_loss
 from .metrics import Tally, check_monitor
 from .networks import build_network
 from .optimizers import build_optimizer
-from .processes import Processes
+from .processes import Processes, wait
 from .recipe import Recipe
 from .run_folder import FINISH, STOP
 from .running_mean import RunningMean
@@ -72,6 +72,8 @@ class Trained:
     history: list[Epoch]
     best_epoch: int
     loader: Loader
+    #: Epochs of the last training, on the validation part as well; 0: there was none.
+    refit: int = 0
 
 
 @dataclass
@@ -82,14 +84,15 @@ class _State:
     step: int = 0
     best: float = -math.inf
     best_epoch: int = -1
+    #: The last epoch that was better than all before, and not only as good: patience counts from it.
+    better_epoch: int = -1
     history: list[dict[str, Any]] = field(default_factory=list)
     #: Sums of the epoch that is under way: loss and weight.
     loss_sum: float = 0.0
     loss_weight: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Taken:
+class _Taken(NamedTuple):
     """A step that was taken here, and of whose loss the other processes have not heard yet.
 
     Args:
@@ -117,6 +120,8 @@ class Training:
         streams: see :class:`.loader.Loader`.
         compress: send gradients in 16 bits.
         prepare: changes the fresh network (given weights, frozen layers).
+        refit: train for so many epochs without a validation part; the last one counts.
+        wishes: folder in which files ask for an end; None: that of the run.
 
     Raises:
         InputError: recipe and training set do not go together.
@@ -132,13 +137,16 @@ class Training:
         streams: int = 8,
         compress: bool = False,
         prepare: Callable[[nn.Module], None] | None = None,
+        refit: int = 0,
+        wishes: Path | None = None,
     ) -> None:
         told = data.description
         self.data, self.recipe, self.folder, self.processes, self.events = data, recipe, folder, processes, events
+        self.refit, self.wishes = refit, wishes or folder
         self.several = told.task == "multi-label"
         check_monitor(recipe.monitor, self.several)
         check_schedule(recipe)
-        for part in (TRAIN, VALIDATION):
+        for part in (TRAIN,) if refit else (TRAIN, VALIDATION):
             if not told.samples(part):
                 raise InputError(
                     f"The training set has no {part} part: make it with a share for it, so that there is something to "
@@ -154,7 +162,13 @@ class Training:
         self.plain_optimizer = build_optimizer(recipe, self.network)
         self.averaged = RunningMean(self.network, recipe.average) if recipe.average else None
         self.loader = Loader(
-            data, recipe.batch, processes, streams, recipe.seed, build_augmentation(recipe, told.shape, told.kind)
+            data,
+            recipe.batch,
+            processes,
+            streams,
+            recipe.seed,
+            self.loss.weights,
+            build_augmentation(recipe, told.shape, told.kind),
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.compress = compress
@@ -164,6 +178,8 @@ class Training:
         # What this process wants, and what all have agreed on.
         self._wants_stop = self._wants_finish = False
         self._stopping = self.finishing = False
+        #: An epoch has ended since this object was made.
+        self.advanced = False
         self._next_look = 0.0
         self._seeds: list[int] = []
         self._taken: _Taken | None = None
@@ -204,7 +220,7 @@ class Training:
     def _identity(self) -> dict[str, Any]:
         """What must be the same to go on; how long to train may change, and weights to start from are used up."""
         recipe = self.recipe.to_dict()
-        for free in ("epochs", "patience", "title", "source", "search", "weights"):
+        for free in ("epochs", "patience", "title", "source", "search", "weights", "refit"):
             recipe.pop(free)
         told = self.data.description
         return {
@@ -212,6 +228,8 @@ class Training:
             "dataset": told.fingerprint,
             "classes": [entry.label.name for entry in told.classes],
             "processes": self.processes.size,
+            # The learning rate of a training that is not cut short hangs on its length.
+            "length": [self.refit, self.recipe.epochs] if self.refit else None,
         }
 
     def _save(self) -> None:
@@ -246,8 +264,10 @@ class Training:
         )
         self._look_for_wishes()
         self.finishing = self.processes.sum(np.array([float(self._wants_finish)]))[0] > 0
-        while state.epoch < recipe.epochs and not self._lost_patience() and not self._is_finished():
+        while state.epoch < (self.refit or recipe.epochs) and not self._lost_patience() and not self._is_finished():
             self._train_epoch()
+        # Process 0 may still be writing it.
+        wait(self.processes)
         best = load_checkpoint(self.folder / BEST)
         network = copy.deepcopy(self.network)
         network.load_state_dict(best["network"])
@@ -263,7 +283,12 @@ class Training:
 
     def _lost_patience(self) -> bool:
         patience, state = self.recipe.patience, self.state
-        return patience is not None and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
+        return (
+            patience is not None
+            and not self.refit
+            and state.better_epoch >= 0
+            and state.epoch - 1 - state.better_epoch >= patience
+        )
 
     def _train_epoch(self) -> None:
         recipe, state = self.recipe, self.state
@@ -273,8 +298,8 @@ class Training:
         # What is drawn in a step depends on the step alone, so that a training goes on as if it had not stopped.
         self._seeds = seeds(recipe.seed, state.epoch, self.processes.rank, steps, "network")
         self.network.train()
-        for x, y in self.loader.batches(TRAIN, state.epoch, first):
-            self._step(x, y, steps)
+        for batch in self.loader.batches(TRAIN, state.epoch, first):
+            self._step(batch, steps)
             if self._stopping:
                 self._settle(steps)
                 self._save()
@@ -284,19 +309,22 @@ class Training:
                 self.events.tell("finishing", reason="asked to", epoch=state.epoch, step=state.step)
                 break
         self._settle(steps)
-        trained = time.perf_counter() - started
+        trained, waited = time.perf_counter() - started, self.loader.waited
         loss = state.loss_sum / max(state.loss_weight, 1e-12)
         self.processes.average_buffers(self.network)
-        figures = self.validate(VALIDATION).figures()
+        figures = {} if self.refit else self.validate(VALIDATION).figures()
         share = (state.step - first) / steps
         samples = self.data.description.samples(TRAIN) * share
-        epoch = Epoch(
-            loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), self.loader.waited / trained
-        )
+        epoch = Epoch(loss, figures, time.perf_counter() - started, samples / max(trained, 1e-9), waited / trained)
         state.history.append(asdict(epoch))
-        better = figures[recipe.monitor] > state.best
-        if better:
-            state.best, state.best_epoch = figures[recipe.monitor], state.epoch
+        # Without a validation part every epoch is the best so far.
+        figure = figures.get(recipe.monitor, math.inf)
+        if figure > state.best:
+            state.better_epoch = state.epoch
+        # Of equals the last: a small validation part is soon right as a whole, while the rate is still high.
+        best = figure >= state.best
+        if best:
+            state.best, state.best_epoch = figure, state.epoch
             if self.processes.rank == 0:
                 save_checkpoint(self.folder / BEST, {"network": self._result().state_dict()})
         self.events.epoch(
@@ -306,12 +334,13 @@ class Training:
             seconds=epoch.seconds,
             samples_per_second=epoch.samples_per_second,
             waiting_share=epoch.waiting_share,
-            best=better,
+            best=best,
         )
         state.epoch, state.step, state.loss_sum, state.loss_weight = state.epoch + 1, 0, 0.0, 0.0
+        self.advanced = True
         self._save()
 
-    def _step(self, x: torch.Tensor, y: torch.Tensor, steps: int) -> None:
+    def _step(self, batch: Batch, steps: int) -> None:
         recipe, state, processes = self.recipe, self.state, self.processes
         number = state.epoch * steps + state.step
         rate = learning_rate(recipe, number, steps * recipe.epochs, processes.size)
@@ -321,9 +350,9 @@ class Training:
         # One message per step, on its way while the network works: the weight that makes the mean, the loss of the
         # step before, and whether someone wants to stop.
         self._look_for_wishes()
-        answer = processes.begin_sum(self._message(self.loss.weight(y)))
-        total = self._total(x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True))
-        weight, before, stop, finish = answer().tolist()
+        answer = processes.begin_sums(self._message(batch.weight))
+        total = self._total(batch.x.to(self.device, non_blocking=True), batch.y.to(self.device, non_blocking=True))
+        weight, before, stop, finish = answer()
         self._hear(before, steps)
         self._stopping, self.finishing = stop > 0, finish > 0
         share = processes.size / max(weight, 1e-12) / recipe.accumulate
@@ -332,12 +361,12 @@ class Training:
             self._change_weights()
         # To look at a loss is to wait for the GPU.
         if self.device.type == "cpu" or state.step % _GPU_LOOKS == 0 or state.step + 1 == steps:
-            self._taken = _Taken(state.step + 1, float(total.detach()), weight, rate)
+            self._taken = _Taken(state.step + 1, total.item(), weight, rate)
         state.step += 1
 
-    def _message(self, weight: float) -> np.ndarray:
+    def _message(self, weight: float) -> list[float]:
         loss = self._taken.loss if self._taken is not None else 0.0
-        return np.array([weight, loss, float(self._wants_stop), float(self._wants_finish)])
+        return [weight, loss, float(self._wants_stop), float(self._wants_finish)]
 
     def _hear(self, loss: float, steps: int) -> None:
         """Take in the loss of the step before, the sum over all processes."""
@@ -353,7 +382,7 @@ class Training:
 
     def _settle(self, steps: int) -> None:
         """Hear of the last step, which no other followed."""
-        self._hear(self.processes.sum(self._message(0.0)).tolist()[1], steps)
+        self._hear(self.processes.begin_sums(self._message(0.0))()[1], steps)
 
     def _total(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The loss of a batch, not divided by anything."""
@@ -384,8 +413,8 @@ class Training:
         """Whether someone wants the training to stop, or to end with the best epoch so far."""
         if self.processes.rank == 0 and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-            self._wants_stop = self._wants_stop or (self.folder / STOP).exists()
-            self._wants_finish = self._wants_finish or (self.folder / FINISH).exists()
+            self._wants_stop = self._wants_stop or (self.wishes / STOP).exists()
+            self._wants_finish = self._wants_finish or (self.wishes / FINISH).exists()
         self._wants_stop = self._wants_stop or self.events.monitor.cancelled
 
     def _not_a_number(self, taken: _Taken) -> NotANumberError:
@@ -408,7 +437,7 @@ class Training:
         network = network or self._result()
         network.eval()
         tally = Tally([entry.label.name for entry in told.classes], self.several, told.ignore_index)
-        for x, y in self.loader.batches(part, 0, shuffle=False):
+        for x, y, _ in self.loader.batches(part, 0, shuffle=False):
             if len(x):
                 tally.add(network(x.to(self.device)).float().cpu().numpy(), y.numpy())
         tally.set_vector(self.processes.sum(tally.vector()))
@@ -421,6 +450,7 @@ _NAMES = {
     "dataset": "training set",
     "classes": "list of classes",
     "processes": "number of processes",
+    "length": "number of epochs",
 }
 
 
@@ -431,7 +461,16 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def use_threads(processes: int) -> None:
-    """Share the cores among the processes of this machine, unless the caller has said how many each may use."""
-    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
+def use_threads(processes: int, light: bool = False) -> None:
+    """Share the cores among the processes of this machine, unless the caller has said how many each may use.
+
+    Args:
+        processes: of this machine.
+        light: a step is over in a millisecond: threads would wait for each other, on a busy machine for long.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    if light:
+        torch.set_num_threads(1)
+    elif processes > 1:
         torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))

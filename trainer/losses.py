@@ -25,16 +25,16 @@ class Loss:
 
     Args:
         total: logits and labels → the sum over samples (or pixels).
-        weight: labels, where they were read → what the sum is to be divided by.  All processes must know it before
-            they go backwards, so it must not wait for the network.
+        weights: labels, where they were read → those of the samples, (N,); the sum is to be divided by theirs.  All
+            processes must know it before they go backwards, so it must not wait for the network.
     """
 
     total: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    weight: Callable[[torch.Tensor], float]
+    weights: Callable[[torch.Tensor], torch.Tensor]
 
     def __call__(self, scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """Both."""
-        return self.total(scores, labels), self.weight(labels)
+        """Both sums."""
+        return self.total(scores, labels), float(self.weights(labels).sum())
 
 
 #: A recipe's options, weights of the classes and the label that does not count → a loss.
@@ -55,7 +55,7 @@ def cross_entropy(options: dict[str, Any], weights: torch.Tensor | None, ignore_
             scores, labels, weights, ignore_index=ignored, reduction="sum", label_smoothing=smoothing
         )
 
-    return Loss(total, _weight_of_classes(weights, ignore_index))
+    return Loss(total, _weights_of_classes(weights, ignore_index))
 
 
 def binary_cross_entropy(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
@@ -64,7 +64,7 @@ def binary_cross_entropy(options: dict[str, Any], weights: torch.Tensor | None, 
     def total(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.binary_cross_entropy_with_logits(scores, labels, pos_weight=weights, reduction="sum")
 
-    return Loss(total, _number_of_labels)
+    return Loss(total, _numbers_of_labels)
 
 
 def mean_squared_error(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
@@ -80,7 +80,7 @@ def mean_squared_error(options: dict[str, Any], weights: torch.Tensor | None, ig
         wanted = functional.one_hot(true, rows.shape[1]).to(rows.dtype)
         return _of_samples((torch.softmax(rows, dim=1) - wanted).square().mean(dim=1), true, weights)
 
-    return Loss(total, _weight_of_any(weights, ignore_index))
+    return Loss(total, _weights_of_any(weights, ignore_index))
 
 
 def focal(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
@@ -103,7 +103,7 @@ def focal(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: i
         chosen = torch.log_softmax(rows, dim=1).gather(1, true[:, None])[:, 0]
         return _of_samples(faded(chosen), true, weights)
 
-    return Loss(total, _weight_of_any(weights, ignore_index))
+    return Loss(total, _weights_of_any(weights, ignore_index))
 
 
 def dice(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: int | None) -> Loss:
@@ -126,7 +126,7 @@ def dice(options: dict[str, Any], weights: torch.Tensor | None, ignore_index: in
         return (each * share).sum() / share.sum().clamp(min=1e-12) * len(true)
 
     # Weights of classes are within each part's mean already.
-    return Loss(total, _weight_of_classes(None, ignore_index))
+    return Loss(total, _weights_of_classes(None, ignore_index))
 
 
 def _rows(scores: torch.Tensor, labels: torch.Tensor, ignore_index: int | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -150,29 +150,30 @@ def _of_labels(values: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
     return values.sum()
 
 
-def _number_of_labels(labels: torch.Tensor) -> float:
-    return float(labels.numel())
+def _numbers_of_labels(labels: torch.Tensor) -> torch.Tensor:
+    return torch.full((len(labels),), math.prod(labels.shape[1:]), dtype=torch.float32)
 
 
-def _weight_of_classes(weights: torch.Tensor | None, ignore_index: int | None) -> Callable[[torch.Tensor], float]:
-    """The sum of the weights of one label per sample or pixel; those that do not count left out."""
+def _weights_of_classes(
+    weights: torch.Tensor | None, ignore_index: int | None
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The weight of a sample's label, or the sum over its pixels; those that do not count have none."""
     # Labels come from the training set in the computer's own memory, wherever the network is.
     here = None if weights is None else weights.cpu()
 
-    def weight(labels: torch.Tensor) -> float:
-        if here is None and ignore_index is None:
-            return _number_of_labels(labels)
-        if ignore_index is not None:
-            labels = labels[labels != ignore_index]
-        return float(labels.numel() if here is None else here[labels].sum())
+    def of_samples(labels: torch.Tensor) -> torch.Tensor:
+        counts = torch.ones(labels.shape) if ignore_index is None else (labels != ignore_index).float()
+        if here is not None:
+            counts *= here[labels if ignore_index is None else torch.where(counts > 0, labels, 0)]
+        return counts.flatten(1).sum(dim=1) if counts.ndim > 1 else counts
 
-    return weight
+    return of_samples
 
 
-def _weight_of_any(weights: torch.Tensor | None, ignore_index: int | None) -> Callable[[torch.Tensor], float]:
-    """The same, or their number where there are several per sample."""
-    of_one = _weight_of_classes(weights, ignore_index)
-    return lambda labels: _number_of_labels(labels) if labels.is_floating_point() else of_one(labels)
+def _weights_of_any(weights: torch.Tensor | None, ignore_index: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The same, or the number of labels where a sample has several."""
+    of_one = _weights_of_classes(weights, ignore_index)
+    return lambda labels: _numbers_of_labels(labels) if labels.is_floating_point() else of_one(labels)
 
 
 @dataclass(frozen=True)

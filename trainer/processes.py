@@ -38,8 +38,8 @@ class Processes(Protocol):
         """The sum over all processes, float64, the same for each."""
         ...
 
-    def begin_sum(self, values: np.ndarray) -> Callable[[], np.ndarray]:
-        """Begin such a sum; what it returns waits for it.  One at a time may be on its way."""
+    def begin_sums(self, values: list[float]) -> Callable[[], list[float]]:
+        """Begin such sums of a few numbers; what it returns waits for them.  One message may be on its way."""
         ...
 
     def start_alike(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -77,9 +77,9 @@ class OneProcess:
         """See :class:`Processes`."""
         return np.asarray(values, np.float64)
 
-    def begin_sum(self, values: np.ndarray) -> Callable[[], np.ndarray]:
+    def begin_sums(self, values: list[float]) -> Callable[[], list[float]]:
         """See :class:`Processes`."""
-        return lambda: self.sum(values)
+        return lambda: values
 
     def start_alike(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """See :class:`Processes`."""
@@ -118,21 +118,21 @@ class HorovodProcesses:
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """See :class:`Processes`."""
-        return self.begin_sum(values)()
-
-    def begin_sum(self, values: np.ndarray) -> Callable[[], np.ndarray]:
-        """See :class:`Processes`."""
         values = np.asarray(values, np.float64)
-        # Horovod remembers what it knows by name: without one, every message is agreed upon anew.
-        handle = self._hvd.allreduce_async(
-            torch.from_numpy(np.atleast_1d(values)), name=f"sum.{values.size}", op=self._hvd.Sum
-        )
+        total = self._hvd.allreduce(torch.from_numpy(np.atleast_1d(values)), op=self._hvd.Sum)
+        summed: np.ndarray = total.numpy().reshape(values.shape)
+        return summed
 
-        def wait_for_it() -> np.ndarray:
-            summed: np.ndarray = self._hvd.synchronize(handle).numpy().reshape(values.shape)
+    def begin_sums(self, values: list[float]) -> Callable[[], list[float]]:
+        """See :class:`Processes`."""
+        # Horovod remembers tensors by name: those without one are agreed upon anew every time.
+        handle = self._hvd.allreduce_async(torch.tensor(values, dtype=torch.float64), name="sums", op=self._hvd.Sum)
+
+        def wait_for_them() -> list[float]:
+            summed: list[float] = self._hvd.synchronize(handle).tolist()
             return summed
 
-        return wait_for_it
+        return wait_for_them
 
     def start_alike(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """See :class:`Processes`."""

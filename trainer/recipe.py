@@ -53,6 +53,7 @@ class Recipe:
         augment: name in :data:`.augmentation.AUGMENTATIONS` → its strength.
         precision: of the network's arithmetic while training: one of :data:`PRECISIONS`.
         monitor: figure of the validation part by which the best epoch is chosen, as in :mod:`.metrics`.
+        refit: in the end train once more, on the training and the validation part; see :mod:`.refit`.
         weights: file with the weights to start from (see :mod:`.transfer`); empty: fresh ones.
         freeze: layers that keep them: patterns of their names with commas between (``layer1*,bn1``), or
             ``all-but-last``.
@@ -84,6 +85,7 @@ class Recipe:
     augment: dict[str, float] = field(default_factory=dict)
     precision: str = "fp32"
     monitor: str = "overall accuracy"
+    refit: bool = False
     weights: str = ""
     freeze: str = ""
     seed: int = 2026

@@ -175,17 +175,18 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     from .events import Events
     from .loop import CHECKPOINT, Trained, Training, use_threads
     from .processes import find_processes, wait
+    from .refit import keep_weights, train_again
     from .transfer import freeze, load_weights
 
     processes = find_processes()
-    use_threads(processes.size)
+    use_threads(processes.size, light=data.description.kind == "pixels")
     folder, first = options.folder(), processes.rank == 0
     held: AbstractContextManager[Any] = nullcontext()
     if first:
         held = prepare_folder(folder, recipe, options.resume, (folder / CHECKPOINT).exists())
     events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
 
-    def run(samples: TrainingSet, place: Path, told: Events) -> tuple[Training, Trained]:
+    def begin(samples: TrainingSet, place: Path, told: Events, refit: int = 0) -> Training:
         goes_on = options.resume and (place / CHECKPOINT).exists()
 
         def prepare(network: nn.Module) -> None:
@@ -196,20 +197,32 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
                     monitor.log(str(taken))
             freeze(network, recipe.freeze)
 
-        training = Training(samples, recipe, place, processes, told, compress=options.compress, prepare=prepare)
+        training = Training(
+            samples, recipe, place, processes, told, compress=options.compress, prepare=prepare, refit=refit,
+            wishes=place.parent if refit else place,
+        )  # fmt: skip
         stop_on_signals(training.stop)
         resumed = options.resume and training.resume()
         told.tell(
             "start", recipe=recipe.to_dict(), dataset=str(samples.folder), processes=processes.size, resumed=resumed,
             epoch=training.state.epoch,
         )  # fmt: skip
-        return training, training.run()
+        return training
+
+    def run(samples: TrainingSet, place: Path, told: Events) -> tuple[Training, Trained]:
+        training = begin(samples, place, told)
+        trained = training.run()
+        if recipe.refit and not training.finishing:
+            trained = train_again(training, trained, begin)
+        return training, trained
 
     def run_at_random(samples: TrainingSet, place: Path) -> Callable[[str], Tally]:
         heard = _UntilStopped(monitor, folder / STOP) if first else Monitor()
         told = Events(place if first else None, heard, recipe.epochs, options.resume)
         try:
             training, trained = run(samples, place, told)
+            if first:
+                keep_weights(place)
             return lambda part: training.validate(part, trained.network.to(training.device))
         finally:
             told.close()
@@ -221,6 +234,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
             events.tell("exporting")
             monitor.stage("Exporting", 0.99)
             delivered = deliver(trained, data, recipe, folder, options.model_name(), template)
+            keep_weights(folder)
         if options.report_optimism and training.finishing:
             monitor.log(UNMEASURED, "warning")
         elif options.report_optimism:

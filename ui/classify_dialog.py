@@ -26,8 +26,9 @@ from .classify_run import ClassifyRun
 from .fitting import FitView, band_option, view_fit
 from .forms import load_form
 from .job_run import log
+from .run_view import RunView
 from .swatches import add_swatches, swatch_html
-from .wording import for_dialog, model_summary, progress_label
+from .wording import for_dialog, model_summary
 
 _SETTINGS = "thematica/classify"
 
@@ -79,8 +80,8 @@ class ClassifyDialog(QDialog):
         self.stack.swap_wanted.connect(self._swap_first)
         self.add_raster.setMenu(QMenu(self.add_raster))
         self.add_raster.menu().aboutToShow.connect(self._fill_menu)
+        self.run_view = RunView(self.run_notice, self.progress, self.stage, self.cancel_button, self)
         self.run_button.clicked.connect(self._run)
-        self.cancel_button.clicked.connect(self._cancel)
         self.close_button.clicked.connect(self.close)
         self.runtime_button.clicked.connect(self.runtime_wanted)
         self.fit_notice.clicked.connect(self.model.describe)
@@ -89,7 +90,6 @@ class ClassifyDialog(QDialog):
         # Open where a setting is not the usual one: it would work unseen otherwise.
         self.advanced_group.setSaveCollapsedState(False)
         self.advanced_group.setCollapsed(self.advanced.is_default())
-        self._show_progress(False)
         self._restore_size()
         self._raster_changed()
 
@@ -99,6 +99,10 @@ class ClassifyDialog(QDialog):
         """Choose a raster layer; None or another kind of layer changes nothing."""
         if isinstance(layer, QgsRasterLayer):
             self.raster.setLayer(layer)
+
+    def choose_model(self, name: str) -> None:
+        """Choose a model of the store by its name; one that is not there changes nothing."""
+        self.model.choose_stored(name)
 
     def check_runtime(self) -> None:
         """Look whether there is a runtime, and say so where there is none."""
@@ -233,16 +237,13 @@ class ClassifyDialog(QDialog):
         wanted = self.advanced.pixel_size()
         return card.gsd if wanted == "model" else wanted if isinstance(wanted, float) else None
 
-    def _is_running(self) -> bool:
-        return self.current_run is not None and self.current_run.is_running
-
     def _show_whether_ready(self) -> None:
         fits = self._fit is not None and self._fit.fits
-        ready = fits and not self._is_running() and not self.runtime_notice.kind
+        ready = fits and not self.run_view.is_running() and not self.runtime_notice.kind
         self.run_button.setEnabled(ready)
         if ready:
             self.run_button.setToolTip("Classify in the background")
-        elif self._is_running():
+        elif self.run_view.is_running():
             self.run_button.setToolTip("A run is going on; wait for its end or cancel it")
         elif self.runtime_notice.kind:
             self.run_button.setToolTip("Set up the runtime first")
@@ -275,12 +276,8 @@ class ClassifyDialog(QDialog):
         self.current_run = ClassifyRun(
             self.iface, prepared, layer.name(), title, replaced, self.show_areas, self.show_threshold, self.runs
         )
-        self.current_run.progress.connect(self._show_event)
-        self.current_run.warned.connect(self._warned)
+        self.run_view.follow(self.current_run, "Starting the engine")
         self.current_run.ended.connect(self._ended)
-        self._run_warnings: list[str] = []
-        self._show_progress(True)
-        self._show_event({"stage": "Starting the engine", "fraction": 0.0})
         self.current_run.start()
         self._show_whether_ready()
 
@@ -333,41 +330,14 @@ class ClassifyDialog(QDialog):
         )
         return existing if answer == QMessageBox.StandardButton.Yes else None
 
-    def _cancel(self) -> None:
-        if self.current_run is not None:
-            self.stage.setText("Cancelling…")
-            self.cancel_button.setEnabled(False)
-            self.current_run.cancel()
-
-    def _show_event(self, event: dict[str, Any]) -> None:
-        fraction = event.get("fraction")
-        if isinstance(fraction, (int, float)):
-            self.progress.setValue(round(1000 * min(max(fraction, 0.0), 1.0)))
-        if self.cancel_button.isEnabled():
-            self.stage.setText(progress_label(event))
-            self.stage.setToolTip(progress_label(event))
-
-    def _warned(self, sentence: str) -> None:
-        """What the engine warns of is seen at once, not only when a long run has ended."""
-        self._run_warnings.append(sentence)
-        self.run_notice.tell("warning", "Running.", self._run_warnings)
-
     def _ended(self, kind: str, sentence: str) -> None:
-        self._show_progress(False)
-        is_done = kind in ("ok", "warning")
-        warnings = self.current_run.warnings if self.current_run is not None and is_done else []
-        self.run_notice.tell(kind, sentence, warnings, button="Area table…" if is_done else "")
+        if kind in ("ok", "warning") and self.current_run is not None:
+            self.run_notice.tell(kind, sentence, self.current_run.warnings, button="Area table…")
         self._show_whether_ready()
 
     def _show_areas(self) -> None:
         if self.current_run is not None and self.current_run.report is not None:
             self.show_areas(self.current_run.report)
-
-    def _show_progress(self, running: bool) -> None:
-        self.progress.setVisible(running)
-        if not running:
-            self.stage.clear()
-        self.cancel_button.setEnabled(running)
 
     # -- the window -----------------------------------------------------------------------------
 

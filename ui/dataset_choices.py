@@ -43,6 +43,7 @@ class DatasetChoices(QWidget):
         self.split.setCurrentIndex(_place(SPLITS, settings.value(f"{_SETTINGS}/split", "blocks")))
         self._unit = "m"
         self._from_folder = False
+        self._kind_is_open = True
         self.kind.currentIndexChanged.connect(self._kind_chosen)
         for signal in (
             self.split.currentIndexChanged, self.block.valueChanged, self.buffer.valueChanged,
@@ -62,6 +63,17 @@ class DatasetChoices(QWidget):
         """``blocks``, ``polygons`` or ``random``."""
         return list(SPLITS)[self.split.currentIndex()]
 
+    def follow_network(self, kind: str) -> None:
+        """Leave the kind of samples to a network that is chosen elsewhere, and the map to itself.
+
+        Args:
+            kind: ``pixels``, ``windows`` or ``chips``.
+        """
+        self._kind_is_open = False
+        for widget in (self.kind_label, self.kind, self.show_blocks):
+            widget.setVisible(False)
+        self.kind.setCurrentIndex(_place(KINDS, kind))
+
     def show_source(self, from_folder: bool, layer: QgsVectorLayer | None, in_metres: bool) -> None:
         """Show what there is to choose for a source.
 
@@ -72,7 +84,7 @@ class DatasetChoices(QWidget):
         """
         self._from_folder, self._unit = from_folder, "m" if in_metres else "px"
         for name in _OF_LABELS:
-            getattr(self, name).setVisible(not from_folder)
+            getattr(self, name).setVisible(not from_folder and (self._kind_is_open or name != "show_blocks"))
         # What a folder of patches leaves to choose has no “blocks of ground” of its own.
         self.split_label.setVisible(not from_folder)
         self.split.setVisible(not from_folder)

@@ -16,13 +16,15 @@ from ..plugin.dataset_job import folder_job, labels_job
 from ..plugin.job import PreparedJob
 from ..plugin.raster_facts import ground_sampling_distance
 from ..plugin.runtime import find_runtime, runtime_problem
+from ..plugin.training_set import remember_set
 from .block_lattice import BlockLattice
 from .dataset_choices import suggested_folder
 from .dataset_run import DatasetRun
 from .dataset_sheet import SheetWindow
 from .forms import load_form
 from .job_run import log
-from .wording import for_dialog, progress_label
+from .run_view import RunView
+from .wording import for_dialog
 
 _SETTINGS = "thematica/dataset"
 
@@ -39,13 +41,14 @@ class DatasetDialog(QDialog):
     runtime_wanted = pyqtSignal()
     #: A training set is finished: its folder.
     made = pyqtSignal(str)
+    #: A network is to be trained on the finished set: its folder.
+    train_wanted = pyqtSignal(str)
 
     def __init__(self, iface: Any, runs: QObject | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         load_form(self, "dataset_dialog")
         self.iface, self.runs = iface, runs or iface.mainWindow()
         self.current_run: DatasetRun | None = None
-        self._run_warnings: list[str] = []
         self._lattice: BlockLattice | None = None
         self._sheet: SheetWindow | None = None
         self._suggested = ""
@@ -60,13 +63,14 @@ class DatasetDialog(QDialog):
         self.sources.changed.connect(self._look_soon.start)
         self.choices.changed.connect(self._look_soon.start)
         self.output.fileChanged.connect(self._look_soon.start)
+        self.run_view = RunView(self.notice, self.progress, self.stage, self.cancel_button, self)
         self.run_button.clicked.connect(self._run)
-        self.cancel_button.clicked.connect(self._cancel)
         self.close_button.clicked.connect(self.close)
         self.sheet_button.clicked.connect(self.show_sheet)
         self.runtime_notice.clicked.connect(self.runtime_wanted)
-        self.sheet_button.setEnabled(False)
-        self._show_progress(False)
+        self.train_button.clicked.connect(self._train)
+        for button in (self.sheet_button, self.train_button):
+            button.setEnabled(False)
         self._look()
         # There is no horizontal scroll bar: the whole width must be seen.
         bar = self.scroll.verticalScrollBar().sizeHint().width()
@@ -121,14 +125,11 @@ class DatasetDialog(QDialog):
             self.iface.mapCanvas().scene().removeItem(self._lattice)
             self._lattice = None
 
-    def _is_running(self) -> bool:
-        return self.current_run is not None and self.current_run.is_running
-
     def _missing(self) -> str:
         """What is still to be given; empty where all is there."""
         if self.runtime_notice.kind:
             return "Set up the runtime first"
-        if self._is_running():
+        if self.run_view.is_running():
             return "A training set is being made; wait for its end or cancel it"
         if self.sources.from_folder():
             if not self.sources.folder.filePath().strip():
@@ -148,7 +149,6 @@ class DatasetDialog(QDialog):
 
     def _run(self) -> None:
         self.notice.clear()
-        self._run_warnings = []
         output = self.output.filePath().strip()
         replaced = (Path(output) / "dataset.json").is_file()
         if replaced and not self._agree_to_replace(output):
@@ -162,12 +162,8 @@ class DatasetDialog(QDialog):
         prepared.job["overwrite"] = replaced
         self.choices.remember()
         self.current_run = DatasetRun(self.iface, prepared, self.runs)
-        self.current_run.progress.connect(self._show_event)
-        self.current_run.warned.connect(self._warned)
+        self.run_view.follow(self.current_run, "Starting…")
         self.current_run.ended.connect(self._ended)
-        self._show_progress(True)
-        self.stage.setText("Starting…")
-        self.progress.setValue(0)
         self.current_run.start()
         self._show_whether_ready()
 
@@ -196,37 +192,24 @@ class DatasetDialog(QDialog):
         )
         return answer == QMessageBox.StandardButton.Yes
 
-    def _cancel(self) -> None:
-        if self.current_run is not None:
-            self.stage.setText("Cancelling…")
-            self.cancel_button.setEnabled(False)
-            self.current_run.cancel()
-
-    def _show_event(self, event: dict[str, Any]) -> None:
-        fraction = event.get("fraction")
-        if isinstance(fraction, (int, float)):
-            self.progress.setValue(round(1000 * min(max(fraction, 0.0), 1.0)))
-        if self.cancel_button.isEnabled():
-            self.stage.setText(progress_label(event))
-            self.stage.setToolTip(progress_label(event))
-
-    def _warned(self, sentence: str) -> None:
-        self._run_warnings.append(sentence)
-        self.notice.tell("warning", "Running.", self._run_warnings)
-
     def _ended(self, kind: str, sentence: str) -> None:
-        self._show_progress(False)
         assert self.current_run is not None
-        warnings = self.current_run.warnings if kind == "ok" else []
-        self.notice.tell("warning" if warnings else kind, sentence, warnings)
+        if kind == "ok" and self.current_run.warnings:
+            self.notice.tell("warning", sentence, self.current_run.warnings)
         self.sheet_button.setEnabled(bool(self.current_run.sheet()))
+        self.train_button.setEnabled(bool(self.current_run.folder()))
         if kind == "ok":
+            remember_set(self.current_run.folder())
             self._made_on = next(iter(self.sources.layers()), None)
             self._draw_blocks()
             self.made.emit(self.current_run.folder())
             if self.isVisible():
                 self.show_sheet()
         self._show_whether_ready()
+
+    def _train(self) -> None:
+        if self.current_run is not None and self.current_run.folder():
+            self.train_wanted.emit(self.current_run.folder())
 
     def show_sheet(self) -> None:
         """Show the picture of the finished set: samples per class, and the split on the map."""
@@ -237,12 +220,6 @@ class DatasetDialog(QDialog):
             self._sheet.close()
         self._sheet = SheetWindow(path, self)
         self._sheet.show()
-
-    def _show_progress(self, running: bool) -> None:
-        self.progress.setVisible(running)
-        self.cancel_button.setEnabled(running)
-        if not running:
-            self.stage.clear()
 
     # -- the window -----------------------------------------------------------------------------
 

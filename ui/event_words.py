@@ -90,6 +90,13 @@ def _finishing(event: Mapping[str, Any], word: str, monitor: str) -> str:
     return f"Ended in {word} {_count(event)}, as asked; the best one becomes the model."
 
 
+def _refit(event: Mapping[str, Any], word: str, monitor: str) -> str:
+    epochs = event.get("epochs")
+    if not isinstance(epochs, int) or _count(event) != str(epochs):
+        return ""
+    return f"Trained once more, with the validation part as well: {epochs} {word}{'s' if epochs != 1 else ''}."
+
+
 def _exporting(event: Mapping[str, Any], word: str, monitor: str) -> str:
     return "The model is made, and measured."
 
@@ -119,6 +126,7 @@ _TELL = {
     "optimism": _optimism,
     "stopped": _stopped,
     "finishing": _finishing,
+    "refit": _refit,
     "exporting": _exporting,
     "end": _end,
     "error": _error,

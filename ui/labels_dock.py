@@ -87,6 +87,7 @@ class LabelsDock(QgsDockWidget):
         self.class_button.setMenu(self.actions.menu)
         self.class_button.setIcon(icon("mActionEditTable.svg"))
         self.training_button.setVisible(False)
+        self.train_button.setVisible(False)
         # Beside its text a button would leave too little room in a narrow dock.
         self.notice.layout().setDirection(QBoxLayout.Direction.TopToBottom)
         self.notice.layout().setStretch(0, 0)
@@ -149,6 +150,11 @@ class LabelsDock(QgsDockWidget):
         """Show the button that makes a training set of what is shown."""
         self.training_button.clicked.connect(lambda *_: slot())
         self.training_button.setVisible(True)
+
+    def offer_training(self, slot: Callable[[], object]) -> None:
+        """Show the button that trains a network on what is shown."""
+        self.train_button.clicked.connect(lambda *_: slot())
+        self.train_button.setVisible(True)
 
     def check_runtime(self) -> None:
         """Look whether there is a runtime now, and begin where there is."""

@@ -135,6 +135,14 @@ class ModelChoice(QWidget):
             self._read()
         self.models.setCurrentIndex(index)
 
+    def choose_stored(self, name: str) -> None:
+        """Choose a model of the store by its name; one that is not there changes nothing."""
+        self.refresh()
+        index = self.models.findData(name)
+        if index >= 0:
+            self.by_hand = True
+            self.models.setCurrentIndex(index)
+
     def _browse(self) -> None:
         settings = QgsSettings()
         folder = settings.value(f"{_SETTINGS}/model_folder", str(Path.home()))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..models.trainable import NETWORKS
 from .wording import duration_label
 
-#: What scikit-learn trains has stages; a network that torch trains has epochs.
-_IN_STAGES = ("random-forest", "gradient-boosting", "svm")
 #: Share of the time that may be spent waiting for samples without a word about it.
 _MOST_WAITING = 0.05
 #: Of an epoch of a few moments nobody would notice it.
@@ -32,7 +31,8 @@ _PARTS = {"test": "test part", "validation": "validation part", "train": "traini
 
 def step_word(network: str) -> str:
     """``"epoch"``, or ``"stage"`` for what grows in stages."""
-    return "stage" if network in _IN_STAGES else "epoch"
+    # What scikit-learn trains has stages; a network that torch trains has epochs.
+    return "stage" if network in NETWORKS and not NETWORKS[network].module else "epoch"
 
 
 def state_sign(state: str) -> str:
@@ -99,6 +99,9 @@ def state_line(run: Any) -> str:
     else:
         now = min(done + 1, run.epochs) if run.epochs else done + 1
         parts = [f"{word.capitalize()} {now}" + (f" of {run.epochs}" if run.epochs else "")]
+        if run.refit is not None:
+            epoch, epochs = run.refit
+            parts = [f"Once more, with the validation part: {word} {min(epoch + 2, epochs)} of {epochs}"]
         if state == "pausing":
             parts.append("pausing after this step…" if word == "epoch" else "stopping after this stage…")
         elif state == "finishing":

@@ -73,16 +73,23 @@ _FIELDS = {
     "batch": "“Batch”",
     "block": "“Block”",
     "buffer": "“Buffer”",
+    "epochs": "“Passes”",
+    "freeze": "“Freeze”",
     "gsd": "“Map's pixels”",
     "invalid": "“No data where”",
     "mask": "“Only where”",
     "mode": "“Stitching”",
     "most": "“At most”",
+    "name": "“Name”",
+    "network": "“Network”",
     "nodata": "nodata value",
     "offset": "offset",
     "output-name": "“Output”",
     "precision": "“Precision”",
+    "processes": "“Processes”",
     "provider": "“Compute on”",
+    "recipe": "“Recipe”",
+    "report-optimism": "Measuring how much a random split flatters",
     "resampling": "“Resampling”",
     "scale": "scale",
     "seed": "“Seed”",
@@ -95,6 +102,7 @@ _FIELDS = {
     "threshold": "“Labels from”",
     "tile": "“Tile”",
     "validation": "“Validation”",
+    "weights": "“Start from”",
 }
 # Advice that is another one in QGIS than in a shell.
 _PHRASES = tuple(
@@ -119,6 +127,12 @@ _PHRASES = tuple(
         (r"use --provider (\w+)", r"choose \1 under “Compute on”"),
         (r"another --provider\b", "another entry under “Compute on”"),
         (r" ?; see: thematica [\w-]+ --help", ""),
+        (r"(from (there|the last checkpoint)) with --resume", r"\1"),
+        (r"\bgo on with --resume", "press “Go on”"),
+        (r"start anew without --resume", "begin a new training"),
+        (r"choose another( folder)? with --output", "choose another folder"),
+        (r"make it with --split (\w+)", r"choose \1 under “Split by”"),
+        (r"--set (?='?[\w.]+=)", ""),
     )
 )
 _QUOTED = re.compile("“[^”]*”")

@@ -374,6 +374,7 @@ def test_options_that_cannot_be(tmp_path, scene, labels, more, words):
         (["set", "--folder", "x", "--layout", "eurosat", "--bands", "1"], "no option “bands”"),
         (["set", "--folder", "x", "--layout", "eurosat", "--cut-polygons"], "no option “cut-polygons”"),
         (["set", "--folder", "x", "--layout", "eurosat", "--nomenclature", "19"], "ten classes"),
+        (["set", "--folder", "x", "--layout", "eurosat", "--all-classes"], "ten classes"),
         (["set", "--folder", "x", "--layout", "bigearthnet-v2", "--nomenclature", "43"], "19 classes only"),
         (["set", "--folder", "x", "--layout", "eurosat"], "no folder or zip"),
     ],
@@ -479,6 +480,12 @@ def test_folders_of_patches_go_the_same_way(tmp_path):
     assert description.split["block"] == {"pixels": 500, "metres": 5000.0}
     assert description.split["buffer"] == {"pixels": 60, "metres": 600.0}
     assert [entry.label.code for entry in description.classes] == [231, 313]
+    outcome = run_here(
+        "build-dataset", tmp_path / "all", "--folder", tmp_path / "ben", "--layout", "bigearthnet", "--all-classes",
+        "--validation", 0,
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    assert len(TrainingSet(tmp_path / "all").description.classes) == 19
 
 
 # Real scenes, compared with their pixels by other means

@@ -53,6 +53,19 @@ def test_a_network_of_torch_is_trained_too_and_nothing_in_the_store_is_replaced(
     assert (recipe["batch"], recipe["learning_rate"], recipe["epochs"]) == (16, 0.02, 3)
 
 
+def test_a_convolutional_svm_network_of_windows_becomes_a_map(processing, build, store, image, tmp_path):  # noqa: F811
+    dataset = Path(build(OUTPUT=str(tmp_path / "windows"), KIND="windows", SIZE=5)["DATASET"]).parent
+    options = {"NETWORK": "convsvm", "NAME": "by windows", "OUTPUT": str(tmp_path / "run")}
+    few = "network_options.filters=4; network_options.scales=[1,3]"
+    result = processing.run("thematica:train", {"DATASET": str(dataset), "CHANGES": few, **options})
+    assert result["ACCURACY"] == 1.0
+    output = str(tmp_path / "map.tif")
+    processing.run("thematica:classifypixels", {"INPUT": [image], "MODEL": "by windows", "OUTPUT": output})
+    codes = read_codes(output)
+    assert {row[5] for row in codes} == {2}
+    assert {row[55] for row in codes} == {1}
+
+
 def test_a_model_is_measured(processing, train, tmp_path):
     model = train(STORE=False)
     assert model["STORED"] == ""

@@ -216,6 +216,16 @@ def test_damaged_and_strange_lines_are_passed_over(tmp_path):
     assert run.epochs_done[0].validation == {"kappa": 0.5}
 
 
+def test_a_last_training_with_the_validation_part_is_half_of_the_work(tmp_path):
+    recipe = {"epochs": 4, "network": "mlp", "refit": True}
+    epochs = [{"event": "epoch", "epoch": number, "validation": {}, "seconds": 10} for number in range(4)]
+    run = TrainingRun(write_events(tmp_path / "run", {"event": "start", "recipe": recipe, "epoch": 0}, *epochs))
+    assert (run.fraction, run.refit) == (0.5, None)
+    again = {"event": "refit", "epoch": 1, "epochs": 4, "train_loss": 0.1}
+    run = TrainingRun(write_events(tmp_path / "run", {"event": "start", "recipe": recipe, "epoch": 0}, *epochs, again))
+    assert (run.fraction, run.refit) == (0.75, (1, 4))
+
+
 def test_a_line_that_is_still_being_written_is_read_when_it_is_whole(tmp_path):
     folder = write_events(tmp_path / "run", {"event": "start", "recipe": {"epochs": 5}, "epoch": 0})
     run = TrainingRun(folder)

@@ -176,6 +176,22 @@ def test_a_model_added_to_the_store_is_there_when_the_dialog_is_opened_again(ope
     assert dialog.model.model == "basic-cover-sentinel2"
 
 
+def test_a_model_that_has_just_been_trained_is_chosen_by_its_name(open_dialog, layer, monkeypatch, tmp_path):
+    from thematica.models.store import BUNDLED_FOLDER
+
+    dialog = open_dialog()
+    monkeypatch.setenv("THEMATICA_MODELS", str(tmp_path))
+    shutil.copyfile(BUNDLED_FOLDER / "basic-cover-landsat.onnx", tmp_path / "mine.onnx")
+    dialog.choose_model("mine")
+    assert dialog.model.model == "mine"
+    dialog.choose_model("not there")
+    assert dialog.model.model == "mine"
+    # What fits best is not proposed over it.
+    dialog.choose_layer(layer)
+    settle()
+    assert dialog.model.model == "mine"
+
+
 def test_without_a_runtime_a_banner_leads_to_the_runtime_dialog(open_dialog, layer, monkeypatch, tmp_path):
     monkeypatch.setenv("THEMATICA_RUNTIME", str(tmp_path / "nowhere"))
     dialog = open_dialog()

@@ -264,6 +264,18 @@ def test_a_folder_of_patches(dialog, runtime, tmp_path):
     assert not {"kind", "merge", "block"} & set(job)
 
 
+def test_a_finished_set_is_known_and_can_be_trained_on(dialog, tmp_path):
+    from thematica.plugin.training_set import known_sets
+
+    wanted = []
+    dialog.train_wanted.connect(wanted.append)
+    assert not dialog.train_button.isEnabled()
+    make(dialog)
+    assert known_sets() == [tmp_path / "set"]
+    click(dialog.train_button)
+    assert wanted == [str(tmp_path / "set")]
+
+
 def test_the_picture_opens_and_can_be_seen_at_full_size(dialog):
     make(dialog)
     sheet = dialog._sheet

@@ -108,6 +108,17 @@ def test_sentences_lose_the_shells_options():
         ("have no polygons; choose --split blocks.", "have no polygons; choose blocks under “Split by”."),
         ("set --test or --validation to 0, or", "set “Test” or “Validation” to 0, or"),
         ("name another folder, or give --overwrite to replace it.", "name another folder."),
+        ("the training can go on from there with --resume.", "the training can go on from there."),
+        ("make room, and go on with --resume.", "make room, and press “Go on”."),
+        ("is damaged; start anew without --resume.", "is damaged; begin a new training."),
+        ("cannot be written (7); choose another with --output.", "cannot be written (7); choose another folder."),
+        (
+            "“7” changes nothing; write --set KEY=VALUE, such as --set batch=7.",
+            "“7” changes nothing; write KEY=VALUE, such as batch=7.",
+        ),
+        ("leave --weights and --freeze away.", "leave “Start from” and “Freeze” away."),
+        ("choose another recipe, or --network mlp.", "choose another recipe, or “Network” mlp."),
+        ("split at random: make it with --split blocks.", "split at random: choose blocks under “Split by”."),
         ("“/data/a --tile (x --b)/c.tif” exists.", "“/data/a --tile (x --b)/c.tif” exists."),
     ],
 )
@@ -148,7 +159,7 @@ def _shell_sentences(folder):
     return found
 
 
-@pytest.mark.parametrize("folder", ["engine", "engine/labels", "models", "cli", "trainer/dataset"])
+@pytest.mark.parametrize("folder", ["engine", "engine/labels", "models", "cli", "trainer", "trainer/dataset"])
 def test_no_sentence_of_the_program_reads_badly_in_a_dialog(folder):
     sentences = _shell_sentences(folder)
     assert sentences

@@ -27,12 +27,14 @@ from thematica.trainer.deliver import WrongExportError
 from thematica.trainer.loader import Normaliser
 from thematica.trainer.networks import NETWORKS
 from thematica.trainer.recipe import read_recipe
+from thematica.trainer.refit import with_validation
 from thematica.trainer.run import TrainOptions, train
 
 from .networks.sets import rings
 from .training_sets import spectra, write_set
 
-NAMES = tuple(CLASSICAL)
+#: Those of pixels; convolutional ones have tests of their own.
+NAMES = tuple(name for name in CLASSICAL if "pixels" in NETWORKS[name].kinds)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +78,9 @@ def test_a_run_leaves_what_a_network_leaves_and_nothing_else(tmp_path, pixels, n
     folder = tmp_path / "run"
     result = learned(folder, pixels, network)
     names = {"events.jsonl", "figures", "model.json", "model.onnx", "recipe.json", "tensorboard", "training.json"}
-    assert {path.name for path in folder.iterdir()} == names
+    assert {path.name for path in folder.iterdir()} == names | {"running.lock"}
     assert [event["event"] for event in map(json.loads, (folder / "events.jsonl").open())] == (
-        ["start"] + ["epoch"] * len(result["report"]["history"]) + ["end"]
+        ["start"] + ["epoch"] * len(result["report"]["history"]) + ["refit", "exporting", "end"]
     )
     card = json.loads((folder / "model.json").read_text())
     assert "logits" in json.dumps(card)
@@ -87,7 +89,7 @@ def test_a_run_leaves_what_a_network_leaves_and_nothing_else(tmp_path, pixels, n
     assert "ZipMap" not in [node.op_type for node in model.graph.node]
 
 
-def alone(network: str, x: np.ndarray, y: np.ndarray, weights: np.ndarray):
+def alone(network: str, x: np.ndarray, y: np.ndarray, weights: np.ndarray, gamma: float):
     """The same by scikit-learn alone, in one go."""
     recipe = read_recipe(network)
     options = recipe.network_options
@@ -99,21 +101,25 @@ def alone(network: str, x: np.ndarray, y: np.ndarray, weights: np.ndarray):
             random_state=recipe.seed,
         ).fit(x, y, sample_weight=weights)  # fmt: skip
     with config_context(enable_metadata_routing=True):
-        one = SVC(C=options["C"], gamma="scale").set_fit_request(sample_weight=True)
+        one = SVC(C=options["C"], gamma=gamma).set_fit_request(sample_weight=True)
         return OneVsRestClassifier(one).fit(x, y, sample_weight=weights)
 
 
+@pytest.mark.parametrize("parts", [["train"], ["train", "validation"]])
 @pytest.mark.parametrize("network", NAMES)
-def test_the_engine_gives_scikit_learns_own_predictions(tmp_path, pixels, network):
-    data = TrainingSet(pixels)
+def test_the_engine_gives_scikit_learns_own_predictions(tmp_path, pixels, network, parts):
+    data, refit = TrainingSet(pixels), len(parts) == 2
     # All stages of boosting: which is the best one is another question.
-    learned(tmp_path / "run", pixels, network, "epochs=1")
+    result = learned(tmp_path / "run", pixels, network, "epochs=1", f"refit={json.dumps(refit)}")
+    assert result["report"]["samples"] == sum(data.description.samples(part) for part in parts)
     normalise = Normaliser.of(data.description)
-    shards = data.arrays("train")
+    shards = [shard for part in parts for shard in data.arrays(part)]
+    narrow = normalise(np.concatenate([shard.samples for shard in data.arrays("train")])).astype(np.float64)
     x = normalise(np.concatenate([shard.samples for shard in shards]))
     y = np.concatenate([shard.labels for shard in shards])
-    weights = np.array([entry.weight for entry in data.description.classes])[y]
-    model = alone(network, x, y, weights)
+    told = with_validation(data).description if refit else data.description
+    weights = np.array([entry.weight for entry in told.classes])[y]
+    model = alone(network, x, y, weights, 1 / (narrow.shape[1] * narrow.var()))
 
     stored = np.random.default_rng(1).integers(500, 4500, (4, 40, 50)).astype(np.uint16)
     scene = tmp_path / "scene.tif"
@@ -236,15 +242,15 @@ def test_going_back_to_a_stage_forgets_the_later_trees(pixels, network):
     recipe = read_recipe(network, ["network_options.trees=20", "epochs=4"])
     x, y = classical.read_samples(TrainingSet(pixels), "train", 1000, 0)
     _, build, _ = CLASSICAL[network]
-    model = build(recipe.network_options, recipe)
+    model = build(recipe.network_options, recipe, (4,))
     scores = []
     for stage in range(4):
-        model.train(stage, x, y, np.ones(len(y)))
+        model.train(stage, x, y, np.ones(len(y)), lambda _: None)
         scores.append(model.scores(x))
     assert not np.allclose(scores[1], scores[3])
     model.keep(1)
     np.testing.assert_allclose(model.scores(x), scores[1])
-    check_classical(model.to_onnx(4), scores[1], x)
+    check_classical(model.to_onnx((4,)), scores[1], x)
 
 
 def test_fewer_samples_are_taken_and_said(tmp_path, pixels):

@@ -46,7 +46,33 @@ def both(network: nn.Module, side: int, rows: int, columns: int) -> tuple[np.nda
     return np.moveaxis(one.reshape(*views.shape[:2], -1), -1, 0), scores(dense, tile[None])[0]
 
 
+class SideBySide(nn.Module):
+    """Features of parts that see more and less of the window: maps that are left, their mean, a single value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Sequential(nn.Conv2d(BANDS, 5, 3), nn.ReLU(), nn.AvgPool2d(3, 2), nn.Flatten())
+        self.mean = nn.Sequential(nn.Conv2d(BANDS, 4, 5), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.narrow = nn.Sequential(nn.Conv2d(BANDS, 3, 4, stride=6), nn.Flatten())
+        self.last = nn.Linear(5 * 9 + 4 + 3, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.cat([self.wide(x), self.mean(x), self.narrow(x)], dim=1))
+
+
+class Stacked(nn.Module):
+    """Maps over maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(BANDS, 5, 1), nn.Sequential(nn.Flatten(), nn.Linear(11 * 25, CLASSES))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.cat([x, self.first(x)], dim=1))
+
+
 NETWORKS = {
+    "branches that see more and less of the window": (9, SideBySide),
     "cnn3d": (9, lambda: Cnn3d((BANDS, 9, 9), CLASSES, (8, 6), dense=(12,))),
     "cnn3d with pooling and batch norm": (
         7,
@@ -119,6 +145,7 @@ class Picture(nn.Module):
     [
         (lambda: SmallResNet(BANDS, CLASSES, (8, 16), (1, 1)), 9, "pads the window"),
         (lambda: Picture(), 5, "place in it"),
+        (lambda: Stacked(), 5, "joins maps"),
         (
             lambda: nn.Sequential(nn.Conv2d(BANDS, 5, 3), nn.InstanceNorm2d(5), nn.Flatten(), nn.Linear(45, CLASSES)),
             5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,11 @@ import torch
 
 from thematica.errors import Cancelled, InputError, OutputError
 from thematica.progress import Monitor
+from thematica.trainer.checkpoint import load_checkpoint
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.events import Events
 from thematica.trainer.loop import BEST, CHECKPOINT, NotANumberError, Training
+from thematica.trainer.metrics import Tally
 from thematica.trainer.processes import OneProcess
 from thematica.trainer.recipe import Recipe
 
@@ -59,6 +62,18 @@ def test_it_learns_what_a_linear_rule_finds(tmp_path, pixels):
     # The network that is handed out is the best one, measured anew.
     again = made.validate("validation", trained.network).figures()
     assert again["overall accuracy"] == trained.history[trained.best_epoch].validation["overall accuracy"]
+
+
+def test_of_epochs_that_are_as_good_the_last_counts_and_patience_does_not_wait_for_them(tmp_path, pixels, monkeypatch):
+    figures = iter([0.5, 0.9, 0.8, 0.9, 0.9, 0.7, 0.9, 0.9])
+    made = training(tmp_path / "run", pixels, epochs=8, patience=4)
+    figures_of = Tally.figures
+    monkeypatch.setattr(Tally, "figures", lambda tally: {**figures_of(tally), "overall accuracy": next(figures)})
+    trained = made.run()
+    # The second epoch was the last that was better than all before.
+    assert len(trained.history) == 6
+    assert trained.best_epoch == 4
+    assert [entry["best"] for entry in told(tmp_path / "run", "epoch")] == [True, True, False, True, True, False]
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
@@ -170,8 +185,9 @@ def test_patience_ends_a_training_that_gets_no_better(tmp_path, pixels):
     trained = training(
         tmp_path / "run", pixels, optimizer="sgd", learning_rate=1e-12, schedule="constant", epochs=50, patience=3
     ).run()
+    # Four epochs that are as good: patience counts from the first, and the last is taken.
     assert len(trained.history) == 4
-    assert trained.best_epoch == 0
+    assert trained.best_epoch == 3
 
 
 def test_accumulated_steps_change_weights_as_one_large_step_does(tmp_path, pixels):
@@ -229,6 +245,7 @@ def test_a_set_without_validation_is_refused(tmp_path):
 PROGRAM = """
 import json, os, signal, sys
 from pathlib import Path
+from thematica.errors import Cancelled
 from thematica.progress import Monitor
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.events import Events
@@ -241,6 +258,7 @@ recipe, folder = Recipe(**json.loads(recipe)), Path(folder)
 processes = find_processes()
 events = Events(folder if processes.rank == 0 else None, Monitor(), recipe.epochs)
 made = Training(TrainingSet(data), recipe, folder, processes, events)
+made.resume()
 if int(dies) == processes.rank:
     steps = [0]
     step = made._step
@@ -250,19 +268,36 @@ if int(dies) == processes.rank:
             os.kill(os.getpid(), signal.SIGKILL)
         step(*arguments)
     made._step = dying
-trained = made.run()
+if stops := int(os.environ.get("STOPS_IN", 0)):
+    left = [stops]
+    whole = made._step
+    def stopping(*arguments):
+        left[0] -= 1
+        if not left[0] and processes.rank == 1:
+            made.stop()
+        whole(*arguments)
+    made._step = stopping
+try:
+    trained = made.run()
+except Cancelled:
+    sys.exit()
 print("WEIGHTS", sum(float(p.double().sum()) for p in trained.network.parameters()), flush=True)
 """
 
 
-def start(count: int, folder: Path, data: Path, recipe: dict, dies: int = -1) -> subprocess.Popen:
-    folder.mkdir()
+def start(count: int, folder: Path, data: Path, recipe: dict, dies: int = -1, stops: int = 0) -> subprocess.Popen:
+    folder.mkdir(exist_ok=True)
     program = folder / "program.py"
     program.write_text(PROGRAM)
     command = [sys.executable, str(program), str(data), str(folder), json.dumps(recipe), str(dies)]
     if count > 1:
         command = [str(Path(sys.executable).parent / "horovodrun"), "--gloo", "-np", str(count), *command]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "build" / "pkg"), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "build" / "pkg"),
+        "OMP_NUM_THREADS": "1",
+        "STOPS_IN": str(stops),
+    }
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -285,7 +320,9 @@ needs_horovod = pytest.mark.skipif(
 def test_two_processes_give_the_loss_curve_of_one(tmp_path):
     # 601 samples: the last batches are uneven.
     data = spectra(tmp_path / "set", count=601)
-    options = {**RECIPE, "optimizer": "sgd", "optimizer_options": {"momentum": 0.9}, "scale_learning_rate": False}
+    options = {
+        **RECIPE, "optimizer": "sgd", "optimizer_options": {"momentum": 0.9}, "scale_learning_rate": False, "clip": 0.5,
+    }  # fmt: skip
     one = start(1, tmp_path / "one", data, {**options, "batch": 64})
     assert "WEIGHTS" in finish(one)
     two = start(2, tmp_path / "two", data, {**options, "batch": 32})
@@ -296,6 +333,46 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path):
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
     figures = [[entry["validation"] for entry in told(tmp_path / name, "epoch")] for name in ("one", "two")]
     assert figures[0][-1]["overall accuracy"] == pytest.approx(figures[1][-1]["overall accuracy"], abs=0.01)
+
+
+def test_no_process_reads_the_best_weights_before_the_first_one_has_written_them(tmp_path, pixels):
+    first = training(tmp_path / "first", pixels, epochs=1).run()
+
+    class Second(OneProcess):
+        rank, size = 1, 2
+        ended = False
+
+        def average_buffers(self, network):
+            self.ended = True
+
+        def sum(self, values):
+            # The first process takes part in this when it has written, and not before.
+            if self.ended and len(values) == 1:
+                shutil.copy(tmp_path / "first" / BEST, tmp_path / "second" / BEST)
+            return super().sum(values)
+
+    recipe = Recipe(**{**RECIPE, "epochs": 1})
+    (tmp_path / "second").mkdir()
+    events = Events(None, Monitor(), 1)
+    second = Training(TrainingSet(pixels), recipe, tmp_path / "second", Second(), events).run()
+    for mine, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+@needs_horovod
+def test_two_processes_that_were_stopped_go_on_to_the_last_bit(tmp_path, pixels):
+    # The mean of past gradients is part of the optimiser's state, and clipping needs those of both processes.
+    recipe = {**RECIPE, "batch": 16, "epochs": 2, "clip": 0.1, "average": 0.9}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert "WEIGHTS" in finish(start(2, whole, pixels, recipe))
+    assert "WEIGHTS" not in finish(start(2, parts, pixels, recipe, stops=9))
+    assert told(parts, "stopped")[0]["step"] == 9
+    assert "WEIGHTS" in finish(start(2, parts, pixels, recipe))
+    one, other = (load_checkpoint(folder / CHECKPOINT) for folder in (whole, parts))
+    assert one["state"]["history"][-1]["loss"] == other["state"]["history"][-1]["loss"]
+    assert one["optimizer"]["state"]
+    for name, tensor in one["network"].items():
+        assert torch.equal(tensor, other["network"][name]), name
 
 
 @needs_horovod

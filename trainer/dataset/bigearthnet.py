@@ -80,7 +80,7 @@ class _Found:
 
 
 def open_bigearthnet(
-    source: str | Path, reader: BandReader, classes: int = 19, monitor: Monitor | None = None
+    source: str | Path, reader: BandReader, classes: int = 19, monitor: Monitor | None = None, every: bool = False
 ) -> BigEarthNet:
     """BigEarthNet v1's patches with their labels.
 
@@ -89,6 +89,7 @@ def open_bigearthnet(
         reader: reads the bands of a patch.
         classes: 19, or CORINE's 43.
         monitor: is told of patches that are left out.
+        every: keep classes that no patch has, too.
 
     Raises:
         InputError: no such folder, nothing of BigEarthNet v1 in it, or no patch with labels.
@@ -102,7 +103,7 @@ def open_bigearthnet(
     found, findings = _read_metadata(folders, corine.places_by_name(classes), monitor)
     if not found.names:
         raise InputError(f"Of the {len(folders):,} patches in “{source}” none can be used. {findings[0]['message']}")
-    legend, labels, empty = used_classes(classes, found.places)
+    legend, labels, empty = used_classes(classes, found.places, every)
     patches = BigEarthNet(
         name=f"BigEarthNet v1, {classes} classes",
         bands=BANDS,
@@ -118,7 +119,7 @@ def open_bigearthnet(
             "findings": [*findings, *empty],
             "citation": "Sumbul et al. 2021, BigEarthNet-MM, IEEE Geoscience and Remote Sensing Magazine 9(3), 174–180",
         },
-        fingerprint=fingerprint_of([str(classes), *found.marks]),
+        fingerprint=fingerprint_of([f"{classes} all" if every else str(classes), *found.marks]),
     )  # fmt: skip
     patches.folders, patches.reader = found.folders, reader
     tell(patches, monitor)
@@ -236,8 +237,10 @@ def files_of(folder: str, patch: str) -> tuple[str, bool]:
     return " ".join(f"{name}:{state.st_size}:{state.st_mtime_ns}" for name, state in sorted(states.items())), missing
 
 
-def used_classes(classes: int, places: list[list[int]]) -> tuple[list[LabelClass], np.ndarray, list[dict[str, Any]]]:
-    """The classes that occur, the labels (n, K) as 0 and 1, and a finding about classes that do not."""
+def used_classes(
+    classes: int, places: list[list[int]], every: bool = False
+) -> tuple[list[LabelClass], np.ndarray, list[dict[str, Any]]]:
+    """The classes that occur (or all), the labels (n, K) as 0 and 1, and a finding about classes that do not."""
     legend = corine.legend(classes)
     labels = np.zeros((len(places), len(legend)), np.uint8)
     for row, held in zip(labels, places, strict=True):
@@ -249,7 +252,8 @@ def used_classes(classes: int, places: list[list[int]]) -> tuple[list[LabelClass
         findings.append(
             {
                 "code": "empty-class",
-                "message": f"{len(absent)} of the {len(legend)} classes have no patch and were left out of the list.",
+                "message": f"{len(absent)} of the {len(legend)} classes have no patch"
+                + (": no network can learn them." if every else " and were left out of the list."),
                 "classes": absent,
             }
         )
@@ -258,4 +262,6 @@ def used_classes(classes: int, places: list[list[int]]) -> tuple[list[LabelClass
         raise InputError(
             f"All patches have the same class only ({kept[0].name}): a training set needs two classes at least."
         )
+    if every:
+        return legend, labels, findings
     return kept, labels[:, used], findings

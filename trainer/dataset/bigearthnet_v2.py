@@ -91,13 +91,16 @@ class _Found:
         return ""
 
 
-def open_bigearthnet_v2(source: str | Path, reader: BandReader, monitor: Monitor | None = None) -> BigEarthNetV2:
+def open_bigearthnet_v2(
+    source: str | Path, reader: BandReader, monitor: Monitor | None = None, every: bool = False
+) -> BigEarthNetV2:
     """BigEarthNet v2's patches with their labels and the authors' split.
 
     Args:
         source: the folder that holds the patches and ``metadata.parquet``, or the folder of the patches beside it.
         reader: reads the bands of a patch.
         monitor: is told of patches that are left out.
+        every: keep classes that no patch has, too.
 
     Raises:
         InputError: no such folder, no metadata, or nothing of BigEarthNet v2 in it.
@@ -135,7 +138,7 @@ def open_bigearthnet_v2(source: str | Path, reader: BandReader, monitor: Monitor
     if absent > 0:
         message = f"{absent:,} patches of metadata.parquet are not used or not here."
         findings.append({"code": "absent", "message": message})
-    legend, labels, empty = used_classes(CLASSES, found.places)
+    legend, labels, empty = used_classes(CLASSES, found.places, every)
     patches = BigEarthNetV2(
         name="BigEarthNet v2",
         bands=BANDS,
@@ -151,7 +154,7 @@ def open_bigearthnet_v2(source: str | Path, reader: BandReader, monitor: Monitor
             "findings": [*findings, *empty],
             "citation": "Clasen et al. 2024, reBEN: Refined BigEarthNet Dataset for Remote Sensing Image Analysis",
         },
-        fingerprint=fingerprint_of(found.marks),
+        fingerprint=fingerprint_of(["all", *found.marks] if every else found.marks),
     )  # fmt: skip
     patches.folders, patches.reader = found.folders, reader
     tell(patches, monitor)

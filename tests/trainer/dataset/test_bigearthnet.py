@@ -107,6 +107,21 @@ def test_patches_without_a_class_among_the_19_are_left_out_and_told(tmp_path):
     assert [entry.code for entry in everything.legend] == [123, 124, 213, 231]
 
 
+def test_classes_without_a_patch_are_kept_if_that_is_asked(tmp_path):
+    root = v1(tmp_path, ["Airports", "Pastures"], ["Rice fields"], ["Pastures"])
+    some, every = (open_bigearthnet(root, read_band_files, 43, every=every) for every in (False, True))
+    assert every.legend == corine.legend(43)
+    assert every.labels.shape == (3, 43)
+    assert every.labels.sum(axis=1).tolist() == some.labels.sum(axis=1).tolist() == [2, 1, 1]
+    held = [entry.code for entry, here in zip(every.legend, every.labels.any(axis=0), strict=True) if here]
+    assert held == [entry.code for entry in some.legend]
+    assert "40 of the 43 classes have no patch: no network can learn them" in told(every)["empty-class"]
+    assert every.fingerprint != some.fingerprint
+    description = build_patches(tmp_path / "set", every, PatchOptions(validation=0, test=0), Monitor())
+    assert len(description.classes) == 43
+    assert sum(entry.weight > 0 for entry in description.classes) == 3
+
+
 def test_what_cannot_be_used_is_left_out_and_told(tmp_path):
     root = v1(tmp_path, *[["Pastures"], ["Rice fields"]] * 5)
     folders = sorted(root.iterdir())

@@ -36,17 +36,19 @@ class Events:
         self._first_share: float | None = None
         if folder is None:
             return
+        board: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            SummaryWriter = None
             monitor.log("TensorBoard is not installed; the curves are in events.jsonl alone.")
+        else:
+            board = SummaryWriter
         try:
             cut_off = resumed and _is_cut_off(folder / FILE)
             self._stream = (folder / FILE).open("a" if resumed else "w", encoding="utf-8")
             if cut_off:
                 self._stream.write("\n")
-            self._board = SummaryWriter(str(folder / "tensorboard")) if SummaryWriter is not None else None
+            self._board = board(str(folder / "tensorboard")) if board is not None else None
         except OSError as error:
             self.close()
             raise OutputError(f"The folder “{folder}” cannot be written: {error.strerror}.", repr(error)) from error

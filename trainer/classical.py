@@ -484,8 +484,8 @@ class _Training:
             except (InvalidParameterError, TypeError) as error:
                 raise InputError(
                     f"“{self.recipe.network}” cannot be trained with the recipe's network_options "
-                    f"{json.dumps(self.recipe.network_options)}: see docs/networks.md and docs/search.md for what they may "
-                    "be.",
+                    f"{json.dumps(self.recipe.network_options)}: see docs/networks.md and docs/search.md for what "
+                    "they may be.",
                     repr(error),
                 ) from error
             except _Finished:

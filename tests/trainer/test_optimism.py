@@ -10,6 +10,7 @@ import pytest
 
 from thematica.errors import Cancelled, InputError
 from thematica.progress import Monitor
+from thematica.trainer import loop
 from thematica.trainer.dataset.description import PARTS
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.optimism import split_at_random
@@ -132,7 +133,9 @@ FEW = {"gradient-boosting": ["network_options.trees=10"], "mlp": ["network_optio
 
 
 @pytest.mark.parametrize("network", FEW)
-def test_the_training_on_a_random_split_is_stopped_as_any_other(tmp_path, network):
+def test_the_training_on_a_random_split_is_stopped_as_any_other(tmp_path, network, monkeypatch):
+    # However fast the training is.
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LOOKS", 0)
     data, run = spectra(tmp_path / "set"), tmp_path / "run"
     asked = TrainOptions(str(data), network, output=str(run), changes=FEW[network], report_optimism=True)
     with pytest.raises(Cancelled):
@@ -142,7 +145,9 @@ def test_the_training_on_a_random_split_is_stopped_as_any_other(tmp_path, networ
 
 
 @pytest.mark.parametrize("network", FEW)
-def test_who_wants_to_finish_gets_the_model_without_the_gap(tmp_path, network):
+def test_who_wants_to_finish_gets_the_model_without_the_gap(tmp_path, network, monkeypatch):
+    # However fast the training is.
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LOOKS", 0)
     data, run = spectra(tmp_path / "set"), tmp_path / "run"
     asked = TrainOptions(str(data), network, output=str(run), changes=FEW[network], report_optimism=True)
     heard = Hears(run, "finish")

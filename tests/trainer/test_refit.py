@@ -13,7 +13,7 @@ import torch
 from thematica.errors import Cancelled
 from thematica.models.reading import read_model_card
 from thematica.progress import Monitor
-from thematica.trainer import deliver, refit
+from thematica.trainer import deliver, loop, refit
 from thematica.trainer.checkpoint import load_checkpoint
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.loader import Normaliser
@@ -169,7 +169,9 @@ def test_a_training_that_goes_on_throws_an_older_last_training_away(tmp_path, pi
     assert [event["epoch"] for event in told(folder, "refit")][-4:] == [0, 1, 2, 3]
 
 
-def test_who_wants_the_best_epoch_now_gets_it_without_a_last_training(tmp_path, pixels):
+def test_who_wants_the_best_epoch_now_gets_it_without_a_last_training(tmp_path, pixels, monkeypatch):
+    # However fast the training is.
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LOOKS", 0)
     folder = tmp_path / "run"
 
     class Finishes(Monitor):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..models.store import add_new_model
+from ..models.store import add_new_model, check_name
 from ..progress import Monitor
 from .console import STYLES, Console
 from .job_options import take_job
@@ -72,6 +72,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         raise InputError("--trials, --trial and --search-table go with --search grid or --search random.")
     # What is wrong is told once, before any process is started.
     recipe_of(asked)
+    if asked.store:
+        check_name(asked.model_name())
     monitor = listening_monitor(console)
 
     def run_one(one: TrainOptions, heard: Monitor) -> dict[str, Any]:

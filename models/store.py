@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, OutputError
 from .card import ModelCard
 from .esri import SUFFIXES as ESRI_SUFFIXES
 from .esri import network_of_emd, unpack
@@ -129,6 +129,19 @@ def model_files(path: Path) -> set[Path]:
     return {file.resolve() for file in (path, *weights, *cards, *path.parent.glob("*.emd")) if file.is_file()}
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a model in the store.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not name.strip(". ") or re.search(r"[/\\:\x00-\x1f]", name) or len(name) > _LONGEST_NAME:
+        shown = re.sub(r"[\x00-\x1f]", "?", name[:80])
+        raise InputError(
+            f"“{shown}” cannot be the name of a model; use up to {_LONGEST_NAME} letters, digits, spaces, - and _."
+        )
+
+
 def add_model(path: Path, name: str | None = None, replace: bool = False) -> StoredModel:
     """Copy a model file, and the card beside it, into the user's store.
 
@@ -136,11 +149,8 @@ def add_model(path: Path, name: str | None = None, replace: bool = False) -> Sto
         InputError: the name is taken and ``replace`` is False, or it is no name.
         ModelError: the file is not a model that can be read.
     """
-    if name is not None and (not name.strip(". ") or re.search(r"[/\\:\x00-\x1f]", name) or len(name) > _LONGEST_NAME):
-        shown = re.sub(r"[\x00-\x1f]", "?", name[:80])
-        raise InputError(
-            f"“{shown}” cannot be the name of a model; use up to {_LONGEST_NAME} letters, digits, spaces, - and _."
-        )
+    if name is not None:
+        check_name(name)
     asked = path.stem
     if path.suffix.lower() in ESRI_SUFFIXES:
         # What the definition says goes into the store as a card.
@@ -183,9 +193,20 @@ def add_new_model(path: Path, wanted: str) -> StoredModel:
     Raises:
         InputError: it is no name, or a thousand models have it.
         ModelError: the file is not a model that can be read.
+        OutputError: the store cannot be written.
     """
+    check_name(wanted)
     for number in range(1, 1000):
-        free = wanted if number == 1 else f"{wanted}-{number}"
-        if not any((user_models_folder() / f"{free}{suffix}").exists() for suffix in SUFFIXES):
+        ending = "" if number == 1 else f"-{number}"
+        free = wanted[: _LONGEST_NAME - len(ending)] + ending
+        if any((user_models_folder() / f"{free}{suffix}").exists() for suffix in SUFFIXES):
+            continue
+        try:
             return add_model(path, free)
+        except OSError as error:
+            raise OutputError(
+                f"The model is “{path}”, but it could not be put into the store “{user_models_folder()}” "
+                f"({error.strerror}): look whether the disk is full or read-only, and add it later.",
+                repr(error),
+            ) from error
     raise InputError(f"The store has a thousand models called “{wanted}”: choose another name.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -337,8 +338,6 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
     told = data.description
     check_monitor(recipe.monitor, False)
     classifier, most = _build(recipe, told)
-    # What is kept says what was done.
-    recipe.epochs = classifier.stages
     for part in (TRAIN, VALIDATION):
         if not told.samples(part):
             raise InputError(
@@ -349,9 +348,16 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
         raise InputError(f"“{recipe.network}” has no layers that could be given: leave --weights and --freeze away.")
     template = options.template(told)
     folder = options.folder()
-    held = prepare_folder(folder, recipe, False, (folder / TRAINING).exists() and not options.resume)
-    events = Events(folder, monitor, classifier.stages)
+    with ExitStack() as opening:
+        opening.enter_context(prepare_folder(folder, recipe, options.resume, TRAINING))
+        events = Events(folder, monitor, classifier.stages)
+        opening.callback(events.close)
+        opened = opening.pop_all()
+    # From here on it says what is done; the file, what was asked for.
+    recipe.epochs = classifier.stages
     try:
+        # It begins anew in any case: of the training that should have been ended nothing is left.
+        (folder / FINISH).unlink(missing_ok=True)
         training = _Training(data, recipe, folder, events, classifier, most)
         stop_on_signals(training.stop)
         events.tell(
@@ -362,37 +368,39 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
         events.tell("exporting")
         monitor.stage("Exporting", 0.99)
         delivered = training.deliver(options.model_name(), template)
-        if options.report_optimism and training.finishing:
+        if options.report_optimism and (training.finishing or not _add_optimism(delivered["report"], training)):
             monitor.log(UNMEASURED, "warning")
-        elif options.report_optimism:
-            _add_optimism(delivered["report"], data, recipe, folder, events)
         return end_run(options, delivered, events)
     except ThematicaError as error:
         events.tell("error", code=error.code, message=error.message)
         raise
     finally:
-        events.close()
-        held.__exit__(None, None, None)
+        opened.close()
 
 
-def _add_optimism(report: dict[str, Any], data: TrainingSet, recipe: Recipe, folder: Path, events: Events) -> None:
-    """Train on a random split as well, and tell how much better that looks."""
+def _add_optimism(report: dict[str, Any], training: _Training) -> bool:
+    """Train on a random split as well, and tell how much better that looks; False where that was cut short."""
+    recipe, folder, events = training.recipe, training.folder, training.events
 
-    def run_at_random(samples: TrainingSet, place: Path) -> Callable[[str], Tally]:
+    def run_at_random(samples: TrainingSet, place: Path) -> Callable[[str], Tally] | None:
         classifier, most = _build(recipe, samples.description)
-        told = Events(place, Monitor(), classifier.stages)
+        told = Events(place, events.monitor, classifier.stages)
         try:
-            other = _Training(samples, recipe, place, told, classifier, most)
+            other = _Training(samples, recipe, folder, told, classifier, most)
+            stop_on_signals(other.stop)
             other.run()
-            return other.count
+            return None if other.finishing else other.count
         finally:
             told.close()
 
-    found = measure_optimism(data, report["metrics"], folder, recipe.seed, True, lambda: None, run_at_random)
+    found = measure_optimism(training.data, report["metrics"], folder, recipe.seed, True, lambda: None, run_at_random)
+    if found is None:
+        return False
     add_to_report(folder / TRAINING, found, SINGLE_FIGURES)
     report["optimism"] = found.to_dict(SINGLE_FIGURES)
     events.tell("optimism", **report["optimism"])
     events.monitor.log(found.sentence(recipe.monitor))
+    return True
 
 
 def _build(recipe: Recipe, told: Description) -> tuple[Classifier, int]:
@@ -478,7 +486,8 @@ class _Training:
             except (InvalidParameterError, TypeError) as error:
                 raise InputError(
                     f"“{self.recipe.network}” cannot be trained with the recipe's network_options "
-                    f"{json.dumps(self.recipe.network_options)}: see docs/search.md for what they may be.",
+                    f"{json.dumps(self.recipe.network_options)}: see docs/networks.md and docs/search.md for what "
+                    "they may be.",
                     repr(error),
                 ) from error
             except _Finished:

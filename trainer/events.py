@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -34,16 +36,22 @@ class Events:
         self._first_share: float | None = None
         if folder is None:
             return
-        try:
-            self._stream = (folder / FILE).open("a" if resumed else "w", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"The folder “{folder}” cannot be written: {error.strerror}.") from error
+        board: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             monitor.log("TensorBoard is not installed; the curves are in events.jsonl alone.")
         else:
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+            board = SummaryWriter
+        try:
+            cut_off = resumed and _is_cut_off(folder / FILE)
+            self._stream = (folder / FILE).open("a" if resumed else "w", encoding="utf-8")
+            if cut_off:
+                self._stream.write("\n")
+            self._board = board(str(folder / "tensorboard")) if board is not None else None
+        except OSError as error:
+            self.close()
+            raise OutputError(f"The folder “{folder}” cannot be written: {error.strerror}.", repr(error)) from error
 
     def tell(self, event: str, **values: Any) -> None:
         """Write one event.
@@ -81,16 +89,33 @@ class Events:
         self.tell("epoch", epoch=epoch, **values)
         if self._board is not None:
             numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
-            for name, value in {**numbers, **values.get("validation", {})}.items():
-                if isinstance(value, (int, float)) and math.isfinite(value):
-                    self._board.add_scalar(name.replace(" ", "_"), value, epoch + 1)
+            try:
+                for name, value in {**numbers, **values.get("validation", {})}.items():
+                    if isinstance(value, (int, float)) and math.isfinite(value):
+                        self._board.add_scalar(name.replace(" ", "_"), value, epoch + 1)
+            except OSError as error:
+                raise OutputError(
+                    f"The curves for TensorBoard could not be written: {error.strerror}; make room, and go on with "
+                    "--resume.",
+                    repr(error),
+                ) from error
 
     def close(self) -> None:
         """Close the files."""
-        if self._stream is not None:
-            self._stream.close()
-        if self._board is not None:
-            self._board.close()
+        for file in (self._stream, self._board):
+            # What a full disk did not take was told when it was written; here it must not hide the error.
+            with contextlib.suppress(OSError):
+                if file is not None:
+                    file.close()
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether the last line has no end: the process died while it wrote, or the disk was full."""
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"
 
 
 def _plain(value: Any) -> Any:

@@ -50,9 +50,12 @@ def train_together(processes: int, arguments: Sequence[str], folder: Path, monit
     )
     command = [horovodrun, "--gloo", "-np", str(processes), sys.executable, "-c", code]
     held = hold_folder(folder)
+    lock = held.__enter__()
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors="replace", env=os.environ.copy(),
+        # What is killed here does not end the training: whoever looks must see that it lives.
+        pass_fds=() if lock is None else (lock.descriptor,),
     )  # fmt: skip
     ended = threading.Event()
 

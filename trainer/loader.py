@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -76,14 +77,14 @@ class Loader:
     """The batches of one process.
 
     Every epoch is read as a number of *streams*, stretches of the shards side by side, and a batch takes as many
-    samples of each.  Numbers of processes that divide the number of streams share them out, and see the same batches
-    together that one process would see.
+    samples of each: there are fewer where they do not divide a batch.  Numbers of processes that divide the number of
+    streams share them out, and see the same batches together that one process would see.
 
     Args:
         data: the training set.
         batch: samples per step and process.
         processes: all that train.
-        streams: in all; a number that the processes do not divide becomes theirs.
+        streams: in all, at most; a number that the processes do not divide becomes theirs.
         seed: of the order.
         weights: labels → the weights of their samples.
         augment: changes a normalised batch and its labels; None: nothing is changed.
@@ -105,7 +106,8 @@ class Loader:
         self.data, self.batch, self.processes, self.seed = data, batch, processes, seed
         self.weights, self.augment = weights, augment
         whole = batch * processes.size
-        fits = streams % processes.size == 0 and whole % streams == 0
+        streams = math.gcd(streams, whole)
+        fits = streams % processes.size == 0
         self.streams = streams if fits else processes.size
         self.normalise = Normaliser.of(data.description)
         self.waited = 0.0

@@ -375,7 +375,7 @@ class Training:
             return
         state, mean = self.state, loss / max(taken.weight, 1e-12)
         if not math.isfinite(mean):
-            raise self._not_a_number(taken)
+            raise self._not_a_number(taken.number, taken.rate)
         state.loss_sum += loss
         state.loss_weight += taken.weight
         self.events.step(state.epoch, taken.number, steps, mean, taken.rate)
@@ -417,10 +417,10 @@ class Training:
             self._wants_finish = self._wants_finish or (self.wishes / FINISH).exists()
         self._wants_stop = self._wants_stop or self.events.monitor.cancelled
 
-    def _not_a_number(self, taken: _Taken) -> NotANumberError:
+    def _not_a_number(self, step: int, rate: float) -> NotANumberError:
         return NotANumberError(
-            f"The loss is not a number any more, in step {taken.number} of epoch {self.state.epoch + 1} at a learning "
-            f"rate of {taken.rate:.3g}: try a tenth of it (--set learning_rate={self.recipe.learning_rate / 10:.3g}), "
+            f"The loss is not a number any more, in step {step} of epoch {self.state.epoch + 1} at a learning "
+            f"rate of {rate:.3g}: try a tenth of it (--set learning_rate={self.recipe.learning_rate / 10:.3g}), "
             "a longer warm_up, or clip=1; and look whether the training set has values beyond all measure."
         )
 
@@ -439,7 +439,11 @@ class Training:
         tally = Tally([entry.label.name for entry in told.classes], self.several, told.ignore_index)
         for x, y, _ in self.loader.batches(part, 0, shuffle=False):
             if len(x):
-                tally.add(network(x.to(self.device)).float().cpu().numpy(), y.numpy())
+                scores = network(x.to(self.device)).float().cpu().numpy()
+                if np.isnan(scores).any():
+                    # The last step broke the weights, and no other followed whose loss would have shown it.
+                    raise self._not_a_number(self.state.step, self.plain_optimizer.param_groups[0]["lr"])
+                tally.add(scores, y.numpy())
         tally.set_vector(self.processes.sum(tally.vector()))
         self.network.train()
         return tally

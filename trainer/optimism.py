@@ -179,9 +179,9 @@ def measure(
     seed: int,
     first: bool,
     wait: Callable[[], None],
-    train: Callable[[TrainingSet, Path], Callable[[str], Tally]],
-) -> Optimism:
-    """Train on a random split, and compare.
+    train: Callable[[TrainingSet, Path], Callable[[str], Tally] | None],
+) -> Optimism | None:
+    """Train on a random split, and compare; None where that training was cut short.
 
     Args:
         data: the training set, split by place.
@@ -190,7 +190,7 @@ def measure(
         seed: of the split.
         first: whether this process writes.
         wait: until all processes are here.
-        train: trains on a set in a folder, and returns what counts one of its parts.
+        train: trains on a set in a folder, and returns what counts one of its parts; None: it was cut short.
     """
     inner = folder / FOLDER
     if first and not _is_there(inner / _SET, _fingerprint(data.description, seed)):
@@ -199,12 +199,12 @@ def measure(
     other = TrainingSet(inner / _SET)
     count = train(other, inner)
     part = TEST if other.description.samples(TEST) else VALIDATION
-    found = count(part).figures()
+    found = count(part).figures() if count is not None else None
     wait()
     if first:
         # As large as the set itself, and made again from its seed.
         shutil.rmtree(inner / _SET, ignore_errors=True)
-    return Optimism(part, blocked, found)
+    return Optimism(part, blocked, found) if found is not None else None
 
 
 def add_to_report(path: Path, optimism: Optimism, names: Sequence[str]) -> None:

@@ -115,26 +115,40 @@ def train_again(
         events.monitor.log(NO_TEST, "warning")
         return trained
     first = training.processes.rank == 0
-    if first and training.advanced:
-        # It was for a training that ended earlier.
-        shutil.rmtree(folder, ignore_errors=True)
+    epochs = refit_epochs(training.recipe, trained.best_epoch)
     if first:
+        if training.advanced or not _is_as_long(folder, epochs, training.recipe):
+            # It was for a training that ended earlier.
+            shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
     wait(training.processes)
-    epochs = refit_epochs(training.recipe, trained.best_epoch)
     again = begin(with_validation(training.data), folder, RefitEvents(events, epochs), epochs)
     found = again.run()
     # All have read the result before anyone clears the folder.
     wait(training.processes)
     if again.finishing:
+        training.finishing = True
         return trained
     return replace(trained, network=found.network, refit=epochs)
 
 
-def keep_weights(folder: Path) -> None:
-    """Of the folder of the last training keep the weights alone, in the folder of the run."""
-    from .loop import BEST
+def _is_as_long(folder: Path, epochs: int, recipe: Recipe) -> bool:
+    """Whether what was begun in the folder, if anything was, can be gone on with."""
+    from .checkpoint import load_checkpoint
+    from .loop import CHECKPOINT
 
-    if (folder / FOLDER / BEST).exists():
+    path = folder / CHECKPOINT
+    return not path.exists() or load_checkpoint(path).get("length") == [epochs, recipe.epochs]
+
+
+def keep_weights(folder: Path, trained: Trained) -> None:
+    """Of the folder of the last training keep the weights alone, in the folder of the run, if they are the model's."""
+    from .loop import BEST, CHECKPOINT
+
+    # Whoever dies in here leaves a training that begins anew, and none that looks finished and has no weights.
+    (folder / FOLDER / CHECKPOINT).unlink(missing_ok=True)
+    if not trained.refit:
+        (folder / WEIGHTS).unlink(missing_ok=True)
+    elif (folder / FOLDER / BEST).exists():
         (folder / FOLDER / BEST).replace(folder / WEIGHTS)
     shutil.rmtree(folder / FOLDER, ignore_errors=True)

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from .metrics import SEVERAL_FIGURES, SINGLE_FIGURES, Tally
 from .optimism import add_to_report, check_split
 from .optimism import measure as measure_optimism
 from .recipe import Recipe, read_recipe
-from .run_folder import FINISH, STOP, prepare_folder
+from .run_folder import FINISH, prepare_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -181,10 +181,12 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
     processes = find_processes()
     use_threads(processes.size, light=data.description.kind == "pixels")
     folder, first = options.folder(), processes.rank == 0
-    held: AbstractContextManager[Any] = nullcontext()
-    if first:
-        held = prepare_folder(folder, recipe, options.resume, (folder / CHECKPOINT).exists())
-    events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
+    with ExitStack() as opening:
+        if first:
+            opening.enter_context(prepare_folder(folder, recipe, options.resume, CHECKPOINT))
+        events = Events(folder if first else None, monitor if first else Monitor(), recipe.epochs, options.resume)
+        opening.callback(events.close)
+        opened = opening.pop_all()
 
     def begin(samples: TrainingSet, place: Path, told: Events, refit: int = 0) -> Training:
         goes_on = options.resume and (place / CHECKPOINT).exists()
@@ -199,7 +201,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
 
         training = Training(
             samples, recipe, place, processes, told, compress=options.compress, prepare=prepare, refit=refit,
-            wishes=place.parent if refit else place,
+            wishes=folder,
         )  # fmt: skip
         stop_on_signals(training.stop)
         resumed = options.resume and training.resume()
@@ -216,13 +218,14 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
             trained = train_again(training, trained, begin)
         return training, trained
 
-    def run_at_random(samples: TrainingSet, place: Path) -> Callable[[str], Tally]:
-        heard = _UntilStopped(monitor, folder / STOP) if first else Monitor()
-        told = Events(place if first else None, heard, recipe.epochs, options.resume)
+    def run_at_random(samples: TrainingSet, place: Path) -> Callable[[str], Tally] | None:
+        told = Events(place if first else None, events.monitor, recipe.epochs, options.resume)
         try:
             training, trained = run(samples, place, told)
+            if training.finishing:
+                return None
             if first:
-                keep_weights(place)
+                keep_weights(place, trained)
             return lambda part: training.validate(part, trained.network.to(training.device))
         finally:
             told.close()
@@ -234,28 +237,29 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
             events.tell("exporting")
             monitor.stage("Exporting", 0.99)
             delivered = deliver(trained, data, recipe, folder, options.model_name(), template)
-            keep_weights(folder)
-        if options.report_optimism and training.finishing:
-            monitor.log(UNMEASURED, "warning")
-        elif options.report_optimism:
+        found = None
+        if options.report_optimism and not training.finishing:
             found = measure_optimism(
                 data, delivered["report"]["metrics"], folder, recipe.seed, first, lambda: wait(processes), run_at_random
             )
-            if first:
-                names = SEVERAL_FIGURES if data.description.task == "multi-label" else SINGLE_FIGURES
-                add_to_report(folder / TRAINING, found, names)
-                delivered["report"]["optimism"] = found.to_dict(names)
-                events.tell("optimism", **found.to_dict(names))
-                monitor.log(found.sentence(recipe.monitor))
         if not first:
             return {"event": "result", "files": {}, "report": {}}
+        if found is not None:
+            names = SEVERAL_FIGURES if data.description.task == "multi-label" else SINGLE_FIGURES
+            add_to_report(folder / TRAINING, found, names)
+            delivered["report"]["optimism"] = found.to_dict(names)
+            events.tell("optimism", **found.to_dict(names))
+            monitor.log(found.sentence(recipe.monitor))
+        elif options.report_optimism:
+            monitor.log(UNMEASURED, "warning")
+        # Until here the last training can be found again by one that goes on.
+        keep_weights(folder, trained)
         return end_run(options, delivered, events)
     except ThematicaError as error:
         events.tell("error", code=error.code, message=error.message)
         raise
     finally:
-        events.close()
-        held.__exit__(None, None, None)
+        opened.close()
 
 
 def end_run(options: TrainOptions, delivered: dict[str, Any], events: Events) -> dict[str, Any]:
@@ -266,19 +270,6 @@ def end_run(options: TrainOptions, delivered: dict[str, Any], events: Events) ->
     (options.folder() / FINISH).unlink(missing_ok=True)
     events.tell("end", metrics=report["metrics"], part=report["part"], model=model, stored=report.get("stored", ""))
     return {"event": "result", **delivered}
-
-
-class _UntilStopped(Monitor):
-    """Hears of a run within a run; who stops the outer one stops it, too."""
-
-    def __init__(self, outer: Monitor, stop: Path) -> None:
-        super().__init__(outer.listener)
-        self._outer, self._stop = outer, stop
-
-    @property
-    def cancelled(self) -> bool:
-        """See :class:`.Monitor`."""
-        return self._outer.cancelled or self._stop.exists()
 
 
 def stop_on_signals(stop: Any) -> None:

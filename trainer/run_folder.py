@@ -18,16 +18,14 @@ STOP = "stop"
 FINISH = "finish"
 
 
-def prepare_folder(
-    folder: Path, recipe: Recipe, resume: bool, holds_training: bool
-) -> AbstractContextManager[RunLock | None]:
+def prepare_folder(folder: Path, recipe: Recipe, resume: bool, result: str) -> AbstractContextManager[RunLock | None]:
     """Make the folder of a run, with its recipe.
 
     Args:
         folder: the folder.
         recipe: what will be trained.
         resume: going on with what is there is meant.
-        holds_training: what is there would be lost.
+        result: name of the file that says that the folder holds a training.
 
     Returns:
         The lock, for as long as the training works.
@@ -35,11 +33,13 @@ def prepare_folder(
     Raises:
         OutputError: it holds a training already, another is at work there, or it cannot be written.
     """
-    if holds_training and not resume:
-        raise OutputError(
-            f"“{folder}” holds a training already: go on with it (--resume), or choose another folder (--output)."
-        )
     lock = hold_folder(folder)
+    # Not before: a training that held the folder until now has left one.
+    if not resume and (folder / result).exists():
+        with lock:
+            raise OutputError(
+                f"“{folder}” holds a training already: go on with it (--resume), or choose another folder (--output)."
+            )
     try:
         text = json.dumps(recipe.to_dict(), ensure_ascii=False, indent=1)
         (folder / STOP).unlink(missing_ok=True)

@@ -22,29 +22,36 @@ class RunLock:
     Args:
         folder: of the run; it exists.
 
+    Attributes:
+        descriptor: of the open file.  A process that inherits it holds the lock, too.
+
     Raises:
         OutputError: another training works there.
         OSError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        self.descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o644)
         limit = time.monotonic() + _SECONDS
-        while not try_lock(self._descriptor):
+        while not try_lock(self.descriptor):
             if time.monotonic() > limit:
-                os.close(self._descriptor)
+                os.close(self.descriptor)
                 raise OutputError(
                     f"Another training is at work in “{folder}”: wait for its end, or choose another folder (--output)."
                 )
             time.sleep(0.05)
         owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
-        os.ftruncate(self._descriptor, 0)
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, owner)
+        try:
+            os.ftruncate(self.descriptor, 0)
+            os.lseek(self.descriptor, 0, os.SEEK_SET)
+            os.write(self.descriptor, owner)
+        except OSError:
+            os.close(self.descriptor)
+            raise
 
     def __enter__(self) -> RunLock:
         return self
 
     def __exit__(self, *_: object) -> None:
         # The file stays: removing it would let two owners lock two files of the same name.
-        os.close(self._descriptor)
+        os.close(self.descriptor)

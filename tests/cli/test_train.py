@@ -347,6 +347,41 @@ def test_a_search_puts_its_best_trial_alone_into_the_store(tmp_path, pixels, mon
     assert [path.name for path in (tmp_path / "store").glob("*.onnx")] == ["fields.onnx"]
 
 
+@pytest.mark.parametrize("search", [(), ("--search", "grid")])
+def test_a_name_that_the_store_cannot_take_is_told_before_anything_runs(tmp_path, pixels, search):
+    said = refused(pixels, "--network", "svm", "--output", tmp_path / "run", "--name", "a/b", "--store", *search)
+    assert "cannot be the name of a model" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_store_that_cannot_be_written_is_told_with_the_place_of_the_model(tmp_path, pixels, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("THEMATICA_MODELS", str(tmp_path / "file" / "store"))
+    said = refused(pixels, "--network", "svm", "--output", tmp_path / "run", "--store")
+    assert str(tmp_path / "run" / "model.onnx") in said
+    assert (tmp_path / "run" / "model.onnx").exists()
+
+
+@needs_horovod
+def test_a_training_whose_starter_was_killed_still_holds_its_folder(tmp_path, pixels):
+    run = tmp_path / "run"
+    asked = ("train", pixels, "--network", "mlp", "--output", run, "--epochs", 100_000, *SMALL)
+    process = start(*asked, "--processes", 2)
+    wait_for_epochs(process, run, 1)
+    process.kill()
+    assert is_locked(run / "running.lock")
+    other = run_here(*asked, "--resume")
+    assert (other.status, "Another training is at work" in other.err) == (2, True)
+    # Its processes live on, and are stopped as any training.
+    (run / "stop").touch()
+    end(process)
+    until = time.monotonic() + 60
+    while is_locked(run / "running.lock"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert '"stopped"' in (run / "events.jsonl").read_text()
+
+
 @needs_horovod
 def test_two_processes_train_one_model(tmp_path, pixels):
     run = tmp_path / "run"
@@ -442,6 +477,28 @@ def test_a_full_disk_is_told_and_leaves_no_half_model(pixels, small_disk):
     assert "disk is full" in said
     assert not list(run.glob("*.part"))
     assert not (run / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("network", ["mlp", "random-forest"])
+def test_a_disk_that_is_full_from_the_first_line_on_is_told_without_a_fault(pixels, small_disk, network):
+    for size in (4, 8, 12, 16):
+        run = small_disk(f"size={size}k") / "run"
+        said = refused(pixels, "--network", network, "--epochs", 2, "--output", run)
+        assert "could not be written" in said or "cannot be written" in said
+        assert not is_locked(run / "running.lock")
+
+
+def test_a_training_that_goes_on_begins_a_line_of_its_own(tmp_path, pixels):
+    run = tmp_path / "run"
+    asked = (pixels, "mlp", "--output", run, *SMALL)
+    trained(*asked, "--epochs", 1)
+    # What a full disk took of the last line.
+    with (run / "events.jsonl").open("a") as stream:
+        stream.write('{"event": "st')
+    trained(*asked, "--epochs", 2, "--resume")
+    lines = (run / "events.jsonl").read_text().splitlines()
+    cut = lines.index('{"event": "st')
+    assert json.loads(lines[cut + 1])["event"] == "start"
 
 
 def test_a_folder_that_cannot_be_made_is_told(pixels, tmp_path):

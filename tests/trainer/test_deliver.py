@@ -50,6 +50,21 @@ def test_all_of_it_is_there(pixels, trained, tmp_path):
     assert results(tmp_path) == ["figures", *NAMES]
 
 
+@pytest.mark.parametrize("size", [1.0, 1e6])
+def test_large_scores_are_compared_by_the_digits_that_they_have(size):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
+    samples = np.random.default_rng(0).normal(0, 1, (64, 4)).astype(np.float32)
+    # A pixel of no data that nobody declared lies beyond all measure.
+    samples[0] *= size
+    model = to_onnx(network, (4,))
+    check_export(model, network, samples)
+    with torch.no_grad():
+        network[0].weight *= 1 + 1e-5 * size**0.5
+    with pytest.raises(WrongExportError):
+        check_export(model, network, samples * 100)
+
+
 def test_an_export_that_gives_other_scores_leaves_nothing(pixels, trained, tmp_path, monkeypatch):
     def wrong(network: nn.Module, *more: object) -> onnx.ModelProto:
         model = to_onnx(network, *more)

@@ -25,10 +25,10 @@ def data(tmp_path_factory):
     return TrainingSet(write_set(tmp_path_factory.mktemp("set") / "set", samples, labels, kind="pixels", classes=3))
 
 
-def loader(data, rank=0, size=1, augment=None):
+def loader(data, rank=0, size=1, augment=None, batch=BATCH):
     processes = SimpleNamespace(rank=rank, size=size, local_rank=rank)
     weights = torch.tensor([1.0, 2.0, 0.5])
-    return Loader(data, BATCH // size, processes, 8, 5, lambda labels: weights[labels], augment)
+    return Loader(data, batch // size, processes, 8, 5, lambda labels: weights[labels], augment)
 
 
 def numbers(made, batch) -> list[int]:
@@ -61,10 +61,10 @@ def test_an_epoch_that_is_taken_up_again_goes_on_with_the_same_batches(data, fir
         assert one.weight == other.weight
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_processes_see_together_what_one_sees(data, size):
-    alone = loader(data)
-    several = [loader(data, rank, size) for rank in range(size)]
+@pytest.mark.parametrize(("size", "batch"), [(2, BATCH), (4, BATCH), (2, 50), (2, 6), (4, 12)])
+def test_processes_see_together_what_one_sees(data, size, batch):
+    alone = loader(data, batch=batch)
+    several = [loader(data, rank, size, batch=batch) for rank in range(size)]
     whole = list(alone.batches("train", 3))
     parts = [list(made.batches("train", 3)) for made in several]
     assert {len(part) for part in parts} == {len(whole)}

@@ -181,6 +181,13 @@ def test_a_loss_that_is_no_number_is_told_with_step_and_rate(tmp_path, pixels):
         made.run()
 
 
+def test_weights_that_the_only_step_of_an_epoch_breaks_are_told_likewise(tmp_path, pixels):
+    made = training(tmp_path / "run", pixels, batch=1000, learning_rate=1e38, optimizer="sgd", schedule="constant")
+    with pytest.raises(NotANumberError, match="step 1 of epoch 1 at a learning rate of 1e\\+38"):
+        made.run()
+    assert not (tmp_path / "run" / BEST).exists()
+
+
 def test_patience_ends_a_training_that_gets_no_better(tmp_path, pixels):
     trained = training(
         tmp_path / "run", pixels, optimizer="sgd", learning_rate=1e-12, schedule="constant", epochs=50, patience=3

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thematica.errors import InputError
+from thematica.errors import Cancelled, InputError
 from thematica.progress import Monitor
+from thematica.trainer import loop
 from thematica.trainer.dataset.description import PARTS
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.optimism import split_at_random
@@ -112,3 +113,46 @@ def test_a_set_that_is_split_at_random_is_refused(tmp_path):
     data = split_at_random(TrainingSet(spectra(tmp_path / "set")), tmp_path / "random", 1)
     with pytest.raises(InputError, match="split at random"):
         train(TrainOptions(str(data.folder), "mlp", report_optimism=True), Monitor())
+
+
+class Hears(Monitor):
+    """Does something when the training on the random split begins."""
+
+    def __init__(self, folder: Path, wish: str) -> None:
+        super().__init__()
+        self.folder, self.wish = folder, wish
+
+    @property
+    def cancelled(self) -> bool:
+        if (self.folder / "random-split" / "events.jsonl").exists():
+            (self.folder / self.wish).touch()
+        return False
+
+
+FEW = {"gradient-boosting": ["network_options.trees=10"], "mlp": ["network_options.hidden=[8]", "batch=1", "epochs=2"]}
+
+
+@pytest.mark.parametrize("network", FEW)
+def test_the_training_on_a_random_split_is_stopped_as_any_other(tmp_path, network, monkeypatch):
+    # However fast the training is.
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LOOKS", 0)
+    data, run = spectra(tmp_path / "set"), tmp_path / "run"
+    asked = TrainOptions(str(data), network, output=str(run), changes=FEW[network], report_optimism=True)
+    with pytest.raises(Cancelled):
+        train(asked, Hears(run, "stop"))
+    # The model was there before.
+    assert (run / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("network", FEW)
+def test_who_wants_to_finish_gets_the_model_without_the_gap(tmp_path, network, monkeypatch):
+    # However fast the training is.
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LOOKS", 0)
+    data, run = spectra(tmp_path / "set"), tmp_path / "run"
+    asked = TrainOptions(str(data), network, output=str(run), changes=FEW[network], report_optimism=True)
+    heard = Hears(run, "finish")
+    report = train(asked, heard)["report"]
+    assert "optimism" not in report
+    assert any("was not measured" in warning for warning in heard.warnings)
+    assert not (run / "random-split" / "dataset").exists()
+    assert not (run / "finish").exists()

@@ -13,11 +13,13 @@ import torch
 from thematica.errors import Cancelled
 from thematica.models.reading import read_model_card
 from thematica.progress import Monitor
+from thematica.trainer import deliver, loop, refit
 from thematica.trainer.checkpoint import load_checkpoint
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.loader import Normaliser
+from thematica.trainer.loop import Trained
 from thematica.trainer.recipe import Recipe
-from thematica.trainer.refit import refit_epochs, with_validation
+from thematica.trainer.refit import keep_weights, refit_epochs, with_validation
 from thematica.trainer.run import TrainOptions, train
 
 from .training_sets import spectra, write_set
@@ -115,6 +117,19 @@ def test_without_a_test_part_the_validation_part_stays_out(tmp_path):
     assert any("no test part" in warning for warning in heard.warnings)
 
 
+NOTHING = Trained(torch.nn.Identity(), [], 0, None)
+
+
+def ended_in_refit(folder: Path, data: Path) -> Path:
+    """The folder of a run that died when all was trained and nothing delivered."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(deliver, "deliver", lambda *_: {"files": {}, "report": {"metrics": {}, "part": "test"}})
+        patched.setattr(refit, "keep_weights", lambda *_: None)
+        patched.setattr("thematica.trainer.run.end_run", lambda *_: {})
+        run(folder, data)
+    return folder
+
+
 class StopsInRefit(Monitor):
     """Stops the last training after some of its steps."""
 
@@ -154,7 +169,9 @@ def test_a_training_that_goes_on_throws_an_older_last_training_away(tmp_path, pi
     assert [event["epoch"] for event in told(folder, "refit")][-4:] == [0, 1, 2, 3]
 
 
-def test_who_wants_the_best_epoch_now_gets_it_without_a_last_training(tmp_path, pixels):
+def test_who_wants_the_best_epoch_now_gets_it_without_a_last_training(tmp_path, pixels, monkeypatch):
+    # However fast the training is.
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LOOKS", 0)
     folder = tmp_path / "run"
 
     class Finishes(Monitor):
@@ -165,6 +182,50 @@ def test_who_wants_the_best_epoch_now_gets_it_without_a_last_training(tmp_path, 
     result = run(folder, pixels, "epochs=1", "batch=1", monitor=Finishes())
     assert result["report"]["refit"] is None
     assert (folder / "model.onnx").exists()
+    # Weights that are not the model's would be taken for it.
+    assert not (folder / "refit.pt").exists()
+    assert not (folder / "refit").exists()
+
+
+def test_a_last_training_of_another_length_is_begun_anew(tmp_path, pixels):
+    folder = tmp_path / "run"
+    with pytest.raises(Cancelled):
+        run(folder, pixels, monitor=StopsInRefit(1))
+    # With patience the best epoch says how long.
+    result = run(folder, pixels, "patience=9", resume=True)
+    assert result["report"]["refit"] == {"epochs": result["report"]["best_epoch"] + 1}
+
+
+def test_who_dies_while_the_weights_are_put_away_can_go_on(tmp_path, pixels, monkeypatch):
+    folder = tmp_path / "run"
+
+    def dies(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(refit.shutil, "rmtree", dies)
+        with pytest.raises(KeyboardInterrupt):
+            keep_weights(ended_in_refit(folder, pixels), replace(NOTHING, refit=3))
+    assert run(folder, pixels, resume=True)["report"]["refit"] == {"epochs": 3}
+
+
+def test_the_last_training_is_not_repeated_where_the_random_split_was_stopped(tmp_path, pixels):
+    folder = tmp_path / "run"
+
+    class StopsAtRandom(Monitor):
+        @property
+        def cancelled(self) -> bool:
+            return (folder / "random-split" / "events.jsonl").exists()
+
+    with pytest.raises(Cancelled):
+        run(folder, pixels, monitor=StopsAtRandom(), report_optimism=True)
+    assert len(told(folder, "refit")) == 3
+    result = run(folder, pixels, resume=True, report_optimism=True)
+    assert len(told(folder, "refit")) == 3
+    assert result["report"]["refit"] == {"epochs": 3}
+    assert "optimism" in result["report"]
+    assert (folder / "refit.pt").exists()
+    assert not (folder / "refit").exists()
 
 
 def test_patience_lets_the_validation_part_choose_the_length():

@@ -289,3 +289,11 @@ def test_progress_is_that_of_the_whole_search(tmp_path, pixels):
     fractions = [event["fraction"] for event in heard if event["event"] == "progress"]
     assert fractions == sorted(fractions)
     assert all(event["stage"].startswith("Trial ") for event in heard if event["event"] == "progress")
+
+
+def test_a_search_over_the_number_of_stages_can_be_gone_on_with(tmp_path, pixels):
+    # A forest of 2 trees grows in 2 stages, whatever the recipe's epochs say.
+    asked = options(pixels, tmp_path / "search", only("network_options.trees", [2, 5]), network="random-forest")
+    first = search(asked, SearchOptions("grid"), Monitor())
+    again = search(asked, SearchOptions("grid"), Monitor())
+    assert again["report"] == first["report"]

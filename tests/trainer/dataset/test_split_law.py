@@ -119,6 +119,7 @@ def look_at(found: TrainingSet, scenes, lies, cut):
     planes = {ground: place for place, ground in enumerate(dict.fromkeys(ground for ground, _, _ in lies))}
     if len(planes) > 2:
         seen = {part: np.zeros((3, 400, 400), bool) for part in PARTS}
+    extents = [(scene["height"], scene["width"]) for scene in told.scenes]
     polygons: dict[tuple[int, int], set[str]] = {}
     blocks: dict[tuple[int, int, int], set[str]] = {}
     for part in PARTS:
@@ -126,8 +127,14 @@ def look_at(found: TrainingSet, scenes, lies, cut):
             for scene, row, col, shape in arrays.places.tolist():
                 ground, down, right = lies[scene]
                 centre = side // 2 if told.kind == "windows" else 0
-                top, left = row - centre + down + 100, col - centre + right + 100
-                seen[part][planes[ground], top : top + side, left : left + side] = True
+                # What a sample has beyond its scene is empty, not ground.
+                rows = slice(
+                    max(row - centre, 0) + down + 100, min(row - centre + side, extents[scene][0]) + down + 100
+                )
+                cols = slice(
+                    max(col - centre, 0) + right + 100, min(col - centre + side, extents[scene][1]) + right + 100
+                )
+                seen[part][planes[ground], rows, cols] = True
                 if scenes[scene].split:
                     assert scenes[scene].split == part
                     continue

@@ -149,9 +149,19 @@ screenshots: $(RUNTIME) $(SYSTEM)/qgis $(SYSTEM)/window ## take the screenshots 
 train-bundled: $(DEV) ## train the basic cover models that ship anew
 	@$(CLEAN_ENV) $(BIN)/python -m thematica.trainer.train_basic_cover
 
+# Stopped, it goes on where it was.
+EUROSAT := build/eurosat
+BUNDLED := models/bundled
 train-eurosat: $(DEV) ## train the EuroSAT model that ships anew: make train-eurosat DATA=eurosat_rgb.zip
 	@test -n "$(DATA)" || { echo "Say where EuroSAT's RGB images are: make train-eurosat DATA=eurosat_rgb.zip"; exit 2; }
-	@$(CLEAN_ENV) $(BIN)/python -m thematica.trainer.train_eurosat "$(DATA)" --report build/eurosat
+	@mkdir -p "$(EUROSAT)"
+	$(CLEAN_ENV) $(BIN)/thematica build-dataset "$(EUROSAT)/set" --folder "$(DATA)" --layout eurosat
+	$(CLEAN_ENV) $(BIN)/thematica train "$(EUROSAT)/set" --network small-resnet --name eurosat-rgb \
+		--card "$(BUNDLED)/eurosat-rgb.json" --output "$(EUROSAT)/run" --resume
+	cp "$(EUROSAT)/run/model.onnx" "$(BUNDLED)/eurosat-rgb.onnx"
+	cp "$(EUROSAT)/run/model.json" "$(BUNDLED)/eurosat-rgb.json"
+	$(CLEAN_ENV) $(BIN)/thematica evaluate "$(BUNDLED)/eurosat-rgb.onnx" "$(EUROSAT)/set" --json "$(EUROSAT)/evaluation.json"
+	@$(BIN)/python tools/accuracy_tables.py "$(EUROSAT)/evaluation.json"
 
 # -------------------------------------------------------------------------------------- package, install
 package: $(SYSTEM)/runtime ## build/thematica.zip, for "Install from ZIP" and the QGIS plugin repository

@@ -34,6 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--weights", metavar="FILE", help="start from these: a state_dict of torch, or a run's best.pt")
     parser.add_argument("--freeze", metavar="PATTERN", help="layers that keep their weights: layer1*,bn1; all-but-last")
     parser.add_argument("--name", help="of the model")
+    parser.add_argument("--card", metavar="CARD.json", help="keep this model card's words, class codes and colours")
     parser.add_argument("--store", action="store_true", help="put the model into the store, where QGIS finds it")
     parser.add_argument("--compress", action="store_true", help="several processes: send gradients in 16 bits")
     parser.add_argument(
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     asked = TrainOptions(
         options.dataset, options.network, options.recipe or "", options.output or "", options.epochs, options.resume,
         options.set, options.name or "", options.compress, options.weights or "", options.freeze or "",
-        options.report_optimism, options.store,
+        options.report_optimism, options.store, options.card or "",
     )  # fmt: skip
     if options.processes < 1:
         raise InputError(f"--processes must be at least 1, not {options.processes}.")
@@ -119,7 +120,7 @@ def _print_search(result: dict[str, Any]) -> None:
 def _again(asked: TrainOptions) -> list[str]:
     """The command's arguments for each of several processes."""
     arguments = [str(Path(asked.dataset).resolve()), "--network", asked.network]
-    for name in ("recipe", "epochs", "output", "name", "weights", "freeze"):
+    for name in ("recipe", "epochs", "output", "name", "weights", "freeze", "card"):
         if getattr(asked, name):
             arguments += [f"--{name}", str(getattr(asked, name))]
     for change in asked.changes:

@@ -20,6 +20,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import Cancelled, InputError, ThematicaError
+from ..models.card import ModelCard
 from ..progress import Monitor
 from .conv_svm import OPTIONS as CONV_SVM_OPTIONS
 from .conv_svm import build_conv_svm
@@ -346,6 +347,7 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
             )
     if recipe.weights or recipe.freeze:
         raise InputError(f"“{recipe.network}” has no layers that could be given: leave --weights and --freeze away.")
+    template = options.template(told)
     folder = options.folder()
     held = prepare_folder(folder, recipe, False, (folder / TRAINING).exists() and not options.resume)
     events = Events(folder, monitor, classifier.stages)
@@ -359,7 +361,7 @@ def train_classical(options: TrainOptions, data: TrainingSet, recipe: Recipe, mo
         training.run()
         events.tell("exporting")
         monitor.stage("Exporting", 0.99)
-        delivered = training.deliver(options.model_name())
+        delivered = training.deliver(options.model_name(), template)
         if options.report_optimism and training.finishing:
             monitor.log(UNMEASURED, "warning")
         elif options.report_optimism:
@@ -558,7 +560,7 @@ class _Training:
         """Counts of a part, or of as much of it as is looked at."""
         return self._tally(*read_samples(self.data, part, _room(self.data.description, _CHECKED), self.recipe.seed))
 
-    def deliver(self, name: str) -> dict[str, Any]:
+    def deliver(self, name: str, template: ModelCard | None = None) -> dict[str, Any]:
         """Write the model into the run's folder, if ONNX gives what scikit-learn gives."""
         data, recipe, told = self.data, self.recipe, self.data.description
         part = TEST if told.samples(TEST) else VALIDATION
@@ -567,7 +569,9 @@ class _Training:
         difference = check_classical(model, self.scores(held_out), held_out)
         forms = Forms.of(model, told, held_out[:_SHOWN])
         tally = run_onnx(model, data, part)
-        card = make_card(told, recipe, name, tally.figures(), part, Normaliser.of(told), refit=self.refitted)
+        card = make_card(
+            told, recipe, name, tally.figures(), part, Normaliser.of(told), refit=self.refitted, template=template
+        )
         report = make_report(told, recipe, part, tally, difference, self.history, self.best_stage)
         report["samples"] = len(self.y)
         report["refit"] = {"epochs": self.best_stage + 1} if self.refitted else None

@@ -25,6 +25,7 @@ from torch import nn
 from .. import __version__
 from ..errors import OutputError, ThematicaError
 from ..models.card import ModelCard, ModelClass, Normalisation, slug
+from .card_template import keep_words
 from .dataset.description import TEST, TRAIN, VALIDATION, Description
 from .dataset.read import TrainingSet
 from .dense import NoDenseFormError, to_dense
@@ -124,6 +125,7 @@ def make_card(
     part: str,
     normaliser: Normaliser,
     refit: bool = False,
+    template: ModelCard | None = None,
 ) -> ModelCard:
     """The card of a trained network, all but what :func:`.export.save_model` reads off the graph.
 
@@ -135,6 +137,7 @@ def make_card(
         part: that was measured.
         normaliser: of the training.
         refit: the validation part was trained on in the end.
+        template: a card whose words it keeps, see :mod:`.card_template`.
     """
     counts = {part: told.samples(part) for part in told.shards}
     learned = counts.get(TRAIN, 0) + (counts.get(VALIDATION, 0) if refit else 0)
@@ -142,19 +145,22 @@ def make_card(
     split = told.split
     what = {"pixels": "pixels", "windows": "windows", "chips": "image chips", "patches": "patches"}[told.kind]
     optimistic = (
-        f" The figures are optimistic: {split.get('why', 'the parts are neighbours')}."
+        f" The figures are optimistic: {split.get('why', 'the parts are neighbours').rstrip('.')}."
         if split.get("optimistic")
         else ""
     )
     task = "patch-multilabel" if told.task == "multi-label" else _TASKS[told.kind]
-    low, high = min(told.statistics.p01), max(told.statistics.p99)
     units = {band.band.unit for band in told.bands}
     scaled = any((band.scale, band.offset) != (1.0, 0.0) for band in told.bands)
     unit = units.pop() if len(units) == 1 else ""
     if unit == "dn" and scaled:
         # The engine takes numbers of a model of digital numbers as they are stored; this one has seen others.
         unit = ""
-    return ModelCard(
+    low, high = min(told.statistics.p01), max(told.statistics.p99)
+    if unit == "dn" and told.dtype == "uint8":
+        # Pictures are stretched until their numbers fill the bytes.
+        low, high = 0.0, 255.0
+    card = ModelCard(
         name=slug(name),
         title=name,
         description=f"{network_kind(recipe.network).title}, trained with Thematica.",
@@ -182,6 +188,7 @@ def make_card(
         architecture=f"{recipe.network} {json.dumps(recipe.network_options)}",
         created=_now(),
     )
+    return card if template is None else keep_words(card, template)
 
 
 def _scenes(told: Description) -> str:
@@ -189,7 +196,9 @@ def _scenes(told: Description) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "a training set"
 
 
-def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, name: str) -> dict[str, Any]:
+def deliver(
+    trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, name: str, template: ModelCard | None = None
+) -> dict[str, Any]:
     """Write the model into the run's folder: all of it, or nothing.
 
     A network of windows is written in two forms, if both give the same scores: ``model.onnx`` runs over whole tiles,
@@ -201,6 +210,7 @@ def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, n
         recipe: with which.
         folder: of the run.
         name: of the model, for the analyst.
+        template: a card whose words the model keeps, see :mod:`.card_template`.
 
     Returns:
         ``files`` and ``report``, as a ``result`` event has them.
@@ -218,7 +228,7 @@ def deliver(trained: Trained, data: TrainingSet, recipe: Recipe, folder: Path, n
     forms = Forms.of(model, told, held_out)
     tally = run_onnx(model, data, part)
     figures = tally.figures()
-    card = make_card(told, recipe, name, figures, part, normaliser, refit=trained.refit > 0)
+    card = make_card(told, recipe, name, figures, part, normaliser, trained.refit > 0, template)
     history = [asdict(epoch) for epoch in trained.history]
     report = make_report(told, recipe, part, tally, difference, history, trained.best_epoch)
     report["refit"] = {"epochs": trained.refit} if trained.refit else None

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, ThematicaError
 from ..models.store import add_new_model
 from ..progress import Monitor
+from .card_template import read_template
+from .dataset.description import Description
 from .dataset.read import TrainingSet
 from .metrics import SEVERAL_FIGURES, SINGLE_FIGURES, Tally
 from .optimism import add_to_report, check_split
@@ -25,6 +27,7 @@ from .run_folder import FINISH, STOP, prepare_folder
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..models.card import ModelCard
     from .events import Events
 
 #: Why a gap was not measured.
@@ -49,6 +52,7 @@ class TrainOptions:
         freeze: layers that keep them, see :func:`.transfer.freeze`; empty: the recipe's.
         report_optimism: train once more on a random split, and tell the gap.
         store: put the model into the store in the end.
+        card: of another model, whose words the new one keeps, see :mod:`.card_template`.
     """
 
     dataset: str
@@ -64,10 +68,15 @@ class TrainOptions:
     freeze: str = ""
     report_optimism: bool = False
     store: bool = False
+    card: str = ""
 
     def folder(self) -> Path:
         """Of the run."""
         return Path(self.output) if self.output else Path(self.dataset) / "runs" / self.network
+
+    def template(self, told: Description) -> ModelCard | None:
+        """The card whose words the model keeps, if it keeps any."""
+        return read_template(self.card, told) if self.card else None
 
     def model_name(self) -> str:
         """What the model is called."""
@@ -160,6 +169,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
         from .classical import train_classical
 
         return train_classical(options, data, recipe, monitor)
+    template = options.template(data.description)
     # torch takes seconds to load: bad input is told before.
     from .deliver import TRAINING, deliver
     from .events import Events
@@ -223,7 +233,7 @@ def train(options: TrainOptions, monitor: Monitor) -> dict[str, Any]:
         if first:
             events.tell("exporting")
             monitor.stage("Exporting", 0.99)
-            delivered = deliver(trained, data, recipe, folder, options.model_name())
+            delivered = deliver(trained, data, recipe, folder, options.model_name(), template)
             keep_weights(folder)
         if options.report_optimism and training.finishing:
             monitor.log(UNMEASURED, "warning")

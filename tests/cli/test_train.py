@@ -112,10 +112,11 @@ def test_from_a_training_set_to_a_model_that_the_store_takes(tmp_path, pixels):
 def test_optimistic_splits_are_told_on_the_card(tmp_path, pixels):
     path = pixels / "dataset.json"
     content = json.loads(path.read_text())
-    content["split"] = {"method": "random", "seed": 1, "optimistic": True, "why": "neighbours lie in different parts"}
+    content["split"] = {"method": "random", "seed": 1, "optimistic": True, "why": "Neighbours lie in different parts."}
     path.write_text(json.dumps(content))
     result = trained(pixels, "mlp", "--epochs", 1, *SMALL)
-    assert "optimistic: neighbours lie in different parts" in read_model_card(result["files"]["model"]).split
+    said = read_model_card(result["files"]["model"]).split
+    assert said.endswith(" The figures are optimistic: Neighbours lie in different parts.")
 
 
 def test_the_engine_gives_the_pixels_of_the_set_the_classes_that_the_trainer_gives(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from .write import checksum
 
 #: What is read ahead and shuffled, unless told otherwise.
 BUFFER_BYTES = 64 << 20
+# Of a buffer: they come in any order.
+_PIECES = 4
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,10 @@ class TrainingSet:
     ) -> Iterator[Arrays]:
         """All samples of a part in batches; those of several processes have no sample in common and leave none out.
 
-        Every process reads a stretch of the shards, which come in another order every epoch, from front to back.  What
-        is read is shuffled within a buffer; the files themselves are shuffled already.  The stretches of two processes
-        differ by one sample at most.
+        Every process reads a stretch of the shards.  These come in another order every epoch, the stretches begin
+        elsewhere each time, and pieces of a stretch come in any order: no sample has its place at the beginning or the
+        end of all epochs.  What is read is shuffled within a buffer; the files themselves are shuffled already.  The
+        stretches of two processes differ by one sample at most.
 
         Args:
             part: ``train``, ``validation`` or ``test``.
@@ -101,28 +104,28 @@ class TrainingSet:
         if size < 1 or not 0 <= rank < ranks:
             raise InputError(f"Batches of {size} for process {rank} of {ranks} cannot be; both count from 1 up.")
         shards = self._shards(part)
-        chance = np.random.default_rng([seed, epoch, PARTS.index(part)])
-        order = chance.permutation(len(shards)) if shuffle else np.arange(len(shards))
-        total = sum(shard.samples for shard in shards)
-        first, end = total * rank // ranks, total * (rank + 1) // ranks
         own = np.random.default_rng([seed, epoch, PARTS.index(part), rank])
         each = int(np.prod(self.description.shape)) * np.dtype(self.description.dtype).itemsize
         room = max(buffer_bytes // max(each, 1) // size, 1) * size
+        stretch = _stretch([shard.samples for shard in shards], rank, ranks, [seed, epoch] if shuffle else None)
+        places = [
+            (number, place, min(place + length, stop))
+            for length in [max(room // _PIECES, 1) if shuffle else room]
+            for number, start, stop in stretch
+            for place in range(start, stop, length)
+        ]
+        if shuffle:
+            places = [places[number] for number in own.permutation(len(places))]
 
         def pieces() -> Iterator[Arrays]:
             """Stretches of at most ``room`` samples."""
-            begin = 0
-            for number in order:
-                shard = shards[number]
-                start, stop = max(first - begin, 0), min(end - begin, shard.samples)
-                begin += shard.samples
-                if start >= stop:
-                    continue
-                arrays = self._shard(shard)
-                for place in range(start, stop, room):
-                    piece = arrays[place : min(place + room, stop)]
-                    # Copies: what is memory-mapped would be read again, piece by piece, when it is shuffled.
-                    yield Arrays(np.array(piece.samples), np.array(piece.labels), np.array(piece.places))
+            opened: dict[int, Arrays] = {}
+            for number, start, stop in places:
+                if number not in opened:
+                    opened[number] = self._shard(shards[number])
+                piece = opened[number][start:stop]
+                # Copies: what is memory-mapped would be read again, piece by piece, when it is shuffled.
+                yield Arrays(np.array(piece.samples), np.array(piece.labels), np.array(piece.places))
 
         waiting: list[Arrays] = []
         count = 0
@@ -198,6 +201,31 @@ class TrainingSet:
             f"“{name}” of the training set “{self.folder}” is missing or damaged; copy the set again, or make it anew.",
             details,
         )
+
+
+def _stretch(sizes: Sequence[int], rank: int, ranks: int, drawn_from: list[int] | None) -> list[tuple[int, int, int]]:
+    """What one process reads: shard, first sample, end.
+
+    Args:
+        sizes: samples of each shard.
+        rank: which process.
+        ranks: how many.
+        drawn_from: settles the order of the shards, and where the first stretch begins; None: as they lie.
+    """
+    total = sum(sizes)
+    order, begin = np.arange(len(sizes)), 0
+    if drawn_from is not None and total:
+        chance = np.random.default_rng(drawn_from)
+        order, begin = chance.permutation(len(sizes)), int(chance.integers(total))
+    first, end = begin + total * rank // ranks, begin + total * (rank + 1) // ranks
+    found, before = [], 0
+    # Twice round: a stretch may go on at the beginning.
+    for number in [*order, *order]:
+        start, stop = max(first - before, 0), min(end - before, sizes[number])
+        before += sizes[number]
+        if start < stop:
+            found.append((int(number), start, stop))
+    return found
 
 
 def _joined(pieces: list[Arrays]) -> Arrays:

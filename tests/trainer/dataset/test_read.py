@@ -98,6 +98,19 @@ def test_shuffling_in_a_small_buffer_still_mixes(folder):
     assert sorted(own) == sorted(everything(found, "train"))
 
 
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_no_sample_stays_in_one_half_of_all_epochs(folder, ranks):
+    found = TrainingSet(folder)
+    places = {place: [] for place in everything(found, "train")}
+    for epoch in range(20):
+        for rank in range(ranks):
+            own = pixels(found.batches("train", 10, rank=rank, ranks=ranks, epoch=epoch, buffer_bytes=800))
+            for number, place in enumerate(own):
+                places[place].append(number / len(own))
+    assert all(len(seen) == 20 for seen in places.values())
+    assert all(min(seen) < 0.5 < max(seen) for seen in places.values())
+
+
 def test_a_whole_set_is_verified_and_a_changed_byte_is_found(copy):
     TrainingSet(copy).verify()
     for array in ("samples", "labels", "places"):

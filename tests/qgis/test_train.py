@@ -107,7 +107,7 @@ def test_the_model_designer_leads_from_labels_to_figures(processing, train, stor
     add("train", {"NETWORK": "random-forest", "NAME": "designed"}, {"DATASET": ("builddataset", "OUTPUT")})
     add("evaluate", {"SPLIT": "train"}, {"DATASET": ("builddataset", "OUTPUT"), "MODEL": ("train", "STORED")})
     context, feedback = QgsProcessingContext(), QgsProcessingFeedback()
-    results, ok = model.run({}, context, feedback)
+    _, ok = model.run({}, context, feedback)
     assert ok, feedback.textLog()
     assert (store / "designed.onnx").is_file()
 

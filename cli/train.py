@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..models.store import add_new_model, check_name
+from ..models.trainable import NETWORKS
 from ..progress import Monitor
 from .console import STYLES, Console
 from .job_options import take_job
@@ -24,14 +25,22 @@ def add_parser(commands: Any) -> None:
         "train", help="train a network", description=(__doc__ or "").partition(": ")[2].capitalize()
     )
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="folder of a training set (see: build-dataset)")
-    parser.add_argument("--network", metavar="NAME", help="the network to train")
+    parser.add_argument("--network", metavar="NAME", help=f"one of {', '.join(NETWORKS)}")
     parser.add_argument("--recipe", metavar="FILE|NAME", help="all that is decided before (default: the network's own)")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training part (default: the recipe's)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="train with Horovod in N processes")
     parser.add_argument("--output", metavar="MODELDIR", help="folder of the run (default: in the training set's)")
     parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint, if there is one")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
-    parser.add_argument("--weights", metavar="FILE", help="start from these: a state_dict of torch, or a run's best.pt")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the recipe: learning_rate=0.01, network_options.dropout=0.3, refit=false",
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="start from these: a state_dict of torch, or a run's best.pt or refit.pt"
+    )
     parser.add_argument("--freeze", metavar="PATTERN", help="layers that keep their weights: layer1*,bn1; all-but-last")
     parser.add_argument("--name", help="of the model")
     parser.add_argument("--card", metavar="CARD.json", help="keep this model card's words, class codes and colours")

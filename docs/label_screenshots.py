@@ -226,6 +226,7 @@ class Labelling:
         dialog.close()
         dock = self.qgis.window.findChildren(TrainingDock)[-1]
         self.qgis.wait_for(lambda: dock.run is not None and len(dock.run.epochs_done) > EPOCHS // 3, "its curves", 180)
+        iface.messageBar().clearWidgets()
         self.qgis.save_widget(self.qgis.window, "training-dock.png")
         self.qgis.wait_for(lambda: dock.run.state == "finished" and dock.classify_button.isVisible(), "its end", 180)
         self.qgis.save_widget(dock, "training-finished.png")

@@ -26,14 +26,19 @@ from .parameters import choice, count, is_given
 from .worker import run_worker
 
 _HELP = """<p>Trains a network on a <b>training set</b> (see <i>Build training set</i>), measures it on samples that \
-it has not seen, and puts it into the store of models.</p>
+it has not seen, and puts it into the store of models, where \
+<i>Classify pixels</i> and <i>Classify patches</i> find it.</p>
 <p><b>Network</b>: {networks}.</p>
+<p><b>Name</b>: of the model; nothing in the store is replaced, a name that is taken gets a number.</p>
 <p><b>Recipe</b>: all that is decided before, a name or a JSON file; empty: the network's own for such samples. \
-<b>Changes</b>: <code>learning_rate=0.01; batch=64</code> changes entries of it.</p>
-<p><b>Folder of the run</b>: events, checkpoint, curves and figures. <b>Go on</b> takes up a training that was stopped \
-in that folder, to the last bit.</p>
-<p>The runtime needs PyTorch for it, and skl2onnx for forests, boosting and support vectors. Several processes need \
-Horovod.</p>"""
+<b>Changes</b>: <code>learning_rate=0.01; batch=64</code> changes entries of it. Networks of single pixels learn \
+once more in the end, with the validation part; <code>refit=false</code> leaves that out.</p>
+<p><b>Folder of the run</b>: events, checkpoint, curves and figures; the panel <i>Training</i> can open it. \
+<b>Go on</b> takes up a training that was stopped in that folder, to the last bit; forests, boosting and support \
+vectors begin anew.</p>
+<p>The runtime needs PyTorch for it, and skl2onnx for forests, boosting and support vectors. Several \
+<b>processes</b> need Horovod, which one command builds into the runtime, but not on Windows; each takes a \
+batch. Forests, boosting and support vectors are trained in one.</p>"""
 
 
 class Train(ThematicaAlgorithm):

@@ -20,7 +20,8 @@ def parse_event(line: str) -> dict[str, Any] | None:
     Returns:
         ``progress``: ``stage`` is text, and of ``fraction`` (0 to 1), ``pixels_per_second`` and ``seconds_left``
         those are there that are finite numbers.  ``log``: ``level`` and ``message`` are text.  ``result``: ``files``
-        maps names to paths, ``report`` is an object.  ``error``: ``code``, ``message`` and ``details`` are text.
+        maps names to paths (none where only figures were asked for), ``report`` is an object.  ``error``: ``code``,
+        ``message`` and ``details`` are text.
     """
     try:
         event = json.loads(line)
@@ -40,7 +41,7 @@ def parse_event(line: str) -> dict[str, Any] | None:
         return {"event": kind, **words}
     if kind == "result":
         files, report = event.get("files"), event.get("report")
-        named = isinstance(files, dict) and files and all(isinstance(path, str) for path in files.values())
+        named = isinstance(files, dict) and all(isinstance(path, str) for path in files.values())
         return event if named and isinstance(report, dict) else None
     return None
 

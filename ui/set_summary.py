@@ -6,6 +6,7 @@ import html
 from typing import Callable
 
 from ..plugin.training_set import PARTS, TrainingSetFacts
+from .wording import for_dialog
 
 _PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
 _KINDS = {
@@ -49,7 +50,7 @@ def set_summary(facts: TrainingSetFacts, swatch: Callable[[str], str] = lambda c
     )
     total = "".join(f"{cell}<b>{_count(facts.samples[part])}</b></td>" for part in shown)
     name = "<b>Chips</b>" if facts.kind == "chips" else "<b>Samples</b>"
-    met = "".join(f"<li>{html.escape(finding)}</li>" for finding in facts.findings[:_MOST_FINDINGS])
+    met = "".join(f"<li>{html.escape(for_dialog(finding))}</li>" for finding in facts.findings[:_MOST_FINDINGS])
     return (
         f"<table cellspacing='0' cellpadding='2'>{table}</table>"
         f"<table cellspacing='0' cellpadding='2'><tr>{head}</tr>{classes}<tr><td>{name}</td>{total}</tr></table>"

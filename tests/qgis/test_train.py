@@ -6,7 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsProcessingException
+from qgis.core import (
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingModelAlgorithm,
+    QgsProcessingModelChildAlgorithm,
+    QgsProcessingModelChildParameterSource,
+)
 
 from .conftest import read_codes
 from .test_build_dataset import _runtime, build, image, labels  # noqa: F401 - fixtures
@@ -76,6 +83,33 @@ def test_a_model_is_measured(processing, train, tmp_path):
     )
     assert result["ACCURACY"] == 1.0
     assert json.loads(Path(figures).read_text())["part"] == "train"
+
+
+def test_the_model_designer_leads_from_labels_to_figures(processing, train, store, image, labels):  # noqa: F811
+    sources = QgsProcessingModelChildParameterSource
+    model = QgsProcessingModelAlgorithm("figures of labels", "tests")
+
+    def add(name, given, made):
+        child = QgsProcessingModelChildAlgorithm(f"thematica:{name}")
+        child.setChildId(name)
+        for parameter, value in given.items():
+            child.addParameterSources(parameter, [sources.fromStaticValue(value)])
+        for parameter, (source, output) in made.items():
+            child.addParameterSources(parameter, [sources.fromChildOutput(source, output)])
+        model.addChildAlgorithm(child)
+        # These are what the designer offers for the parameter.
+        for parameter, (source, output) in made.items():
+            definition = child.algorithm().parameterDefinition(parameter)
+            offered = model.availableSourcesForChild(name, [definition.type()], ["outputFolder", "outputString"])
+            assert (source, output) in [(entry.outputChildId(), entry.outputName()) for entry in offered]
+
+    add("builddataset", {"INPUT": [image.source()], "LABELS": labels, "FIELD": "cover"}, {})
+    add("train", {"NETWORK": "random-forest", "NAME": "designed"}, {"DATASET": ("builddataset", "OUTPUT")})
+    add("evaluate", {"SPLIT": "train"}, {"DATASET": ("builddataset", "OUTPUT"), "MODEL": ("train", "STORED")})
+    context, feedback = QgsProcessingContext(), QgsProcessingFeedback()
+    _, ok = model.run({}, context, feedback)
+    assert ok, feedback.textLog()
+    assert (store / "designed.onnx").is_file()
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def make_set(tmp_path):
             "classes": [{"code": 1, "name": n, "color": c, "samples": counts} for n, c in CLASSES.items()],
             "split": split or {"method": "blocks", "block": {"pixels": 16, "metres": 160.0}, "optimistic": False},
             "shards": {part: [{"file": "x", "samples": number}] for part, number in parts.items() if number},
-            "findings": ["Two polygons lie outside."],
+            "findings": ["Two polygons lie outside.", "Too few groups: a smaller --block or another --seed may help."],
             **more,
         }
         (folder / "dataset.json").write_text(json.dumps(content))
@@ -209,6 +209,7 @@ def test_what_a_set_holds_is_shown_and_it_is_known_from_then_on(on_set, open_tra
     said = dialog.source.sets.facts.toPlainText()
     for words in ("Single pixels", "2: green, B4", "whole blocks of ground of 160 m", "Water", "Two polygons"):
         assert words in said
+    assert "a smaller “Block” or another “Seed” may help" in said
     assert dialog.source.sets.notice.kind == ""
     again = open_train()
     assert again.source.is_set()

@@ -15,17 +15,15 @@ from qgis.PyQt.QtGui import (
     QMouseEvent,
     QPainter,
     QPainterPath,
-    QPaintEvent,
     QPalette,
     QPen,
-    QPixmap,
-    QResizeEvent,
     QTextOption,
 )
 from qgis.PyQt.QtWidgets import QSizePolicy, QWidget
 
 from .class_row import small_font
 from .ink import faint, ink, is_dark
+from .kept_drawing import KeptDrawing
 from .thinning import ThinSeries
 from .ticks import round_ticks
 from .value_axis import ValueAxis
@@ -86,7 +84,7 @@ class Picture:
     empty: str = ""
 
 
-class CurvePlot(QWidget):
+class CurvePlot(KeptDrawing):
     """Draws a :class:`Picture`; says where the pointer is, and shows the values that are read there.
 
     Args:
@@ -101,7 +99,6 @@ class CurvePlot(QWidget):
         self.title, self.x_title = "", ""
         self.picture = Picture()
         self._read: float | None = None
-        self._pixmap: QPixmap | None = None
         self._area = QRectF()
         self.setMouseTracking(True)
         self.setMinimumSize(170, 120)
@@ -114,12 +111,12 @@ class CurvePlot(QWidget):
         if (title, x_title) != (self.title, self.x_title):
             self.title, self.x_title = title, x_title
             self.setAccessibleName(title)
-            self._redraw()
+            self.draw_anew()
 
     def set_picture(self, picture: Picture) -> None:
         """Draw something else."""
         self.picture = picture
-        self._redraw()
+        self.draw_anew()
 
     def set_read(self, x: float | None) -> None:
         """Mark the values at an x; None: none."""
@@ -133,7 +130,7 @@ class CurvePlot(QWidget):
 
     def place_of(self, x: float, value: float) -> QPointF:
         """Where a value is drawn (in this widget)."""
-        self._ensure_pixmap()
+        self.ensure_drawn()
         return QPointF(self._x(x), self._y(value))
 
     def legend(self) -> list[str]:
@@ -141,15 +138,11 @@ class CurvePlot(QWidget):
         shown = [curve.name for curve in reversed(self.picture.curves) if curve.points]
         return [*shown, self.picture.best_text] if self.picture.best_text else shown
 
-    def _redraw(self) -> None:
-        self._pixmap = None
-        self.update()
-
     # -- the pointer ---------------------------------------------------------------------------
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Say where the pointer is."""
-        self._ensure_pixmap()
+        self.ensure_drawn()
         room = self._area.width() - 2 * _INSIDE
         if room <= 0 or not self._area.contains(QPointF(event.pos())):
             self.pointed.emit(math.nan)
@@ -164,47 +157,19 @@ class CurvePlot(QWidget):
 
     # -- drawing -------------------------------------------------------------------------------
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Draw anew in the new size."""
-        self._pixmap = None
-        super().resizeEvent(event)
-
-    def changeEvent(self, event: QEvent) -> None:
-        """Draw anew when the theme or the font changes."""
-        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange, QEvent.Type.EnabledChange):
-            self._redraw()
-        super().changeEvent(event)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Show the picture, and what is read on top of it."""
-        self._ensure_pixmap()
-        painter = QPainter(self)
-        if self._pixmap is not None:
-            painter.drawPixmap(0, 0, self._pixmap)
-        if self._read is not None:
-            self._draw_read(painter, self._read)
-        painter.end()
-
-    def _draw_read(self, painter: QPainter, x: float) -> None:
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        text, across = ink(self.palette()), self._x(x)
-        painter.setPen(QPen(faint(text), 1, Qt.PenStyle.DotLine))
-        painter.drawLine(QPointF(across, self._area.top()), QPointF(across, self._area.bottom()))
-        for curve in self.picture.curves:
-            value = curve.value_at(x)
-            if not curve.thin and math.isfinite(value):
-                painter.setPen(QPen(text, 1.5))
-                painter.setBrush(self._color(curve))
-                painter.drawEllipse(QPointF(across, self._y(value)), 4.5, 4.5)
-
-    def _ensure_pixmap(self) -> None:
-        if self._pixmap is not None or self.width() <= 0 or self.height() <= 0:
+    def draw_read(self, painter: QPainter) -> None:
+        """Mark the values at the x that is read."""
+        if self._read is None:
             return
-        ratio = self.devicePixelRatioF()
-        pixmap = QPixmap(QSize(self.width(), self.height()) * ratio)
-        pixmap.setDevicePixelRatio(ratio)
-        pixmap.fill(Qt.GlobalColor.transparent)
-        painter = QPainter(pixmap)
+        text, across = ink(self.palette()), self._x(self._read)
+        self.draw_upright(painter, across, self._area, text)
+        for curve in self.picture.curves:
+            value = curve.value_at(self._read)
+            if not curve.thin and math.isfinite(value):
+                self.draw_mark(painter, QPointF(across, self._y(value)), text, self._color(curve))
+
+    def draw(self, painter: QPainter) -> None:
+        """Draw header, axes and curves."""
         top = self._draw_header(painter)
         metrics = QFontMetricsF(painter.font())
         self._lay_out(metrics, top)
@@ -213,8 +178,6 @@ class CurvePlot(QWidget):
             self._draw_curves(painter)
         else:
             self._draw_nothing(painter)
-        painter.end()
-        self._pixmap = pixmap
 
     def _color(self, curve: Curve) -> QColor:
         return QColor(curve.colors[is_dark(self.palette())])

@@ -14,18 +14,16 @@ from qgis.PyQt.QtGui import (
     QMouseEvent,
     QPainter,
     QPainterPath,
-    QPaintEvent,
     QPalette,
     QPen,
-    QPixmap,
     QPolygonF,
-    QResizeEvent,
     QTextOption,
 )
 from qgis.PyQt.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from .band_axis import BandAxis, band_axis
 from .ink import faint, ink
+from .kept_drawing import KeptDrawing
 from .ticks import round_ticks, tick_label
 
 #: What the shaded band around a mean shows → how it is called.
@@ -81,7 +79,7 @@ def _values(values: Sequence[Any] | None, bands: int) -> _Values:
     return (numbers + [None] * bands)[:bands]
 
 
-class SignaturePlot(QWidget):
+class SignaturePlot(KeptDrawing):
     """A line and a shaded band per class; the pointer reads values, a click picks a class."""
 
     #: A class's line was clicked.
@@ -99,7 +97,6 @@ class SignaturePlot(QWidget):
         self._spread = "std"
         #: Class and band under the pointer.
         self._read: tuple[int, int] | None = None
-        self._picture: QPixmap | None = None
         self._points: dict[int, list[QPointF]] = {}
         self._area = QRectF()
         self._low, self._high = 0.0, 1.0
@@ -116,28 +113,28 @@ class SignaturePlot(QWidget):
         self.axis = band_axis(statistics.get("bands", ()))
         self.signatures = signatures_of(statistics)
         self._read = None
-        self._redraw()
+        self.draw_anew()
 
     def set_hidden(self, codes: set[int]) -> None:
         """Leave classes out."""
         self._hidden = set(codes)
-        self._redraw()
+        self.draw_anew()
 
     def set_current(self, code: int) -> None:
         """Draw the class that is being drawn thicker; -1 for none."""
         if code != self._current:
             self._current = code
-            self._redraw()
+            self.draw_anew()
 
     def set_emphasis(self, codes: set[int]) -> None:
         """Let all other classes step back; an empty set brings them forward again."""
         self._emphasis = set(codes)
-        self._redraw()
+        self.draw_anew()
 
     def set_spread(self, kind: str) -> None:
         """Which spread is shaded: a key of :data:`SPREADS`."""
         self._spread = kind
-        self._redraw()
+        self.draw_anew()
 
     def shown(self) -> list[Signature]:
         """The spectra that are not hidden."""
@@ -151,20 +148,16 @@ class SignaturePlot(QWidget):
         """Wide enough to read, low enough for a dock."""
         return QSize(300, 200)
 
-    def _redraw(self) -> None:
-        self._picture = None
-        self.update()
-
     # -- reading with the pointer --------------------------------------------------------------
 
     def place_of(self, code: int, band: int) -> QPointF:
         """Where a class's mean in a band is drawn (in this widget), not-a-number where it is not."""
-        self._ensure_picture()
+        self.ensure_drawn()
         return self._points[code][band] if code in self._points else QPointF(_NO_PLACE)
 
     def read_at(self, position: QPointF) -> tuple[int, int] | None:
         """The class and the band whose mean is drawn nearest to a position, or None where none is near."""
-        self._ensure_picture()
+        self.ensure_drawn()
         best, nearest = None, _REACH
         for signature in self.shown():
             for band, point in enumerate(self._points.get(signature.code, ())):
@@ -217,45 +210,18 @@ class SignaturePlot(QWidget):
 
     # -- drawing -------------------------------------------------------------------------------
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Draw anew in the new size."""
-        self._picture = None
-        super().resizeEvent(event)
-
-    def changeEvent(self, event: QEvent) -> None:
-        """Draw anew when the theme or the font changes."""
-        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange, QEvent.Type.EnabledChange):
-            self._redraw()
-        super().changeEvent(event)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Show the picture, and what the pointer reads on top of it."""
-        self._ensure_picture()
-        painter = QPainter(self)
-        if self._picture is not None:
-            painter.drawPixmap(0, 0, self._picture)
-        if self._read is not None and self._read[0] in self._points:
-            code, band = self._read
-            point = self._points[code][band]
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            text = ink(self.palette())
-            painter.setPen(QPen(faint(text), 1, Qt.PenStyle.DotLine))
-            painter.drawLine(QPointF(point.x(), self._area.top()), QPointF(point.x(), self._area.bottom()))
-            color = next(entry.color for entry in self.signatures if entry.code == code)
-            painter.setPen(QPen(text, 1.5))
-            painter.setBrush(QColor(color))
-            painter.drawEllipse(point, 4.5, 4.5)
-        painter.end()
-
-    def _ensure_picture(self) -> None:
-        if self._picture is not None or self.width() <= 0 or self.height() <= 0:
+    def draw_read(self, painter: QPainter) -> None:
+        """Mark what the pointer reads."""
+        if self._read is None or self._read[0] not in self._points:
             return
-        ratio = self.devicePixelRatioF()
-        picture = QPixmap(QSize(self.width(), self.height()) * ratio)
-        picture.setDevicePixelRatio(ratio)
-        picture.fill(Qt.GlobalColor.transparent)
-        painter = QPainter(picture)
-        painter.setFont(self.font())
+        code, band = self._read
+        point, text = self._points[code][band], ink(self.palette())
+        self.draw_upright(painter, point.x(), self._area, text)
+        color = next(entry.color for entry in self.signatures if entry.code == code)
+        self.draw_mark(painter, point, text, QColor(color))
+
+    def draw(self, painter: QPainter) -> None:
+        """Draw axes and signatures."""
         self._points = {}
         if self.axis.places and self.shown():
             self._set_scales(QFontMetricsF(self.font()))
@@ -263,8 +229,6 @@ class SignaturePlot(QWidget):
             self._draw_signatures(painter)
         else:
             self._draw_nothing(painter)
-        painter.end()
-        self._picture = picture
 
     def _draw_nothing(self, painter: QPainter) -> None:
         if not self.axis.places:

@@ -199,8 +199,8 @@ def test_a_high_resolution_screen_gets_more_pixels(plot, monkeypatch):
     monkeypatch.setattr(plot, "devicePixelRatioF", lambda: 2.0)
     plot.set_picture(Picture([curve([0.2, 0.8])], ValueAxis(), 0, 1))
     plot.place_of(0, 0)
-    assert plot._pixmap.width() == 2 * plot.width()
-    assert plot._pixmap.devicePixelRatio() == 2.0
+    assert plot.drawing.width() == 2 * plot.width()
+    assert plot.drawing.devicePixelRatio() == 2.0
 
 
 # -- a training ------------------------------------------------------------------------------------

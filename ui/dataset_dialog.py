@@ -12,8 +12,6 @@ from qgis.PyQt.QtGui import QCloseEvent, QHideEvent, QShowEvent
 from qgis.PyQt.QtWidgets import QDialog, QMessageBox, QWidget
 
 from ..errors import ThematicaError
-from ..plugin.dataset_job import folder_job, labels_job
-from ..plugin.job import PreparedJob
 from ..plugin.raster_facts import ground_sampling_distance
 from ..plugin.runtime import find_runtime, runtime_problem
 from ..plugin.training_set import remember_set
@@ -154,7 +152,7 @@ class DatasetDialog(QDialog):
         if replaced and not self._agree_to_replace(output):
             return
         try:
-            prepared = self._prepare(output)
+            prepared = self.sources.prepare(output, self.choices.options())
         except ThematicaError as error:
             log(f"{error.message}\n{error.details}".strip())
             self.notice.tell("error", for_dialog(error.message))
@@ -166,20 +164,6 @@ class DatasetDialog(QDialog):
         self.current_run.ended.connect(self._ended)
         self.current_run.start()
         self._show_whether_ready()
-
-    def _prepare(self, output: str) -> PreparedJob:
-        options = self.choices.options()
-        if self.sources.from_folder():
-            folder, layout, more = self.sources.folder_options()
-            return folder_job(folder, layout, output, {**options, **more})
-        return labels_job(
-            self.sources.layers(),
-            self.sources.label_set(),
-            output,
-            apart=self.sources.is_apart(),
-            **self.sources.kept_apart(),
-            options=options,
-        )
 
     def _agree_to_replace(self, folder: str) -> bool:
         answer = QMessageBox.question(

@@ -13,7 +13,8 @@ from qgis.PyQt.QtWidgets import QMenu, QWidget
 
 from ..errors import InputError
 from ..plugin.compat import LABEL_LAYERS, RASTER_LAYERS
-from ..plugin.dataset_job import LAYOUTS, LabelSet
+from ..plugin.dataset_job import LAYOUTS, LabelSet, folder_job, labels_job
+from ..plugin.job import PreparedJob
 from ..plugin.label_layer import LabelLayer
 from .forms import load_form
 
@@ -137,6 +138,28 @@ class DatasetSources(QWidget):
         options = {} if layout != "bigearthnet" else {"nomenclature": (19, 43)[self.nomenclature.currentIndex()]}
         QgsSettings().setValue(f"{_SETTINGS}/source_folder", str(Path(folder).parent))
         return folder, layout, options
+
+    def prepare(self, output: str, options: dict[str, Any]) -> PreparedJob:
+        """The job that makes a training set.
+
+        Args:
+            output: the folder to make.
+            options: of the job: what samples are, and how they are split.
+
+        Raises:
+            InputError: something that was given cannot be used.
+        """
+        if self.from_folder():
+            folder, layout, more = self.folder_options()
+            return folder_job(folder, layout, output, {**options, **more})
+        return labels_job(
+            self.layers(),
+            self.label_set(),
+            output,
+            apart=self.is_apart(),
+            **self.kept_apart(),
+            options=options,
+        )
 
     # -- what is shown --------------------------------------------------------------------------
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from qgis.core import QgsMapLayer, QgsRasterLayer, QgsVectorLayer
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from ..models.trainable import NetworkKind, proposed_network
-from ..plugin.dataset_job import KINDS, LAYOUTS, folder_job, labels_job
+from ..plugin.dataset_job import KINDS, LAYOUTS
 from ..plugin.job import PreparedJob
 from ..plugin.raster_facts import ground_sampling_distance
 from ..plugin.training_set import set_title, training_set_problem
@@ -139,18 +138,7 @@ class TrainSource(QWidget):
         Raises:
             InputError: something that was given cannot be used.
         """
-        options: dict[str, Any] = self.choices.options()
-        if self.sources.from_folder():
-            folder, layout, more = self.sources.folder_options()
-            return folder_job(folder, layout, output, {**options, **more})
-        return labels_job(
-            self.sources.layers(),
-            self.sources.label_set(),
-            output,
-            apart=self.sources.is_apart(),
-            **self.sources.kept_apart(),
-            options=options,
-        )
+        return self.sources.prepare(output, self.choices.options())
 
     # -- what is shown --------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ def test_the_tables_have_a_row_for_all_that_was_measured(found, monkeypatch):
     from bench_train import table_train
 
     text = table_train(found)
-    assert "| `mlp` | 256 | 1 |" in text
+    assert "| `mlp` | 64 | 1 |" in text
     assert "**1.90** | 1.80 to 2.00 | 1.95 |" in text
     assert "`cnn3d` over a scene of 8² pixels and 16 bands" in text
     assert "batches of 16, on `cpu`" in text

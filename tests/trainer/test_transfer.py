@@ -226,7 +226,8 @@ def test_a_training_starts_from_the_best_weights_of_another(tmp_path):
     weights = tmp_path / "first" / "best.pt"
     second = TrainOptions(
         str(data), "mlp", output=str(tmp_path / "second"), epochs=1, weights=str(weights), freeze=ALL_BUT_LAST,
-        changes=["learning_rate=0.0001"],
+        # A last training would begin with the given weights once more, and need their file.
+        changes=["learning_rate=0.0001", "refit=false"],
     )  # fmt: skip
     result = train(second, Monitor(said.append))
     assert result["report"]["metrics"]["overall accuracy"] > 0.85

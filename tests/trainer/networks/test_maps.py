@@ -17,6 +17,7 @@ from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.loader import Normaliser
 from thematica.trainer.loop import BEST
 from thematica.trainer.networks import build_network
+from thematica.trainer.refit import WEIGHTS
 from thematica.trainer.run import TrainOptions, train
 
 from ...engine.networks import image, read
@@ -35,7 +36,9 @@ def trained(folder: Path, network: str, make) -> tuple[Path, TrainingSet, nn.Mod
     result = train(options, Monitor())
     told = TrainingSet(data).description
     built = build_network(network, told.shape, len(told.classes), TINY[network])
-    built.load_state_dict(load_checkpoint(folder / "run" / BEST)["network"])
+    weights = folder / "run" / WEIGHTS
+    # Of a network that was trained once more in the end the last weights are the model's.
+    built.load_state_dict(load_checkpoint(weights if weights.exists() else folder / "run" / BEST)["network"])
     return Path(result["files"]["model"]), TrainingSet(data), built.eval()
 
 

@@ -73,7 +73,7 @@ def _figures(process: subprocess.Popen[str]) -> dict[str, float]:
 
 def measure_loop(network: str, threads: int, small: bool) -> dict[str, float]:
     """Our loop beside the bare one."""
-    often = ("--rounds", 1) if small else ("--rounds", 3, "--seconds", 8)
+    often = ("--rounds", 1) if small else ("--rounds", 3, "--seconds", 4)
     return _figures(_start(_command("pair", network, small, "--threads", threads, *often), threads))
 
 

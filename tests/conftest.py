@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+needs_horovod = pytest.mark.skipif(
+    not (Path(sys.executable).parent / "horovodrun").exists(), reason="Horovod is not installed: make horovod"
+)
 
 if importlib.util.find_spec("hypothesis"):  # QGIS's own Python has none, and needs none
     from hypothesis import settings

@@ -19,15 +19,11 @@ from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.loader import Normaliser
 from thematica.trainer.networks import build_network
 
+from ..conftest import needs_horovod
 from ..engine.patch_networks import table
 from ..engine.workplace import run_here
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(
-        not (Path(sys.executable).parent / "horovodrun").exists(), reason="Horovod is not installed: make horovod"
-    ),
-]
+pytestmark = [pytest.mark.real, needs_horovod]
 
 
 def test_an_epoch_of_resnet50_in_two_processes_makes_a_layer_with_several_labels_per_patch(real_data, tmp_path):

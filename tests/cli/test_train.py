@@ -23,16 +23,12 @@ from thematica.trainer.dataset.description import PARTS
 from thematica.trainer.dataset.read import TrainingSet
 from thematica.trainer.loader import Normaliser
 
+from ..conftest import needs_horovod
 from ..engine.labels.layers import square, write_layer
 from ..engine.workplace import run_here
 from ..trainer.training_sets import spectra, write_set
 
 SMALL = ("--set", "network_options.hidden=[8]", "--set", "batch=32")
-
-
-needs_horovod = pytest.mark.skipif(
-    not (Path(sys.executable).parent / "horovodrun").exists(), reason="Horovod is not installed: make horovod"
-)
 
 
 @pytest.fixture

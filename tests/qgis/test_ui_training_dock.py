@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 
 import pytest
 from qgis.PyQt.QtCore import Qt, QUrl
@@ -50,13 +51,7 @@ def open_dock(iface):
 @pytest.fixture
 def write(tmp_path):
     """``write("name", events…)``: a training's folder that is known."""
-
-    def make(name, *events, **options):
-        folder = made.write_run(tmp_path / name, [made.start(), *events], **options)
-        remember_run(folder)
-        return folder
-
-    return make
+    return partial(made.write_known, tmp_path)
 
 
 def look(dock):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from qgis.PyQt.QtWidgets import QPushButton
@@ -29,12 +30,8 @@ def watch(iface):
 
 @pytest.fixture
 def write(tmp_path):
-    def make(name, *events, **options):
-        folder = made.write_run(tmp_path / name, [made.start(), *events], **options)
-        remember_run(folder)
-        return folder
-
-    return make
+    """``write("name", events…)``: a training's folder that is known."""
+    return partial(made.write_known, tmp_path)
 
 
 def told(iface):

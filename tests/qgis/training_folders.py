@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thematica.models.file_lock import try_lock
+from thematica.plugin.training_list import remember_run
 
 RECIPE = {"network": "mlp", "epochs": 40, "monitor": "macro F1", "loss": "cross-entropy"}
 METRICS = {"overall accuracy": 0.9312, "kappa": 0.9, "macro F1": 0.92, "micro F1": 0.9312, "mean IoU": 0.85}
@@ -75,6 +76,13 @@ def write_run(folder: Path, events: Sequence[dict[str, Any]], *, files: Sequence
         (folder / name).touch()
     for path in folder.iterdir():
         os.utime(path, (_PAST, _PAST))
+    return folder
+
+
+def write_known(place: Path, name: str, *events: dict[str, Any], **options: Any) -> Path:
+    """The folder of a training that has begun and that QGIS knows."""
+    folder = write_run(place / name, [start(), *events], **options)
+    remember_run(folder)
     return folder
 
 

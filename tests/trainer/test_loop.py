@@ -25,7 +25,7 @@ from thematica.trainer.metrics import Tally
 from thematica.trainer.processes import OneProcess
 from thematica.trainer.recipe import Recipe
 
-from ..conftest import ROOT
+from ..conftest import ROOT, needs_horovod
 from .training_sets import spectra, write_set
 
 RECIPE = {
@@ -316,11 +316,6 @@ def finish(process: subprocess.Popen, seconds: float = 120) -> str:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail(f"it did not end: {process.communicate()[0]}")
-
-
-needs_horovod = pytest.mark.skipif(
-    not (Path(sys.executable).parent / "horovodrun").exists(), reason="Horovod is not installed: make horovod"
-)
 
 
 @needs_horovod
